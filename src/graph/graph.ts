@@ -1,0 +1,129 @@
+/** The symbolic graph: recorded once, differentiated by `grad`, compiled by `compile` (plan.ts). */
+import { elements, expectShape, formatShape, type Op, type Recorder, type Shape, ShapeError, type Tensor } from '../kernels/op.ts'
+
+/**
+ * How often a value changes. `constant`: never (weights). `fixed`: written before `plan.prepare()` and the same for all
+ * following steps (the clean photo). `step`: may change with every run.
+ */
+export type Rate = 'constant' | 'fixed' | 'step'
+export const RATES: readonly Rate[] = ['constant', 'fixed', 'step']
+
+/** A tensor of a graph: a leaf (input or constant) or the result of an operation. */
+export class Node implements Tensor {
+  readonly id: number
+  readonly name: string
+  readonly shape: Shape
+  readonly recorder: Graph
+  readonly rate: Rate
+  /** Undefined for leaves. */
+  readonly op: Op<never> | undefined
+  readonly inputs: readonly Node[]
+  readonly args: unknown
+  /** Value of a constant leaf. */
+  readonly data: Float32Array | undefined
+
+  constructor(graph: Graph, id: number, fields: Pick<Node, 'name' | 'shape' | 'rate'> & Partial<Pick<Node, 'op' | 'inputs' | 'args' | 'data'>>) {
+    this.recorder = graph
+    this.id = id
+    this.name = fields.name
+    this.shape = fields.shape
+    this.rate = fields.rate
+    this.op = fields.op
+    this.inputs = fields.inputs ?? []
+    this.args = fields.args
+    this.data = fields.data
+  }
+}
+
+/** Records operations in order. One graph may hold several networks, losses and their gradients. */
+export class Graph implements Recorder {
+  readonly nodes: Node[] = []
+  private readonly known = new Map<string, Node>()
+  private prefix = ''
+
+  /** A value written by `plan.write(name)` whenever it changes. */
+  input(name: string, shape: Shape): Node {
+    return this.leaf(name, shape, 'step')
+  }
+
+  /** A value written before `plan.prepare()`; what depends on it and on constants alone is computed there, once. */
+  fixed(name: string, shape: Shape): Node {
+    return this.leaf(name, shape, 'fixed')
+  }
+
+  /** A weight or another value known now. The data is not copied; equal arrays share one buffer on a device. */
+  constant(data: Float32Array | readonly number[], shape: Shape, name = 'constant'): Node {
+    const values = data instanceof Float32Array ? data : Float32Array.from(data)
+    expectShape(
+      values.length === elements(shape),
+      `${this.prefix}${name}: ${values.length} values for shape ${formatShape(shape)}`,
+    )
+    return this.leaf(name, shape, 'constant', values)
+  }
+
+  /** Names of nodes recorded inside `record` start with `name.`; they appear in errors and profiles. */
+  scope<T>(name: string, record: () => T): T {
+    const outer = this.prefix
+    this.prefix = `${outer}${name}.`
+    try {
+      return record()
+    } finally {
+      this.prefix = outer
+    }
+  }
+
+  /** Appends an operation; the same operation on the same tensors is recorded once. */
+  apply<A>(op: Op<A>, inputs: readonly Tensor[], args: A, name = op.name): Node {
+    const nodes = inputs.map((t) => this.own(t, `${op.name}(${this.prefix}${name})`))
+    const key = `${op.name}|${nodes.map((n) => n.id).join()}|${JSON.stringify(args)}`
+    const before = this.known.get(key)
+    if (before && before.op === (op as Op<never>)) return before
+    const required = op.inputs.filter((i) => !i.endsWith('?')).length
+    const shapes = nodes.map((n) => n.shape)
+    const at = `${op.name}(${this.prefix}${name})`
+    const given = `(${shapes.map((s, i) => `${(op.inputs[i] ?? '?').replace('?', '')} ${formatShape(s)}`).join(', ')})`
+    expectShape(
+      nodes.length >= required && nodes.length <= op.inputs.length,
+      `${at}: takes ${op.inputs.join(', ')}, got ${nodes.length} tensors ${given}`,
+    )
+    let shape: Shape
+    try {
+      shape = op.shape(args, shapes)
+    } catch (error) {
+      if (error instanceof ShapeError) throw new ShapeError(`${at}: ${stripName(error.message, op.name)} ${given}`)
+      throw error
+    }
+    expectShape(
+      shape.every((extent) => Number.isInteger(extent) && extent > 0),
+      `${at}: the output would be ${formatShape(shape)}; every extent must be a positive integer ${given}`,
+    )
+    const rate = RATES[Math.max(0, ...nodes.map((n) => RATES.indexOf(n.rate)))]
+    const node = this.push({ name: `${this.prefix}${name}`, shape, rate, op: op as unknown as Op<never>, inputs: nodes, args })
+    this.known.set(key, node)
+    return node
+  }
+
+  private leaf(name: string, shape: Shape, rate: Rate, data?: Float32Array): Node {
+    expectShape(
+      shape.every((extent) => Number.isInteger(extent) && extent > 0),
+      `${this.prefix}${name}: ${formatShape(shape)} has an extent that is not a positive integer`,
+    )
+    return this.push({ name: `${this.prefix}${name}`, shape, rate, data })
+  }
+
+  private push(fields: ConstructorParameters<typeof Node>[2]): Node {
+    const node = new Node(this, this.nodes.length, fields)
+    this.nodes.push(node)
+    return node
+  }
+
+  private own(tensor: Tensor, where: string): Node {
+    if (tensor.recorder !== this) throw new ShapeError(`${where}: ${tensor.name} belongs to another graph`)
+    return tensor as Node
+  }
+}
+
+/** An empty graph. */
+export const graph = (): Graph => new Graph()
+
+const stripName = (message: string, op: string): string => (message.startsWith(`${op}: `) ? message.slice(op.length + 2) : message)

@@ -1,0 +1,31 @@
+/** Compute pipelines, compiled once per device and shader source, all in parallel. */
+import type { Gpu } from '../device/gpu.ts'
+import type { Dispatch } from '../kernels/op.ts'
+import { shaderSource } from '../kernels/wgsl.ts'
+
+const caches = new WeakMap<Gpu, Map<string, Promise<GPUComputePipeline>>>()
+
+/** The pipeline of a dispatch. Throws an error with the shader's first lines where the driver refuses it. */
+export function pipelineFor(gpu: Gpu, dispatch: Dispatch): Promise<GPUComputePipeline> {
+  let cache = caches.get(gpu)
+  if (!cache) caches.set(gpu, (cache = new Map()))
+  const code = shaderSource(dispatch)
+  let pipeline = cache.get(code)
+  if (!pipeline) {
+    pipeline = compilePipeline(gpu, dispatch.label, code)
+    cache.set(code, pipeline)
+  }
+  return pipeline
+}
+
+async function compilePipeline(gpu: Gpu, label: string, code: string): Promise<GPUComputePipeline> {
+  const { device } = gpu
+  const module = device.createShaderModule({ label, code })
+  try {
+    return await gpu.settle(device.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } }))
+  } catch (cause) {
+    const info = await gpu.settle(module.getCompilationInfo())
+    const messages = info.messages.map((m) => `  ${m.lineNum}:${m.linePos} ${m.message}`).join('\n')
+    throw new Error(`${label}: the shader does not compile\n${messages || String(cause)}\n${code}`, { cause })
+  }
+}

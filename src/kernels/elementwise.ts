@@ -1,0 +1,139 @@
+/** The table of pointwise operations. A row is forward and backward expressions and cases; see pointwise.ts. */
+import type { Op, Tensor } from './op.ts'
+import { type PointwiseArgs, pointwise } from './pointwise.ts'
+
+const same = [{ shapes: [[2, 3, 5, 7]], args: {} }, { shapes: [[1]], args: {} }, { shapes: [[4, 16]], args: {} }]
+const pairs = [
+  { shapes: [[2, 3, 4], [2, 3, 4]], args: {} },
+  { shapes: [[2, 3, 5, 7], [3, 1, 1]], args: {} },
+  { shapes: [[2, 3, 4, 8], [2, 3, 1, 1]], args: {} },
+  { shapes: [[5, 1, 3], [1, 7, 3]], args: {} },
+  { shapes: [[3, 4], []], args: {} },
+]
+const positive = <C extends { shapes: readonly (readonly number[])[] }>(cases: readonly C[]) =>
+  cases.map((c) => ({ ...c, fill: c.shapes.map(() => 'positive' as const) }))
+const kinked = <C extends { shapes: readonly (readonly number[])[] }>(cases: readonly C[]) =>
+  cases.map((c) => ({ ...c, fill: ['distinct' as const, ...c.shapes.slice(1).map(() => 'symmetric' as const)] }))
+
+const ops = {
+  add: pointwise('add', {
+    inputs: ['a', 'b'],
+    forward: { wgsl: 'a + b', js: ({ a, b }) => a + b },
+    backward: { a: { wgsl: 'dy', js: ({ dy }) => dy }, b: { wgsl: 'dy', js: ({ dy }) => dy } },
+    cases: pairs,
+  }),
+  sub: pointwise('sub', {
+    inputs: ['a', 'b'],
+    forward: { wgsl: 'a - b', js: ({ a, b }) => a - b },
+    backward: { a: { wgsl: 'dy', js: ({ dy }) => dy }, b: { wgsl: '-dy', js: ({ dy }) => -dy } },
+    cases: pairs,
+  }),
+  mul: pointwise('mul', {
+    inputs: ['a', 'b'],
+    forward: { wgsl: 'a * b', js: ({ a, b }) => a * b },
+    backward: { a: { wgsl: 'b * dy', js: ({ b, dy }) => b * dy }, b: { wgsl: 'a * dy', js: ({ a, dy }) => a * dy } },
+    cases: pairs,
+  }),
+  div: pointwise('div', {
+    inputs: ['a', 'b'],
+    forward: { wgsl: 'a / b', js: ({ a, b }) => a / b },
+    backward: {
+      a: { wgsl: 'dy / b', js: ({ b, dy }) => dy / b },
+      b: { wgsl: '-dy * a / (b * b)', js: ({ a, b, dy }) => (-dy * a) / (b * b) },
+    },
+    flop: 4,
+    cases: positive(pairs),
+  }),
+  /** x * p.scale + p.offset */
+  affine: pointwise('affine', {
+    inputs: ['x'],
+    params: ['scale', 'offset'],
+    forward: { wgsl: 'x * p.scale + p.offset', js: ({ x, scale, offset }) => x * scale + offset },
+    backward: { x: { wgsl: 'dy * p.scale', js: ({ dy, scale }) => dy * scale } },
+    flop: 2,
+    cases: same.map((c) => ({ ...c, args: { scale: 1.5, offset: -0.25 } })),
+  }),
+  relu: pointwise('relu', {
+    inputs: ['x'],
+    forward: { wgsl: 'max(x, T(0))', js: ({ x }) => Math.max(x, 0) },
+    backward: { x: { wgsl: 'select(T(0), dy, y > T(0))', js: ({ y, dy }) => (y > 0 ? dy : 0) } },
+    cases: kinked(same),
+  }),
+  /** x where positive, else slope * x; He et al. 2015. */
+  prelu: pointwise('prelu', {
+    inputs: ['x', 'slope'],
+    forward: { wgsl: 'select(slope * x, x, x > T(0))', js: ({ x, slope }) => (x > 0 ? x : slope * x) },
+    backward: {
+      x: { wgsl: 'select(slope * dy, dy, x > T(0))', js: ({ x, slope, dy }) => (x > 0 ? dy : slope * dy) },
+      slope: { wgsl: 'select(x * dy, T(0), x > T(0))', js: ({ x, dy }) => (x > 0 ? 0 : x * dy) },
+    },
+    flop: 2,
+    cases: kinked([
+      { shapes: [[2, 3, 5, 7], [3, 1, 1]], args: {} },
+      { shapes: [[2, 8, 4, 4], [8, 1, 1]], args: {} },
+      { shapes: [[3, 10], [10]], args: {} },
+      { shapes: [[3, 10], [1]], args: {} },
+    ]),
+  }),
+  abs: pointwise('abs', {
+    inputs: ['x'],
+    forward: { wgsl: 'abs(x)', js: ({ x }) => Math.abs(x) },
+    backward: { x: { wgsl: 'sign(x) * dy', js: ({ x, dy }) => Math.sign(x) * dy } },
+    cases: kinked(same),
+  }),
+  sqrt: pointwise('sqrt', {
+    inputs: ['x'],
+    forward: { wgsl: 'sqrt(x)', js: ({ x }) => Math.sqrt(x) },
+    backward: { x: { wgsl: 'T(0.5) * dy / y', js: ({ y, dy }) => (0.5 * dy) / y } },
+    flop: 4,
+    cases: positive(same),
+  }),
+  square: pointwise('square', {
+    inputs: ['x'],
+    forward: { wgsl: 'x * x', js: ({ x }) => x * x },
+    backward: { x: { wgsl: 'T(2) * x * dy', js: ({ x, dy }) => 2 * x * dy } },
+    cases: same,
+  }),
+  exp: pointwise('exp', {
+    inputs: ['x'],
+    forward: { wgsl: 'exp(x)', js: ({ x }) => Math.exp(x) },
+    backward: { x: { wgsl: 'y * dy', js: ({ y, dy }) => y * dy } },
+    flop: 8,
+    cases: same,
+  }),
+  /** x + step * sign(g): one step of signed gradient ascent; sign(0) is 0. No gradient. */
+  signedStep: pointwise('signed_step', {
+    inputs: ['x', 'g'],
+    params: ['step'],
+    forward: { wgsl: 'x + p.step * sign(g)', js: ({ x, g, step }) => x + step * Math.sign(g) },
+    flop: 2,
+    cases: [
+      { shapes: [[1, 3, 5, 7], [1, 3, 5, 7]], args: { step: 0.0025 } },
+      { shapes: [[4], [4]], args: { step: 0.5 }, fill: [new Float32Array(4), new Float32Array([0, -0, 1e-30, -1])] },
+    ],
+  }),
+} satisfies Record<string, Op<PointwiseArgs>>
+
+/** Every row, for the tests and the benchmark. */
+export const elementwiseOps: readonly Op<PointwiseArgs>[] = Object.values(ops)
+
+const one = (op: Op<PointwiseArgs>) => (x: Tensor) => x.recorder.apply(op, [x], {})
+const two = (op: Op<PointwiseArgs>) => (a: Tensor, b: Tensor) => a.recorder.apply(op, [a, b], {})
+
+export const add = two(ops.add)
+export const sub = two(ops.sub)
+export const mul = two(ops.mul)
+export const div = two(ops.div)
+export const relu = one(ops.relu)
+export const abs = one(ops.abs)
+export const sqrt = one(ops.sqrt)
+export const square = one(ops.square)
+export const exp = one(ops.exp)
+/** PReLU; `slope` broadcasts against x, so give per-channel slopes of an image as [C,1,1]. */
+export const prelu = two(ops.prelu)
+/** x * scale + offset with numbers known while recording. */
+export const affine = (x: Tensor, scale: number, offset: number): Tensor =>
+  x.recorder.apply(ops.affine, [x], { scale, offset })
+/** x + step * sign(g), the update of signed gradient ascent. */
+export const signedStep = (x: Tensor, g: Tensor, step: number): Tensor =>
+  x.recorder.apply(ops.signedStep, [x, g], { step })

@@ -1,0 +1,123 @@
+/**
+ * The contract of an operation: one file holds its shape rule, cost, WGSL, backward rule, float64 reference and cases.
+ * Nothing here knows of a graph: a `Recorder` (implemented by src/graph) is reached through the tensors themselves.
+ */
+import type { Capabilities } from '../device/gpu.ts'
+
+/** Extents of a tensor, outermost first; row-major ("C") order, f32 elements. `[]` is a scalar. */
+export type Shape = readonly number[]
+
+/** Anything an operation can take or give. Where the value lives is the recorder's business. */
+export interface Tensor {
+  readonly shape: Shape
+  readonly name: string
+  readonly recorder: Recorder
+}
+
+/** Records operations; src/graph implements it. */
+export interface Recorder {
+  /** Appends `op(inputs)`; throws ShapeError naming the operation, the node and the shapes. */
+  apply<A>(op: Op<A>, inputs: readonly Tensor[], args: A, name?: string): Tensor
+  /** A scalar or tensor whose value is known while recording. */
+  constant(data: Float32Array | readonly number[], shape: Shape, name?: string): Tensor
+}
+
+/** Arithmetic (multiply and add count as two) and least memory traffic in bytes. */
+export interface Cost {
+  flop: number
+  bytes: number
+}
+
+/** What a dispatch binds: an input of the operation by position, its output, or a scratch buffer of the kernel. */
+export type BufferRef = number | 'output' | `scratch${number}`
+
+export interface Binding {
+  /** Name in the WGSL code. */
+  name: string
+  buffer: BufferRef
+  /** Element type of the bound array; f32 unless told. */
+  type?: 'f32' | 'vec2f' | 'vec4f' | 'u32'
+}
+
+/** A field of the uniform struct `p`. Values are per dispatch, so pipelines are shared between shapes. */
+export interface Param {
+  type: 'u32' | 'i32' | 'f32'
+  value: number
+}
+export const u32 = (value: number): Param => ({ type: 'u32', value })
+export const i32 = (value: number): Param => ({ type: 'i32', value })
+export const f32 = (value: number): Param => ({ type: 'f32', value })
+
+/** One compute dispatch. The code holds everything but the bindings, which are generated from `reads`, `writes`, `params`. */
+export interface Dispatch {
+  label: string
+  code: string
+  reads: readonly Binding[]
+  writes: readonly Binding[]
+  params?: Readonly<Record<string, Param>>
+  workgroups: readonly [number, number, number]
+}
+
+/** One way to compute an operation on an adapter. */
+export interface Kernel {
+  variant: string
+  dispatches: readonly Dispatch[]
+  /** Elements (f32) of each scratch buffer. */
+  scratch?: readonly number[]
+}
+
+/** What a backward rule sees. It records other operations and returns one gradient per input (or undefined). */
+export interface Backward<A> {
+  args: A
+  inputs: readonly Tensor[]
+  output: Tensor
+  /** Gradient of the loss with respect to `output`; same shape. */
+  gradient: Tensor
+  /** Which inputs need a gradient; the rest may be left undefined. */
+  wanted: readonly boolean[]
+}
+
+/** How test inputs are drawn: in (-1, 1); in (0.2, 1.2); or all different and at least 1/64 apart, for kinks and ties. */
+export type Fill = 'symmetric' | 'positive' | 'distinct' | Float32Array
+
+/** One case drives the correctness test, the gradient check and the benchmark. */
+export interface Case<A> {
+  shapes: readonly Shape[]
+  args: A
+  fill?: readonly Fill[]
+  /** Largest absolute error relative to the largest value; derived from the number of accumulations if left out. */
+  tolerance?: number
+}
+
+export interface Op<A = unknown> {
+  readonly name: string
+  /** Input names for error messages; a trailing `?` marks one that may be left out. */
+  readonly inputs: readonly string[]
+  /** Shape of the output. Throws ShapeError. */
+  shape(args: A, shapes: readonly Shape[]): Shape
+  cost(args: A, shapes: readonly Shape[]): Cost
+  /** Best first for this adapter; the last one runs everywhere (256 invocations, 16 KiB, f32). Empty for a view. */
+  kernels(args: A, shapes: readonly Shape[], gpu: Capabilities): Kernel[]
+  /** The output is the first input's memory with another shape: no kernel runs. */
+  readonly view?: boolean
+  backward?(b: Backward<A>): readonly (Tensor | undefined)[]
+  /** Clear float64 version of the forward computation. */
+  reference(args: A, inputs: readonly Float64Array[], shapes: readonly Shape[]): Float64Array
+  readonly cases: readonly Case<A>[]
+}
+
+/** Shapes that do not fit an operation, or sizes that are no positive integers. */
+export class ShapeError extends Error {
+  override name = 'ShapeError'
+}
+
+export const elements = (shape: Shape): number => shape.reduce((n, extent) => n * extent, 1)
+
+export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((extent, i) => extent === b[i])
+
+export const formatShape = (shape: Shape): string => `[${shape.join(',')}]`
+
+/** Throws ShapeError with `message` unless the condition holds. */
+export function expectShape(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new ShapeError(message)
+}

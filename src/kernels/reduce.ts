@@ -1,0 +1,326 @@
+/** Sums, means and maxima over any axes. */
+import { broadcastShape, forEachBroadcast, mergedDims, operandStrides } from './broadcast.ts'
+import {
+  type Case,
+  type Dispatch,
+  elements,
+  expectShape,
+  f32,
+  formatShape,
+  type Kernel,
+  type Op,
+  type Param,
+  sameShape,
+  type Shape,
+  type Tensor,
+  u32,
+} from './op.ts'
+import { reshape } from './reshape.ts'
+import { linearEntry, linearGrid } from './wgsl.ts'
+
+export interface ReduceArgs {
+  /** Axes to reduce; they stay as extents of 1. */
+  axes: readonly number[]
+}
+
+/** The sum over the axes, which keep extent 1 (all axes unless told). */
+export const sum = (x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor =>
+  x.recorder.apply(sumOp, [x], { axes })
+
+/** The arithmetic mean over the axes, which keep extent 1 (all axes unless told). */
+export function mean(x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor {
+  return x.recorder.apply(meanOp, [x], { axes })
+}
+
+/** The largest element over the axes, which keep extent 1. The gradient goes to every element that equals it. */
+export const max = (x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor =>
+  x.recorder.apply(maxOp, [x], { axes })
+
+/** Undoes broadcasting: sums `x` over the axes along which `shape` has extent 1 or none, and gives it that shape. */
+export function sumTo(x: Tensor, shape: Shape): Tensor {
+  if (sameShape(x.shape, shape)) return x
+  const lead = x.shape.length - shape.length
+  const axes = x.shape.flatMap((extent, i) => (extent !== 1 && (i < lead || shape[i - lead] === 1) ? [i] : []))
+  return reshape(axes.length > 0 ? sum(x, axes) : x, shape)
+}
+
+interface Reduction {
+  name: 'sum' | 'mean' | 'max'
+  identity: string
+  combine: (a: string, b: string) => string
+  js: (values: number[]) => number
+}
+
+const reductions: Record<Reduction['name'], Reduction> = {
+  sum: { name: 'sum', identity: '0.0', combine: (a, b) => `${a} + ${b}`, js: (v) => v.reduce((s, x) => s + x, 0) },
+  mean: {
+    name: 'mean',
+    identity: '0.0',
+    combine: (a, b) => `${a} + ${b}`,
+    js: (v) => v.reduce((s, x) => s + x, 0) / v.length,
+  },
+  max: {
+    name: 'max',
+    identity: '-3.4028234e38',
+    combine: (a, b) => `max(${a}, ${b})`,
+    js: (v) => v.reduce((s, x) => Math.max(s, x), Number.NEGATIVE_INFINITY),
+  },
+}
+
+const reducedShape = (name: string, { axes }: ReduceArgs, [x]: readonly Shape[]): Shape => {
+  expectShape(
+    axes.every((a) => Number.isInteger(a) && a >= 0 && a < x.length) && new Set(axes).size === axes.length,
+    `${name}: axes ${formatShape(axes)} do not fit x ${formatShape(x)}`,
+  )
+  return x.map((extent, i) => (axes.includes(i) ? 1 : extent))
+}
+
+/** Elements one workgroup adds up before a second dispatch joins the partial results. */
+const CHUNK = 16384
+const LANES = 64
+
+function reduceKernels(r: Reduction, args: ReduceArgs, [x]: readonly Shape[]): Kernel[] {
+  const output = reducedShape(r.name, args, [x])
+  const dims = mergedDims(x, [output])
+  const outer = elements(output)
+  const count = elements(x) / outer
+  const scale = r.name === 'mean' ? 1 / count : 1
+  const params: Record<string, Param> = { outer: u32(outer), count: u32(count), scale: { type: 'f32', value: scale } }
+  // Offsets of the o-th kept and the r-th reduced element, each decomposed over its own merged dimensions.
+  let step = 1
+  const strides = dims.map(() => 0)
+  for (let d = dims.length - 1; d >= 0; d--) {
+    strides[d] = step
+    step *= dims[d].extent
+  }
+  const offset = (kept: boolean, variable: string): string => {
+    const own = dims.flatMap((dim, d) => (dim.varies[0] === kept ? [d] : []))
+    if (own.length === 0) return '  return 0u;'
+    const lines = [`  var rest = ${variable}; var at = 0u;`]
+    for (const d of own.toReversed()) {
+      params[`e${d}`] = u32(dims[d].extent)
+      params[`s${d}`] = u32(strides[d])
+      lines.push(`  at += rest % p.e${d} * p.s${d}; rest = rest / p.e${d};`)
+    }
+    lines.push('  return at;')
+    return lines.join('\n')
+  }
+  const addressing = `fn keptOffset(o: u32) -> u32 {\n${offset(true, 'o')}\n}
+fn reducedOffset(r: u32) -> u32 {\n${offset(false, 'r')}\n}`
+  const reads = [{ name: 'x', buffer: 0 }] as const
+  const finish = r.name === 'mean' ? 'total * p.scale' : 'total'
+
+  const perThread: Kernel = {
+    variant: 'thread',
+    dispatches: [
+      {
+        label: r.name,
+        code: `${addressing}
+${linearEntry(`  if (i >= p.outer) { return; }
+  let base = keptOffset(i);
+  var total = ${r.identity};
+  for (var k = 0u; k < p.count; k++) { total = ${r.combine('total', 'x[base + reducedOffset(k)]')}; }
+  y[i] = ${finish};`)}`,
+        reads,
+        writes: [{ name: 'y', buffer: 'output' }],
+        params,
+        workgroups: linearGrid(outer),
+      },
+    ],
+  }
+  if (count < 256 || (outer >= 4096 && count < 1024)) return [perThread]
+
+  const chunks = Math.ceil(count / CHUNK)
+  const tree = `
+  partial[lane] = total;
+  for (var half = ${LANES / 2}u; half > 0u; half >>= 1u) {
+    workgroupBarrier();
+    if (lane < half) { partial[lane] = ${r.combine('partial[lane]', 'partial[lane + half]')}; }
+  }`
+  const groupId = `@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let o = group.y * groups.x + group.x;`
+  const grid = (n: number): [number, number] => {
+    const gx = Math.min(n, 32768)
+    return [gx, Math.ceil(n / gx)]
+  }
+  const first: Dispatch = {
+    label: r.name,
+    code: `var<workgroup> partial: array<f32, ${LANES}>;
+${addressing}
+${groupId}
+  let live = o < p.outer;
+  let base = keptOffset(min(o, p.outer - 1u));
+  var total = ${r.identity};
+  let end = min(p.count, (group.z + 1u) * ${CHUNK}u);
+  for (var k = group.z * ${CHUNK}u + lane; k < end; k += ${LANES}u) { total = ${r.combine('total', 'x[base + reducedOffset(k)]')}; }
+  ${tree}
+  if (lane == 0u && live) { y[o * groups.z + group.z] = partial[0]${chunks === 1 && r.name === 'mean' ? ' * p.scale' : ''}; }
+}`,
+    reads,
+    writes: [{ name: 'y', buffer: chunks === 1 ? 'output' : 'scratch0' }],
+    params,
+    workgroups: [...grid(outer), chunks],
+  }
+  if (chunks === 1) return [{ variant: 'workgroup', dispatches: [first] }, perThread]
+  const second: Dispatch = {
+    label: `${r.name}.join`,
+    code: linearEntry(`  if (i >= p.outer) { return; }
+  var total = ${r.identity};
+  for (var k = 0u; k < p.chunks; k++) { total = ${r.combine('total', 'parts[i * p.chunks + k]')}; }
+  y[i] = ${finish};`),
+    reads: [{ name: 'parts', buffer: 'scratch0' }],
+    writes: [{ name: 'y', buffer: 'output' }],
+    params: { outer: u32(outer), chunks: u32(chunks), scale: { type: 'f32', value: scale } },
+    workgroups: linearGrid(outer),
+  }
+  return [{ variant: 'chunked', dispatches: [first, second], scratch: [outer * chunks] }, perThread]
+}
+
+const cases: Case<ReduceArgs>[] = [
+  { shapes: [[3, 5, 7]], args: { axes: [1] } },
+  { shapes: [[3, 5, 7]], args: { axes: [0, 2] } },
+  { shapes: [[2, 3, 4, 5]], args: { axes: [1, 2, 3] } },
+  { shapes: [[2, 17, 13, 11]], args: { axes: [2, 3] } },
+  { shapes: [[1, 1, 1]], args: { axes: [0, 1, 2] } },
+  { shapes: [[5, 6]], args: { axes: [] } },
+  { shapes: [[3, 331, 113]], args: { axes: [0, 1, 2] } },
+  { shapes: [[4, 1009]], args: { axes: [1] } },
+  { shapes: [[1009, 4]], args: { axes: [0] } },
+]
+
+function reduceOp(
+  r: Reduction,
+  backward: NonNullable<Op<ReduceArgs>['backward']>,
+  fill: 'symmetric' | 'distinct',
+): Op<ReduceArgs> {
+  return {
+    name: r.name,
+    inputs: ['x'],
+    shape: (args, shapes) => reducedShape(r.name, args, shapes),
+    cost: (args, shapes) => ({
+      flop: elements(shapes[0]),
+      bytes: 4 * (elements(shapes[0]) + elements(reducedShape(r.name, args, shapes))),
+    }),
+    kernels: (args, shapes) => reduceKernels(r, args, shapes),
+    backward,
+    reference(args, [x], [shape]) {
+      const output = reducedShape(r.name, args, [shape])
+      const groups: number[][] = Array.from({ length: elements(output) }, () => [])
+      const strides = output.map((_, i) => elements(output.slice(i + 1)))
+      x.forEach((value, index) => {
+        let rest = index
+        let at = 0
+        for (let axis = shape.length - 1; axis >= 0; axis--) {
+          if (output[axis] !== 1) at += (rest % shape[axis]) * strides[axis]
+          rest = Math.floor(rest / shape[axis])
+        }
+        groups[at].push(value)
+      })
+      return Float64Array.from(groups, r.js)
+    },
+    cases: cases.map((c) => ({ ...c, fill: [fill] })),
+  }
+}
+
+/** A kernel over `full` whose other operands live on the reduced shape: `j` is the index there, `i` the full one. */
+function spreadKernel(label: string, full: Shape, reduced: Shape, operands: readonly string[], expression: string, own: Readonly<Record<string, Param>> = {}): Kernel {
+  const dims = mergedDims(full, [full, reduced])
+  const params: Record<string, Param> = { count: u32(elements(full)), ...own }
+  const strides = operandStrides(dims, 1)
+  const lines = ['var rest = i; var j = 0u;']
+  for (let d = dims.length - 1; d >= 0; d--) {
+    params[`e${d}`] = u32(dims[d].extent)
+    params[`s${d}`] = u32(strides[d])
+    lines.push(`j += rest % p.e${d} * p.s${d}; rest = rest / p.e${d};`)
+  }
+  return {
+    variant: 'element',
+    dispatches: [
+      {
+        label,
+        code: linearEntry(`  if (i >= p.count) { return; }
+  ${lines.join('\n  ')}
+  out_[i] = ${expression};`),
+        reads: operands.map((name, buffer) => ({ name, buffer })),
+        writes: [{ name: 'out_', buffer: 'output' }],
+        params,
+        workgroups: linearGrid(elements(full)),
+      },
+    ],
+  }
+}
+
+export interface ExpandArgs {
+  /** The shape to repeat to; the input broadcasts to it. */
+  shape: Shape
+  /** Factor on every element. */
+  scale: number
+}
+
+/** `x` repeated along its axes of extent 1 to `shape`. */
+export const expand = (x: Tensor, shape: Shape): Tensor =>
+  sameShape(x.shape, shape) ? x : x.recorder.apply(expandOp, [x], { shape, scale: 1 })
+
+export const expandOp: Op<ExpandArgs> = {
+  name: 'expand',
+  inputs: ['x'],
+  shape({ shape }, [x]) {
+    expectShape(
+      sameShape(broadcastShape([shape, x]), shape),
+      `expand: x ${formatShape(x)} does not broadcast to ${formatShape(shape)}`,
+    )
+    return shape
+  },
+  cost: ({ shape }, [x]) => ({ flop: 0, bytes: 4 * (elements(shape) + elements(x)) }),
+  kernels: ({ shape, scale }, [x]) => [spreadKernel('expand', shape, x, ['x'], 'x[j] * p.scale', { scale: f32(scale) })],
+  backward: ({ args: { scale }, inputs: [x], gradient }) => {
+    const total = sumTo(gradient, x.shape)
+    return [scale === 1 ? total : total.recorder.apply(expandOp, [total], { shape: x.shape, scale })]
+  },
+  reference({ shape, scale }, [x], [from]) {
+    const y = new Float64Array(elements(shape))
+    forEachBroadcast(shape, [from], (index, [at]) => {
+      y[index] = x[at] * scale
+    })
+    return y
+  },
+  cases: [
+    { shapes: [[3, 1, 5]], args: { shape: [3, 4, 5], scale: 1 } },
+    { shapes: [[7]], args: { shape: [2, 3, 7], scale: 0.5 } },
+    { shapes: [[1]], args: { shape: [1], scale: 1 } },
+    { shapes: [[2, 3, 1, 1]], args: { shape: [2, 3, 5, 7], scale: 1 } },
+  ],
+}
+
+/** `dy` where `x` equals the maximum `y` of its group, else 0: the backward rule of `max`. */
+const maxGradient: Op<Record<never, never>> = {
+  name: 'max.dx',
+  inputs: ['x', 'y', 'dy'],
+  shape: (_, [x]) => x,
+  cost: (_, [x, y]) => ({ flop: elements(x), bytes: 8 * (elements(x) + elements(y)) }),
+  kernels: (_, [x, y]) => [spreadKernel('max.dx', x, y, ['x', 'y', 'dy'], 'select(0.0, dy[j], x[i] == y[j])')],
+  reference(_, [x, y, dy], [full, reduced]) {
+    const dx = new Float64Array(x.length)
+    forEachBroadcast(full, [full, reduced], (index, [i, j]) => {
+      dx[index] = x[i] === y[j] ? dy[j] : 0
+    })
+    return dx
+  },
+  cases: [],
+}
+
+export const sumOp = reduceOp(reductions.sum, ({ inputs: [x], gradient }) => [expand(gradient, x.shape)], 'symmetric')
+export const meanOp = reduceOp(
+  reductions.mean,
+  ({ inputs: [x], output, gradient }) => {
+    const scale = elements(output.shape) / elements(x.shape)
+    return [gradient.recorder.apply(expandOp, [gradient], { shape: x.shape, scale })]
+  },
+  'symmetric',
+)
+export const maxOp = reduceOp(
+  reductions.max,
+  ({ inputs: [x], output, gradient }) => [x.recorder.apply(maxGradient, [x, output, gradient], {})],
+  'distinct',
+)
