@@ -1,0 +1,39 @@
+import { checkPhoto, type Photo } from './photo.ts'
+
+type Pixels = Pick<Photo, 'width' | 'height' | 'rgb'>
+
+/**
+ * Peak signal-to-noise ratio in dB over all values of `rgb`, `10 log10(255^2 / mean squared difference)`; Infinity where
+ * the photos are equal.
+ *
+ * @throws {RangeError} the photos differ in size
+ */
+export function psnr(a: Pixels, b: Pixels): number {
+  checkSameSize('psnr', a, b)
+  let sum = 0
+  for (let i = 0; i < a.rgb.length; i++) sum += (a.rgb[i] - b.rgb[i]) ** 2
+  return sum === 0 ? Infinity : 10 * Math.log10((255 ** 2 * a.rgb.length) / sum)
+}
+
+/**
+ * The greatest change of any value of `rgb`, 0 to 255.
+ *
+ * @throws {RangeError} the photos differ in size
+ */
+export function maxChange(a: Pixels, b: Pixels): number {
+  checkSameSize('maxChange', a, b)
+  let greatest = 0
+  for (let i = 0; i < a.rgb.length; i++) greatest = Math.max(greatest, Math.abs(a.rgb[i] - b.rgb[i]))
+  return greatest
+}
+
+/** Throws a RangeError that starts with `operation` unless both photos have the same size. */
+export function checkSameSize(operation: string, a: Pixels, b: Pixels): void {
+  checkPhoto(a)
+  checkPhoto(b)
+  if (a.width !== b.width || a.height !== b.height) {
+    throw new RangeError(
+      `${operation}: the photos differ in size, ${a.width} x ${a.height} and ${b.width} x ${b.height}`,
+    )
+  }
+}
