@@ -1,0 +1,117 @@
+import { WeightsError } from './errors.ts'
+import type { Manifest, ManifestEntry } from './registry.ts'
+
+type Check = (value: unknown) => boolean
+
+const text: Check = (value) => typeof value === 'string' && value.length > 0
+const natural: Check = (value) => Number.isSafeInteger(value) && (value as number) > 0
+const cosine: Check = (value) => typeof value === 'number' && value > -1 && value < 1
+const matching =
+  (pattern: RegExp): Check =>
+  (value) =>
+    typeof value === 'string' && pattern.test(value)
+const oneOf =
+  (...values: unknown[]): Check =>
+  (value) =>
+    values.includes(value)
+const numbers =
+  (count: number): Check =>
+  (value) =>
+    Array.isArray(value) && value.length === count && value.every((n) => typeof n === 'number' && Number.isFinite(n))
+const sha256: Check = matching(/^[0-9a-f]{64}$/)
+
+/** What each field must be. `?` marks a field that may be left out; nothing else may be there. */
+const ENTRY: Record<string, Check> = {
+  id: matching(/^[a-z0-9][a-z0-9-]*$/),
+  title: text,
+  role: oneOf('detector', 'recogniser', 'perceptual'),
+  architecture: oneOf('mtcnn', 'mobilefacenet', 'dlib-resnet-29', 'lpips-alex'),
+  file: matching(/^[a-z0-9][a-z0-9-]*\.safetensors$/),
+  bytes: natural,
+  sha256,
+  licence: text,
+  authors: (value) => Array.isArray(value) && value.length > 0 && value.every(text),
+  source: (value) => typeof value === 'object',
+  input: (value) => typeof value === 'object',
+}
+const RECOGNISER: Record<string, Check> = {
+  ...ENTRY,
+  embedding: natural,
+  alignment: oneOf('arcface112', 'dlib150'),
+  threshold: cosine,
+  thresholdSource: text,
+  'l2Threshold?': (value) => typeof value === 'object',
+}
+const INPUT: Record<string, Check> = {
+  width: (value) => value === null || natural(value),
+  height: (value) => value === null || natural(value),
+  colours: oneOf('RGB'),
+  range: numbers(2),
+  mean: numbers(3),
+  std: (value) => numbers(3)(value) && (value as number[]).every((n) => n > 0),
+}
+const NPM: Record<string, Check> = {
+  kind: oneOf('npm'),
+  package: matching(/^(@[a-z0-9-]+\/)?[a-z0-9-]+$/),
+  version: matching(/^[0-9]+\.[0-9]+\.[0-9]+$/),
+  integrity: matching(/^sha512-[A-Za-z0-9+/]{86}==$/),
+  tarballBytes: natural,
+  licence: text,
+  files: (value) => Array.isArray(value) && value.length > 0,
+}
+const PACKAGE_FILE: Record<string, Check> = { path: matching(/^package\/[\w./-]+$/), bytes: natural, sha256 }
+const REPOSITORY: Record<string, Check> = { kind: oneOf('repository'), note: text }
+const L2: Record<string, Check> = {
+  raw: (n) => typeof n === 'number' && n > 0,
+  unit: (n) => typeof n === 'number' && n > 0,
+}
+
+/**
+ * Checks the text of `weights/manifest.json`.
+ *
+ * @throws WeightsError naming the field that is missing, unknown or wrong
+ */
+export function parseManifest(json: string, file: string): Manifest {
+  let manifest: unknown
+  try {
+    manifest = JSON.parse(json)
+  } catch (cause) {
+    throw new WeightsError(file, 'is not JSON', { cause })
+  }
+  const { version, networks } = fields(manifest, { version: oneOf(1), networks: Array.isArray }, '', file)
+  const entries = (networks as unknown[]).map((network, i) => parseEntry(network, `networks[${i}]`, file))
+  const ids = entries.map((entry) => entry.id)
+  const twice = ids.find((id, i) => ids.indexOf(id) !== i)
+  if (twice !== undefined) throw new WeightsError(file, `describes network "${twice}" twice`)
+  return { version: version as 1, networks: entries }
+}
+
+function parseEntry(value: unknown, at: string, file: string): ManifestEntry {
+  const isRecogniser = (value as { role?: unknown } | null)?.role === 'recogniser'
+  const entry = fields(value, isRecogniser ? RECOGNISER : ENTRY, at, file)
+  fields(entry.input, INPUT, `${at}.input`, file)
+  if (entry.l2Threshold !== undefined) fields(entry.l2Threshold, L2, `${at}.l2Threshold`, file)
+  const isNpm = (entry.source as { kind?: unknown } | null)?.kind === 'npm'
+  const source = fields(entry.source, isNpm ? NPM : REPOSITORY, `${at}.source`, file)
+  for (const [i, each] of isNpm ? (source.files as unknown[]).entries() : []) {
+    fields(each, PACKAGE_FILE, `${at}.source.files[${i}]`, file)
+  }
+  return value as ManifestEntry
+}
+
+function fields(value: unknown, checks: Record<string, Check>, at: string, file: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new WeightsError(file, `${at || 'it'} is not an object`)
+  }
+  const record = value as Record<string, unknown>
+  const path = (name: string) => (at ? `${at}.${name}` : name)
+  for (const [key, check] of Object.entries(checks)) {
+    const name = key.replace('?', '')
+    if (record[name] === undefined && key.endsWith('?')) continue
+    if (!check(record[name])) throw new WeightsError(file, `${path(name)} cannot be ${JSON.stringify(record[name])}`)
+  }
+  for (const name of Object.keys(record)) {
+    if (!(name in checks) && !(`${name}?` in checks)) throw new WeightsError(file, `${path(name)} is not a known field`)
+  }
+  return record
+}

