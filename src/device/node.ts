@@ -1,0 +1,198 @@
+import { tmpdir } from 'node:os'
+import { isMainThread } from 'node:worker_threads'
+import { adapterName, installLines } from './describe.ts'
+import { capabilitiesOf, type Gpu, openDevice } from './gpu.ts'
+import { type SwiftShader, unpackSwiftShader } from './swiftshader.ts'
+import { throttle } from './throttle.ts'
+import { describeVulkan, hasVulkanLoader, loadLibrary } from './vulkan.ts'
+
+export { adapterName, describeAdapter, installLines } from './describe.ts'
+export { type Capabilities, DeviceLostError, Gpu, GpuError, type SubgroupMatrixConfig } from './gpu.ts'
+
+export interface AcquireOptions {
+  /**
+   * Part of an adapter's name, in any case ('nvidia', 'lavapipe', 'swiftshader'); without it the fastest kind there is.
+   */
+  readonly gpu?: string
+  /**
+   * Clamp every index in shaders (default). False is faster on a real GPU; a wrong index then reads or writes foreign
+   * memory.
+   */
+  readonly robustness?: boolean
+  /**
+   * Zero new buffers and workgroup memory (default). False is for code that writes every element before it reads one.
+   */
+  readonly zeroInit?: boolean
+  /** Further toggles, by their names in Dawn's src/dawn/native/Toggles.cpp. */
+  readonly toggles?: { readonly enable?: readonly string[]; readonly disable?: readonly string[] }
+}
+
+/** An adapter that `acquire({ gpu: name })` can open. */
+export interface AdapterEntry {
+  /** The driver's name of it, e.g. 'llvmpipe (LLVM 15.0.6, 256 bits)'. */
+  readonly name: string
+  /** 'vulkan', 'metal' or 'd3d12'. */
+  readonly backend: string
+  /** The adapter is the processor itself. */
+  readonly software: boolean
+}
+
+/** There is no adapter, or none of the name asked for. The message says what was looked for and what to do. */
+export class NoAdapterError extends Error {
+  override readonly name = 'NoAdapterError'
+}
+
+/** The names people know drivers by, where the driver gives itself another. */
+const ALIASES: Readonly<Record<string, string>> = { lavapipe: 'llvmpipe', warp: 'microsoft basic render' }
+
+/**
+ * What `create()` returned, by driver and flags, for the life of the process: the process dies when one is collected
+ * while a device of it lives.
+ */
+const instances = new Map<string, GPU>()
+
+/**
+ * Opens the best adapter of this machine: a real GPU; else an installed software driver (lavapipe, WARP); else
+ * SwiftShader out of the npm package `@sparticuz/chromium`, in this process and without root. With `options.gpu`, the
+ * first adapter of that name.
+ * @throws NoAdapterError when there is none; Error when the adapter does not open.
+ */
+export async function acquire(options: AcquireOptions = {}): Promise<Gpu> {
+  const flags = dawnFlags(options)
+  const installed = await find(flags, undefined, options.gpu)
+  if (installed) return open(installed)
+  const looked = [`installed drivers: ${describeInstalled()}`]
+  const swiftShader = findSwiftShader(looked)
+  const bundled = swiftShader && (await find(flags, swiftShader, options.gpu))
+  if (bundled) return open(bundled)
+  if (swiftShader) looked.push(`SwiftShader: its driver (${swiftShader.manifest}) gave no usable adapter`)
+
+  const others = options.gpu === undefined ? [] : await listAdapters()
+  if (others.length > 0) {
+    const there = others.map(({ name }) => `  ${name}`)
+    if (!swiftShader) there.push(...looked.slice(1))
+    throw new NoAdapterError(`no adapter's name contains '${options.gpu}'. There are\n${there.join('\n')}`)
+  }
+  throw new NoAdapterError(
+    `no GPU and no software driver was found. Looked for\n${looked.map((line) => `  ${line}`).join('\n')}\n` +
+      (process.platform === 'linux' ? `A driver is installed with\n${installLines()}` : 'Update the graphics driver'),
+  )
+}
+
+/** Every adapter that {@link acquire} can open, the preferred ones first. Empty where there is none. */
+export async function listAdapters(): Promise<AdapterEntry[]> {
+  const flags = dawnFlags({})
+  const installed = await enumerate(flags, undefined)
+  const swiftShader = findSwiftShader([])
+  return swiftShader ? [...installed, ...(await enumerate(flags, swiftShader))] : installed
+}
+
+/** Flags of dawn.node's `create()`. */
+function dawnFlags({ robustness = true, zeroInit = true, toggles = {} }: AcquireOptions): string[] {
+  // Matrix units and timestamps inside passes are experimental features; f16 is refused on NVIDIA without its toggle.
+  const enable = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', ...(toggles.enable ?? [])]
+  // Rounds timestamps to 65 us, against web pages that spy.
+  const disable = ['timestamp_quantization', ...(toggles.disable ?? [])]
+  if (!robustness) enable.push('disable_robustness')
+  if (!zeroInit) {
+    enable.push('disable_workgroup_init')
+    disable.push('lazy_clear_resource_on_first_use')
+  }
+  return [`enable-dawn-features=${enable.join(',')}`, `disable-dawn-features=${disable.join(',')}`]
+}
+
+async function find(flags: string[], driver: SwiftShader | undefined, name?: string): Promise<GPUAdapter | null> {
+  if (name === undefined) return requestAdapter(flags, driver)
+  const wanted = ALIASES[name.toLowerCase()] ?? name.toLowerCase()
+  const entry = (await enumerate(flags, driver)).find((adapter) => adapter.name.toLowerCase().includes(wanted))
+  return entry ? requestAdapter([...flags, `adapter=${entry.name}`], driver) : null
+}
+
+/** All adapters of the drivers. Dawn names them only in its refusal of a name that fits none. */
+async function enumerate(flags: string[], driver: SwiftShader | undefined): Promise<AdapterEntry[]> {
+  try {
+    await requestAdapter([...flags, 'adapter=(none has this name)'], driver)
+    return [] // no adapter at all: there Dawn does not look at the name
+  } catch (error) {
+    const lines = [...String(error).matchAll(/^ \* backend: '(.*)', name: '(.*)'$/gm)]
+    if (lines.length === 0) throw error
+    return lines.map(([, backend, name]) => ({
+      name,
+      backend,
+      software: /llvmpipe|swiftshader|basic render/i.test(name),
+    }))
+  }
+}
+
+async function requestAdapter(flags: string[], driver: SwiftShader | undefined): Promise<GPUAdapter | null> {
+  const { create } = await import('webgpu').catch((error: Error) => {
+    throw new NoAdapterError(
+      `the npm package webgpu does not load on ${process.platform}-${process.arch}: ${error.message}\n` +
+        'It is built for Linux with glibc, macOS and Windows, on x64 and arm64',
+    )
+  })
+  const key = JSON.stringify([driver?.manifest, ...flags])
+  const request = () => {
+    let gpu = instances.get(key)
+    if (!gpu) instances.set(key, (gpu = create(flags)))
+    return gpu.requestAdapter({ powerPreference: 'high-performance' })
+  }
+  if (process.platform === 'linux') {
+    // Dawn would find out too, and complain on stderr.
+    if (!driver && !hasVulkanLoader()) return null
+    // Mesa complains on stderr when it is not set, and needs it for windows only.
+    process.env.XDG_RUNTIME_DIR ??= tmpdir()
+  }
+  return driver ? withDriver(driver, request) : request()
+}
+
+/**
+ * Drivers are enumerated before `requestAdapter` returns its promise, so the environment is back before anything else
+ * runs.
+ */
+function withDriver<T>({ manifest }: SwiftShader, run: () => T): T {
+  const { VK_DRIVER_FILES, VK_ICD_FILENAMES } = process.env
+  process.env.VK_DRIVER_FILES = manifest
+  process.env.VK_ICD_FILENAMES = manifest // the name that Vulkan loaders before 1.3.207 know
+  try {
+    return run()
+  } finally {
+    restore('VK_DRIVER_FILES', VK_DRIVER_FILES)
+    restore('VK_ICD_FILENAMES', VK_ICD_FILENAMES)
+  }
+}
+
+function restore(variable: string, value: string | undefined): void {
+  if (value === undefined) delete process.env[variable]
+  else process.env[variable] = value
+}
+
+/** SwiftShader, unpacked and its Vulkan loader loaded; or nothing, with the reason added to `failures`. */
+function findSwiftShader(failures: string[]): SwiftShader | undefined {
+  try {
+    // In a worker the environment is a copy, so the driver's manifest could not be named to the loader.
+    if (!isMainThread) throw new Error('it can be loaded in the main thread only, this is a worker')
+    const swiftShader = unpackSwiftShader()
+    loadLibrary(swiftShader.loader)
+    return swiftShader
+  } catch (error) {
+    failures.push(`SwiftShader: ${(error as Error).message}`)
+    return undefined
+  }
+}
+
+function describeInstalled(): string {
+  if (process.platform === 'linux') return describeVulkan()
+  return process.platform === 'darwin' ? 'Metal gave no adapter' : 'Direct3D 12 gave no adapter'
+}
+
+async function open(adapter: GPUAdapter): Promise<Gpu> {
+  try {
+    return await openDevice(adapter, { throttle })
+  } catch (error) {
+    const name = adapterName(capabilitiesOf(adapter))
+    throw new Error(`${name} does not open: ${(error as Error).message}; --gpu NAME chooses another (--gpu list)`, {
+      cause: error,
+    })
+  }
+}
