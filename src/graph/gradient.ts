@@ -1,6 +1,6 @@
 /** Reverse-mode differentiation: walks the recorded nodes backwards and records each operation's backward rule. */
 import { add } from '../kernels/elementwise.ts'
-import { elements, type Op, ShapeError, type Tensor } from '../kernels/op.ts'
+import { elements, inputName, type Op, ShapeError, type Tensor } from '../kernels/op.ts'
 import type { Graph, Node } from './graph.ts'
 
 /**
@@ -14,18 +14,21 @@ export function grad(loss: Tensor, wrt: Tensor | readonly Tensor[]): Tensor | Te
   const targets = (Array.isArray(wrt) ? wrt : [wrt]) as Node[]
   const root = loss as Node
   const graph: Graph = root.recorder
-  if (elements(loss.shape) !== 1) throw new ShapeError(`grad: ${loss.name} has shape [${loss.shape.join()}]; a gradient needs a scalar`)
+  if (elements(loss.shape) !== 1)
+    throw new ShapeError(`grad: ${loss.name} has shape [${loss.shape.join()}]; a gradient needs a scalar`)
   const nodes = graph.nodes.slice(0, root.id + 1)
   const depends = new Uint8Array(nodes.length)
   for (const target of targets) if (target.id < depends.length) depends[target.id] = 1
-  for (const node of nodes) if (node.inputs.some((input) => depends[input.id])) depends[node.id] = 1
+  for (const node of nodes) {
+    if (!node.op?.detached && node.inputs.some((input) => depends[input.id])) depends[node.id] = 1
+  }
 
   const gradients = new Map<number, Tensor>([[root.id, graph.constant([1], loss.shape, 'one')]])
   return graph.scope('grad', () => {
     for (let id = root.id; id >= 0; id--) {
       const node = nodes[id]
       const gradient = gradients.get(id)
-      if (!gradient || !node.op) continue
+      if (!gradient || !node.op || node.op.detached) continue
       const op = node.op as Op<unknown>
       const wanted = node.inputs.map((input) => depends[input.id] === 1)
       if (!wanted.includes(true)) continue
@@ -34,7 +37,7 @@ export function grad(loss: Tensor, wrt: Tensor | readonly Tensor[]): Tensor | Te
       node.inputs.forEach((input, k) => {
         if (!wanted[k]) return
         const part = found[k]
-        if (!part) throw new ShapeError(`grad: ${op.name}(${node.name}) has no gradient for ${op.inputs[k]}`)
+        if (!part) throw new ShapeError(`grad: ${op.name}(${node.name}) has no gradient for ${inputName(op.inputs, k)}`)
         const sofar = gradients.get(input.id)
         gradients.set(input.id, sofar ? add(sofar, part) : part)
       })

@@ -1,5 +1,16 @@
 /** The symbolic graph: recorded once, differentiated by `grad`, compiled by `compile` (plan.ts). */
-import { elements, expectShape, formatShape, type Op, type Recorder, type Shape, ShapeError, type Tensor } from '../kernels/op.ts'
+import {
+  elements,
+  expectShape,
+  formatShape,
+  inputName,
+  type Op,
+  type Recorder,
+  type Shape,
+  ShapeError,
+  sameShape,
+  type Tensor,
+} from '../kernels/op.ts'
 
 /**
  * How often a value changes. `constant`: never (weights). `fixed`: written before `plan.prepare()` and the same for all
@@ -22,7 +33,11 @@ export class Node implements Tensor {
   /** Value of a constant leaf. */
   readonly data: Float32Array | undefined
 
-  constructor(graph: Graph, id: number, fields: Pick<Node, 'name' | 'shape' | 'rate'> & Partial<Pick<Node, 'op' | 'inputs' | 'args' | 'data'>>) {
+  constructor(
+    graph: Graph,
+    id: number,
+    fields: Pick<Node, 'name' | 'shape' | 'rate'> & Partial<Pick<Node, 'op' | 'inputs' | 'args' | 'data'>>,
+  ) {
     this.recorder = graph
     this.id = id
     this.name = fields.name
@@ -35,10 +50,15 @@ export class Node implements Tensor {
   }
 }
 
+/** Constants of at most this many elements are compared by value. */
+const SHORT = 4096
+
 /** Records operations in order. One graph may hold several networks, losses and their gradients. */
 export class Graph implements Recorder {
   readonly nodes: Node[] = []
   private readonly known = new Map<string, Node>()
+  private readonly constants = new Map<Float32Array, Node[]>()
+  private readonly short = new Map<string, Node>()
   private prefix = ''
 
   /** A value written by `plan.write(name)` whenever it changes. */
@@ -51,14 +71,25 @@ export class Graph implements Recorder {
     return this.leaf(name, shape, 'fixed')
   }
 
-  /** A weight or another value known now. The data is not copied; equal arrays share one buffer on a device. */
+  /**
+   * A weight or another value known now. The data is not copied. The same array under the same shape is one node, however often
+   * it is recorded (a network applied to several images has its weights once); so are short arrays of the same values.
+   */
   constant(data: Float32Array | readonly number[], shape: Shape, name = 'constant'): Node {
     const values = data instanceof Float32Array ? data : Float32Array.from(data)
     expectShape(
       values.length === elements(shape),
       `${this.prefix}${name}: ${values.length} values for shape ${formatShape(shape)}`,
     )
-    return this.leaf(name, shape, 'constant', values)
+    const before = this.constants.get(values)?.find((node) => sameShape(node.shape, shape))
+    if (before) return before
+    const short = values.length <= SHORT ? `${shape.join()}|${values.join()}` : undefined
+    const equal = short === undefined ? undefined : this.short.get(short)
+    if (equal) return equal
+    const node = this.leaf(name, shape, 'constant', values)
+    this.constants.set(values, [...(this.constants.get(values) ?? []), node])
+    if (short !== undefined) this.short.set(short, node)
+    return node
   }
 
   /** Names of nodes recorded inside `record` start with `name.`; they appear in errors and profiles. */
@@ -79,11 +110,12 @@ export class Graph implements Recorder {
     const before = this.known.get(key)
     if (before && before.op === (op as Op<never>)) return before
     const required = op.inputs.filter((i) => !i.endsWith('?')).length
+    const most = op.inputs.at(-1)?.endsWith('...') ? Number.POSITIVE_INFINITY : op.inputs.length
     const shapes = nodes.map((n) => n.shape)
     const at = `${op.name}(${this.prefix}${name})`
-    const given = `(${shapes.map((s, i) => `${(op.inputs[i] ?? '?').replace('?', '')} ${formatShape(s)}`).join(', ')})`
+    const given = `(${shapes.map((s, i) => `${inputName(op.inputs, i)} ${formatShape(s)}`).join(', ')})`
     expectShape(
-      nodes.length >= required && nodes.length <= op.inputs.length,
+      nodes.length >= required && nodes.length <= most,
       `${at}: takes ${op.inputs.join(', ')}, got ${nodes.length} tensors ${given}`,
     )
     let shape: Shape
@@ -98,7 +130,14 @@ export class Graph implements Recorder {
       `${at}: the output would be ${formatShape(shape)}; every extent must be a positive integer ${given}`,
     )
     const rate = RATES[Math.max(0, ...nodes.map((n) => RATES.indexOf(n.rate)))]
-    const node = this.push({ name: `${this.prefix}${name}`, shape, rate, op: op as unknown as Op<never>, inputs: nodes, args })
+    const node = this.push({
+      name: `${this.prefix}${name}`,
+      shape,
+      rate,
+      op: op as unknown as Op<never>,
+      inputs: nodes,
+      args,
+    })
     this.known.set(key, node)
     return node
   }
@@ -126,4 +165,5 @@ export class Graph implements Recorder {
 /** An empty graph. */
 export const graph = (): Graph => new Graph()
 
-const stripName = (message: string, op: string): string => (message.startsWith(`${op}: `) ? message.slice(op.length + 2) : message)
+const stripName = (message: string, op: string): string =>
+  message.startsWith(`${op}: `) ? message.slice(op.length + 2) : message

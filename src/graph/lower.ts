@@ -34,7 +34,11 @@ export interface Lowered {
 /** Chooses among an operation's kernels; the default takes the first, which the operation ranks best. */
 export type ChooseKernel = (node: Node, kernels: readonly Kernel[]) => Kernel
 
-export function lower(roots: readonly Node[], gpu: Capabilities, choose: ChooseKernel = (_, kernels) => kernels[0]): Lowered {
+export function lower(
+  roots: readonly Node[],
+  gpu: Capabilities,
+  choose: ChooseKernel = (_, kernels) => kernels[0],
+): Lowered {
   const values = new Map<number, Value>()
   const steps: Step[] = []
   const value = (node: Node): Value => {
@@ -53,7 +57,9 @@ export function lower(roots: readonly Node[], gpu: Capabilities, choose: ChooseK
     const shapes = node.inputs.map((n) => n.shape)
     const kernels = op.kernels(node.args, shapes, gpu)
     if (kernels.length === 0) {
-      throw new ShapeError(`${op.name}(${node.name}): no kernel for ${shapes.map(formatShape).join(', ')} on ${gpu.description}`)
+      throw new ShapeError(
+        `${op.name}(${node.name}): no kernel for ${shapes.map(formatShape).join(', ')} on ${gpu.description}`,
+      )
     }
     const kernel = choose(node, kernels)
     const scratch = (kernel.scratch ?? []).map(
@@ -65,16 +71,18 @@ export function lower(roots: readonly Node[], gpu: Capabilities, choose: ChooseK
         : buffer === 'output'
           ? value(node)
           : scratch[Number(buffer.slice('scratch'.length))]
-    const own = kernel.dispatches.map((dispatch): Step => ({
-      dispatch,
-      node,
-      variant: kernel.variant,
-      rate: 'constant',
-      reads: dispatch.reads.map((b) => resolve(b.buffer)),
-      writes: dispatch.writes.map((b) => resolve(b.buffer)),
-      flop: 0,
-      bytes: 0,
-    }))
+    const own = kernel.dispatches.map(
+      (dispatch): Step => ({
+        dispatch,
+        node,
+        variant: kernel.variant,
+        rate: 'constant',
+        reads: dispatch.reads.map((b) => resolve(b.buffer)),
+        writes: dispatch.writes.map((b) => resolve(b.buffer)),
+        flop: 0,
+        bytes: 0,
+      }),
+    )
     assignRates(own)
     const cost = op.cost(node.args, shapes)
     Object.assign(own.at(-1)!, cost)

@@ -1,6 +1,7 @@
 /** Which values share memory: buffers are reused as soon as the last dispatch that reads them has run. */
-import type { Lowered, Step, Value } from './lower.ts'
+
 import { RATES } from './graph.ts'
+import type { Lowered, Step, Value } from './lower.ts'
 
 /** One GPU buffer to be made, and the values that live in it one after another. */
 export interface Slot {

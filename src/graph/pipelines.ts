@@ -22,7 +22,9 @@ async function compilePipeline(gpu: Gpu, label: string, code: string): Promise<G
   const { device } = gpu
   const module = device.createShaderModule({ label, code })
   try {
-    return await gpu.settle(device.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } }))
+    return await gpu.settle(
+      device.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } }),
+    )
   } catch (cause) {
     const info = await gpu.settle(module.getCompilationInfo())
     const messages = info.messages.map((m) => `  ${m.lineNum}:${m.linePos} ${m.message}`).join('\n')

@@ -46,7 +46,9 @@ export async function compile(
   const updates = (options.updates ?? []) as readonly (readonly [Node, Node])[]
   for (const [to, from] of updates) {
     if (to.op || to.rate === 'constant' || elements(to.shape) !== elements(from.shape)) {
-      throw new ShapeError(`compile: ${from.name} ${formatShape(from.shape)} cannot update ${to.name} ${formatShape(to.shape)}; the target must be an input of the same size`)
+      throw new ShapeError(
+        `compile: ${from.name} ${formatShape(from.shape)} cannot update ${to.name} ${formatShape(to.shape)}; the target must be an input of the same size`,
+      )
     }
   }
   const roots = [...(Object.values(outputs) as Node[]), ...updates.flat()]
@@ -62,7 +64,12 @@ export async function compile(
   for (const slot of memory.slots) {
     const usage = BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST
     const data = slot.values[0].leaf?.data
-    const buffer = device.createBuffer({ label: slot.values[0].name, size: slot.bytes, usage, mappedAtCreation: data !== undefined })
+    const buffer = device.createBuffer({
+      label: slot.values[0].name,
+      size: slot.bytes,
+      usage,
+      mappedAtCreation: data !== undefined,
+    })
     if (data) {
       new Float32Array(buffer.getMappedRange(), 0, data.length).set(data)
       buffer.unmap()
@@ -172,7 +179,9 @@ export class Plan implements Disposable {
     const value = this.find(name)
     if (!value.leaf || value.leaf.data) throw new ShapeError(`plan.write: ${name} is no input`)
     if (data.length !== value.elements) {
-      throw new ShapeError(`plan.write: ${name} takes ${value.elements} values ${formatShape(value.leaf.shape)}, got ${data.length}`)
+      throw new ShapeError(
+        `plan.write: ${name} takes ${value.elements} values ${formatShape(value.leaf.shape)}, got ${data.length}`,
+      )
     }
     this.gpu.device.queue.writeBuffer(this.parts.buffer(value), 0, data as Float32Array<ArrayBuffer>)
   }
@@ -192,7 +201,11 @@ export class Plan implements Disposable {
     const value = this.find(name)
     const { device } = this.gpu
     const size = value.elements * 4
-    const staging = device.createBuffer({ label: `read ${name}`, size, usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST })
+    const staging = device.createBuffer({
+      label: `read ${name}`,
+      size,
+      usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST,
+    })
     try {
       const encoder = device.createCommandEncoder()
       encoder.copyBufferToBuffer(this.parts.buffer(value), 0, staging, 0, size)
@@ -234,8 +247,14 @@ export class Plan implements Disposable {
     for (let start = 0; start < calls.length; start += perSet) {
       const part = calls.slice(start, start + perSet)
       const querySet = device.createQuerySet({ type: 'timestamp', count: part.length * 2 })
-      const resolved = device.createBuffer({ size: part.length * 16, usage: BufferUsage.QUERY_RESOLVE | BufferUsage.COPY_SRC })
-      const staging = device.createBuffer({ size: part.length * 16, usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST })
+      const resolved = device.createBuffer({
+        size: part.length * 16,
+        usage: BufferUsage.QUERY_RESOLVE | BufferUsage.COPY_SRC,
+      })
+      const staging = device.createBuffer({
+        size: part.length * 16,
+        usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST,
+      })
       const encoder = device.createCommandEncoder()
       part.forEach((call, i) => {
         const pass = encoder.beginComputePass({
@@ -291,7 +310,8 @@ export class Plan implements Disposable {
   }
 
   private submit(calls: readonly Call[], updates: readonly (readonly [Value, Value])[]): void {
-    if (this.destroyed) throw new DeviceLostError(this.gpu.capabilities.description, 'destroyed', 'the plan was destroyed')
+    if (this.destroyed)
+      throw new DeviceLostError(this.gpu.capabilities.description, 'destroyed', 'the plan was destroyed')
     const { device } = this.gpu
     for (const slot of this.parts.poisoned) {
       device.queue.writeBuffer(this.parts.poisonBuffer(slot), 0, new Float32Array(slot.bytes / 4).fill(Number.NaN))
@@ -318,7 +338,10 @@ export class Plan implements Disposable {
 
   private find(name: string): Value {
     const value = this.parts.named.get(name)
-    if (!value) throw new ShapeError(`plan: no input or output is named ${name}; there are ${[...this.parts.named.keys()].join(', ')}`)
+    if (!value)
+      throw new ShapeError(
+        `plan: no input or output is named ${name}; there are ${[...this.parts.named.keys()].join(', ')}`,
+      )
     return value
   }
 }
@@ -330,7 +353,10 @@ function dispatch(pass: GPUComputePassEncoder, { pipeline, group, workgroups }: 
 }
 
 /** All uniform structs in one buffer, each at the 256 bytes that every device aligns to. */
-function uploadParams(device: GPUDevice, steps: readonly Step[]): { buffer: GPUBuffer; at(i: number): GPUBufferBinding | undefined } {
+function uploadParams(
+  device: GPUDevice,
+  steps: readonly Step[],
+): { buffer: GPUBuffer; at(i: number): GPUBufferBinding | undefined } {
   const structs = steps.map((s) => paramBytes(s.dispatch))
   const offsets: number[] = []
   let size = 0
@@ -338,7 +364,12 @@ function uploadParams(device: GPUDevice, steps: readonly Step[]): { buffer: GPUB
     offsets.push(size)
     size += Math.ceil(bytes.byteLength / 256) * 256
   }
-  const buffer = device.createBuffer({ label: 'params', size: Math.max(size, 256), usage: BufferUsage.UNIFORM, mappedAtCreation: true })
+  const buffer = device.createBuffer({
+    label: 'params',
+    size: Math.max(size, 256),
+    usage: BufferUsage.UNIFORM,
+    mappedAtCreation: true,
+  })
   const target = new Uint8Array(buffer.getMappedRange())
   structs.forEach((bytes, i) => {
     target.set(new Uint8Array(bytes), offsets[i])
@@ -351,20 +382,27 @@ function uploadParams(device: GPUDevice, steps: readonly Step[]): { buffer: GPUB
 }
 
 function checkLimits(gpu: Gpu, lowered: Lowered, memory: MemoryPlan, maxBytes = Number.POSITIVE_INFINITY): void {
-  const { maxBindingBytes, maxBufferBytes, maxWorkgroupsPerDimension, maxStorageBuffers, description } = gpu.capabilities
+  const { maxBindingBytes, maxBufferBytes, maxWorkgroupsPerDimension, maxStorageBuffers, description } =
+    gpu.capabilities
   for (const { dispatch, node, reads, writes } of lowered.steps) {
     const where = `${node.op?.name}(${node.name})`
     for (const v of [...reads, ...writes]) {
       const bytes = v.elements * 4
       if (bytes > Math.min(maxBindingBytes, maxBufferBytes)) {
-        throw new PlanMemoryError(`${where}: ${v.name} needs ${mib(bytes)} in one binding; ${description} allows ${mib(Math.min(maxBindingBytes, maxBufferBytes))}`)
+        throw new PlanMemoryError(
+          `${where}: ${v.name} needs ${mib(bytes)} in one binding; ${description} allows ${mib(Math.min(maxBindingBytes, maxBufferBytes))}`,
+        )
       }
     }
     if (reads.length + writes.length > maxStorageBuffers) {
-      throw new PlanMemoryError(`${where}: ${reads.length + writes.length} buffers in one dispatch; ${description} allows ${maxStorageBuffers}`)
+      throw new PlanMemoryError(
+        `${where}: ${reads.length + writes.length} buffers in one dispatch; ${description} allows ${maxStorageBuffers}`,
+      )
     }
     if (dispatch.workgroups.some((n) => n > maxWorkgroupsPerDimension || !Number.isInteger(n) || n < 1)) {
-      throw new ShapeError(`${where}: a grid of ${dispatch.workgroups.join('x')} workgroups; ${description} allows ${maxWorkgroupsPerDimension} per dimension`)
+      throw new ShapeError(
+        `${where}: a grid of ${dispatch.workgroups.join('x')} workgroups; ${description} allows ${maxWorkgroupsPerDimension} per dimension`,
+      )
     }
   }
   const total = totalBytes(memory)

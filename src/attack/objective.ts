@@ -1,0 +1,142 @@
+/**
+ * The objective of LowKey (Cherepanova et al., ICLR 2021) as one graph:
+ *
+ *     L(x') = mean over (recogniser, branch, 512) of |F(b(x')) - F(x)|^2  -  c_sim * [LPIPS(A x, A x') + LPIPS(x, x')] / 2
+ *
+ * with F the normalised sum of a recogniser's embeddings of the aligned face and its mirror image, b the blurred and the plain
+ * branch, A the face crop. All branches, mirror images and faces are one batch of each recogniser.
+ */
+import { type Graph, grad, type Node } from '../graph/index.ts'
+import {
+  add,
+  affine,
+  affineWarp,
+  concat,
+  flip,
+  gaussianBlur,
+  mul,
+  normalize,
+  reshape,
+  signedStep,
+  slice,
+  square,
+  sub,
+  sum,
+} from '../kernels/index.ts'
+import type { Shape, Tensor } from '../kernels/op.ts'
+import type { NetworkWeights } from '../models/layers.ts'
+import { type LpipsTrunk, lpipsDistances, lpipsTaps } from '../models/lpips.ts'
+import type { Recogniser } from '../models/recognisers.ts'
+import { FEATURE_DIVISOR, type Preset } from './presets.ts'
+
+/** A recogniser with its weights. */
+export interface Surrogate {
+  network: Recogniser
+  weights: NetworkWeights
+}
+
+/** The LPIPS network that keeps the change small. */
+export interface Perceptual {
+  weights: NetworkWeights
+  trunk: LpipsTrunk
+}
+
+export interface ObjectiveShape {
+  /** Pixels of the area worked on. */
+  height: number
+  width: number
+  /** Faces in it that share the objective. */
+  faces: number
+  /** The change is the same in all three channels, so that a grey photo stays grey. */
+  grey: boolean
+}
+
+/** Shape of the change: one plane for grey photos, else three. */
+export const changeShape = ({ height, width, grey }: Omit<ObjectiveShape, 'faces'>): Shape => [
+  1,
+  grey ? 1 : 3,
+  height,
+  width,
+]
+
+/** The graph's named inputs and outputs. Images are [1,3,height,width], RGB in 0..1. */
+export interface Objective {
+  /** Outputs: the objective and its parts (scalars), and its gradient with respect to `delta`. */
+  total: Tensor
+  feature: Tensor
+  lpips: Tensor
+  gradient: Tensor
+  /** Features of the clean photo, [faces,embedding] of each surrogate: what the features of x' are driven away from. */
+  targets: readonly Tensor[]
+  /** The protected area: base + mask * delta. */
+  image: Tensor
+  /** State of the ascent and its next value. */
+  delta: Node
+  nextDelta: Tensor
+}
+
+/** Name of the input that holds the [faces,6] sampling matrices (crop to area) of an alignment. */
+export const matrixInput = (alignment: Recogniser['alignment']): string => `sampling.${alignment}`
+
+/**
+ * Records the objective. Inputs: `clean` (the area of the original photo), `base` (what the changes are added to: the original
+ * unless faces overlap) and, where `masked`, `mask` [1,1,height,width] in 0..1, all written before `prepare`; the matrices of every
+ * alignment in use; and the state `delta`. The crop of LPIPS is ArcFace's 112x112, whatever the surrogates use.
+ */
+export function recordObjective(
+  g: Graph,
+  shape: ObjectiveShape,
+  surrogates: readonly Surrogate[],
+  { weights: lpipsWeights, trunk }: Perceptual,
+  preset: Pick<Preset, 'stepSize' | 'lpipsWeight' | 'blur'>,
+  masked: boolean,
+): Objective {
+  const { height, width, faces } = shape
+  const image = [1, 3, height, width]
+  const clean = g.fixed('clean', image)
+  const base = g.fixed('base', image)
+  const delta = g.input('delta', changeShape(shape))
+  const x = add(base, masked ? mul(delta, g.fixed('mask', [1, 1, height, width])) : delta)
+  const blurred = preset.blur ? gaussianBlur(x, preset.blur) : undefined
+
+  const matrices = new Map<string, Node>()
+  const crop = (photo: Tensor, alignment: Recogniser['alignment'], size: number): Tensor => {
+    const name = matrixInput(alignment)
+    let matrix = matrices.get(name)
+    if (!matrix) matrices.set(name, (matrix = g.fixed(name, [faces, 6])))
+    return affineWarp(photo, matrix, { size: [size, size] })
+  }
+
+  const branches = blurred ? 2 : 1
+  const targets: Tensor[] = []
+  const terms = surrogates.map(({ network, weights }) => {
+    const views = (photo: Tensor) => crop(photo, network.alignment, network.size)
+    const target = embedFlipped(views(clean), network, weights)
+    targets.push(target)
+    const both = blurred ? concat([views(blurred), views(x)], 0) : views(x)
+    const features = embedFlipped(both, network, weights)
+    // The published formula divides by |F(x)|, which is 1: features are normalised.
+    return sum(square(sub(features, branches === 2 ? concat([target, target], 0) : target)))
+  })
+  const feature = affine(terms.reduce(add), 1 / (surrogates.length * branches * FEATURE_DIVISOR), 0)
+
+  const lpips = g.scope('lpips', () => {
+    const distance = (a: Tensor, b: Tensor) =>
+      lpipsDistances(lpipsTaps(a, lpipsWeights, trunk), lpipsTaps(b, lpipsWeights, trunk), lpipsWeights)
+        .map((layer) => sum(layer))
+        .reduce(add)
+    const ofCrops = distance(crop(clean, 'arcface112', 112), crop(x, 'arcface112', 112))
+    return affine(add(ofCrops, distance(clean, x)), 0.5, 0)
+  })
+  const total = reshape(sub(reshape(feature, [1]), affine(reshape(lpips, [1]), preset.lpipsWeight, 0)), [1])
+  const gradient = grad(total, delta)
+  const nextDelta = signedStep(delta, gradient, preset.stepSize)
+  return { total, feature, lpips, gradient, targets, image: x, delta, nextDelta }
+}
+
+/** F: crops [n,3,s,s] to normalised sums [n,embedding] of the embeddings of crop and mirror image, one batch of 2n. */
+function embedFlipped(crops: Tensor, network: Recogniser, weights: NetworkWeights): Tensor {
+  const n = crops.shape[0]
+  const embeddings = network.build(concat([crops, flip(crops, 3)], 0), weights)
+  return normalize(add(slice(embeddings, 0, 0, n), slice(embeddings, 0, n, 2 * n)))
+}

@@ -1,0 +1,308 @@
+/** A photo in, a protected photo out: detection, the attack on every face, and what it achieved. */
+import type { Gpu } from '../device/gpu.ts'
+import type { Affine, Landmarks } from '../faces/alignment.ts'
+import { detectFaces, type Face, type MtcnnNetworks, smallestFace } from '../faces/mtcnn.ts'
+import type { Pixels } from '../faces/pixels.ts'
+import { elements } from '../kernels/op.ts'
+import { mtcnnNetworks } from '../models/mtcnn.ts'
+import type { Recogniser } from '../models/recognisers.ts'
+import type { Weights } from '../weights/registry.ts'
+import { Embedder, similarityOf } from './embedder.ts'
+import { Attack, AttackError } from './loop.ts'
+import { uniformNoise } from './noise.ts'
+import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
+import type { Preset } from './presets.ts'
+import { alignmentOf, faceRegion, type Region, samplingMatrix, softMask, wholePhoto } from './region.ts'
+import { addChange, workingPlanes } from './resample.ts'
+
+/** No face was found, so there is nothing to protect. */
+export class NoFaceError extends Error {
+  override name = 'NoFaceError'
+}
+
+/** The networks of a run. Held-out recognisers are not attacked: they show how far the protection carries. */
+export interface ProtectorNetworks {
+  detector: Weights
+  lpips: Perceptual
+  surrogates: readonly Surrogate[]
+  heldOut: readonly Surrogate[]
+}
+
+export interface ProtectOptions {
+  preset: Preset
+  /** Overrides the preset's number of steps. */
+  steps?: number
+  faces?: 'all' | 'largest'
+  /** The photo is grey and stays so. */
+  grey?: boolean
+  /** Seed of the initial noise; the same seed on the same adapter gives the same photo. */
+  seed?: number
+  onProgress?: (progress: Progress) => void
+  signal?: AbortSignal
+}
+
+export interface Progress {
+  phase: 'detect' | 'compile' | 'attack' | 'measure'
+  /** Of `attack`: steps done and to do, over all faces. */
+  done: number
+  total: number
+}
+
+/** Cosine similarity of the face with the clean photo's, before (with itself) and after protection. */
+export interface RecogniserReport {
+  id: string
+  heldOut: boolean
+  /** Similarity at and above which the recogniser takes two faces for the same person. */
+  threshold: number
+  before: number
+  after: number
+}
+
+export interface FaceReport {
+  /** x1, y1, x2, y2 in pixels of the photo. */
+  box: Face['box']
+  landmarks: Landmarks
+  recognisers: RecogniserReport[]
+}
+
+export interface Protection {
+  photo: Pixels
+  faces: FaceReport[]
+  /**
+   * Visibility of the change where it is greatest: LPIPS (mean of face crop and surroundings) and PSNR in dB of the area worked
+   * on, the worst of all faces; of the 8-bit result.
+   */
+  lpips: number
+  psnr: number
+  /** Seconds by phase, and in all. */
+  seconds: { detect: number; compile: number; attack: number; measure: number; total: number }
+  warnings: string[]
+}
+
+/** A face with the area in which it is protected. */
+interface Target {
+  region: Region
+  faces: readonly Face[]
+  mask?: Float32Array
+}
+
+export class Protector implements Disposable {
+  private readonly gpu: Gpu
+  private readonly networks: ProtectorNetworks
+  private readonly detector: MtcnnNetworks & Disposable
+  private readonly embedder: Embedder
+  /** The objective compiled last; photos of one size share it. */
+  private attack: { key: string; attack: Attack } | undefined
+
+  private constructor(gpu: Gpu, networks: ProtectorNetworks, detector: MtcnnNetworks & Disposable, embedder: Embedder) {
+    this.gpu = gpu
+    this.networks = networks
+    this.detector = detector
+    this.embedder = embedder
+  }
+
+  /** Compiles detector and recognisers; the objective follows with the first photo, whose faces decide its size. */
+  static async create(gpu: Gpu, networks: ProtectorNetworks): Promise<Protector> {
+    const [detector, embedder] = await Promise.all([
+      mtcnnNetworks(gpu, networks.detector),
+      Embedder.compile(gpu, [...networks.surrogates, ...networks.heldOut]),
+    ])
+    return new Protector(gpu, networks, detector, embedder)
+  }
+
+  /** The faces that `protect` would protect, best first. Throws NoFaceError where there is none. */
+  async find(photo: Pixels, which: 'all' | 'largest' = 'all'): Promise<Face[]> {
+    const found = await detectFaces(this.detector, photo)
+    if (found.length === 0) {
+      const smallest = Math.ceil(smallestFace(photo.width, photo.height))
+      throw new NoFaceError(`no face found (frontal faces of at least ${smallest} pixels are looked for)`)
+    }
+    return which === 'largest' ? [found.reduce((a, b) => (area(b) > area(a) ? b : a))] : found
+  }
+
+  /**
+   * Protects every face of the photo. The photo given stays as it is.
+   * Throws NoFaceError, RangeError for a photo under 64 pixels a side, PlanMemoryError where the area does not fit the device,
+   * AttackError for a result that is no photo, and the signal's reason when interrupted.
+   */
+  async protect(photo: Pixels, options: ProtectOptions): Promise<Protection> {
+    const { preset, signal, onProgress, seed = 1, grey = false } = options
+    const steps = options.steps ?? preset.steps
+    const clock = stopwatch()
+    const warnings: string[] = []
+    const report = (phase: Progress['phase'], done = 0, total = 0) => onProgress?.({ phase, done, total })
+
+    report('detect')
+    const faces = await this.find(photo, options.faces)
+    signal?.throwIfAborted()
+    const clean = await Promise.all(faces.map((face) => this.embedder.embed(photo, face.landmarks)))
+    clock.lap('detect')
+
+    const result: Pixels = { ...photo, data: photo.data.slice() }
+    const targets = this.targets(photo, faces, preset)
+    let lpips = 0
+    let psnr = Number.POSITIVE_INFINITY
+    for (const [index, { region, faces: members, mask }] of targets.entries()) {
+      report('compile')
+      const attack = await this.attackFor(region, members.length, grey, preset)
+      clock.lap('compile')
+      const original = workingPlanes(photo, region)
+      const images = {
+        clean: original,
+        base: workingPlanes(result, region),
+        mask,
+        matrices: this.matrices(region, members),
+      }
+      attack.load(images)
+      const start = uniformNoise(seed + index, elements(changeShape(attack.shape)), preset.noise)
+      const delta = await attack.run({
+        steps,
+        start,
+        signal,
+        onProgress: (done) => report('attack', index * steps + done, targets.length * steps),
+      })
+      addChange(result, region, visibleChange(delta, original.length, mask), preset.rounding)
+      clock.lap('attack')
+      report('measure')
+      const protectedPlanes = workingPlanes(result, region)
+      checkResult(original, protectedPlanes)
+      attack.load({ ...images, base: protectedPlanes })
+      const value = await attack.evaluate(new Float32Array(delta.length))
+      lpips = Math.max(lpips, value.lpips)
+      psnr = Math.min(psnr, psnrOf(original, protectedPlanes))
+      clock.lap('measure')
+    }
+
+    report('measure')
+    const again = await detectFaces(this.detector, result)
+    const reports: FaceReport[] = []
+    for (const [index, face] of faces.entries()) {
+      const seen = bestOverlap(face, again)
+      if (!seen)
+        warnings.push(
+          `face ${index + 1} at ${position(face)} is not found any more in the protected photo; it was measured at its old place`,
+        )
+      const embeddings = await this.embedder.embed(result, (seen ?? face).landmarks)
+      reports.push({ box: face.box, landmarks: face.landmarks, recognisers: this.compare(clean[index], embeddings) })
+    }
+    clock.lap('measure')
+    return { photo: result, faces: reports, lpips, psnr, seconds: clock.seconds(), warnings }
+  }
+
+  [Symbol.dispose](): void {
+    this.attack?.attack[Symbol.dispose]()
+    this.embedder[Symbol.dispose]()
+    this.detector[Symbol.dispose]()
+  }
+
+  private targets(photo: Pixels, faces: readonly Face[], preset: Preset): Target[] {
+    if (preset.area === 'photo') return [{ region: wholePhoto(photo.width, photo.height), faces }]
+    return faces.map((face) => {
+      const region = faceRegion(photo.width, photo.height, face.landmarks)
+      return { region, faces: [face], mask: softMask(region, alignmentOf('arcface112', face.landmarks)) }
+    })
+  }
+
+  private async attackFor(
+    { workWidth, workHeight }: Region,
+    faces: number,
+    grey: boolean,
+    preset: Preset,
+  ): Promise<Attack> {
+    const masked = preset.area === 'face'
+    const shape = { width: workWidth, height: workHeight, faces, grey }
+    const key = JSON.stringify([shape, preset])
+    if (this.attack?.key !== key) {
+      this.attack?.attack[Symbol.dispose]()
+      this.attack = undefined
+      const { surrogates, lpips } = this.networks
+      this.attack = { key, attack: await Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked) }
+    }
+    return this.attack.attack
+  }
+
+  private matrices(region: Region, faces: readonly Face[]): Map<Recogniser['alignment'], Affine[]> {
+    const used = new Set<Recogniser['alignment']>([
+      'arcface112',
+      ...this.networks.surrogates.map((s) => s.network.alignment),
+    ])
+    return new Map(
+      [...used].map((alignment) => [
+        alignment,
+        faces.map((face) => samplingMatrix(region, alignmentOf(alignment, face.landmarks))),
+      ]),
+    )
+  }
+
+  private compare(clean: Map<string, Float32Array>, after: Map<string, Float32Array>): RecogniserReport[] {
+    const rows = (networks: readonly Surrogate[], heldOut: boolean) =>
+      networks.map(({ network: { id, threshold } }) => {
+        const reference = clean.get(id)!
+        return {
+          id,
+          heldOut,
+          threshold,
+          before: similarityOf(reference, reference),
+          after: similarityOf(reference, after.get(id)!),
+        }
+      })
+    return [...rows(this.networks.surrogates, false), ...rows(this.networks.heldOut, true)]
+  }
+}
+
+const area = ({ box: [x1, y1, x2, y2] }: Face): number => (x2 - x1) * (y2 - y1)
+
+const position = ({ box }: Face): string => `(${box.map(Math.round).join(', ')})`
+
+/** The detected face that overlaps `face` most, at least by a third of the union. */
+function bestOverlap(face: Face, candidates: readonly Face[]): Face | undefined {
+  let best: Face | undefined
+  let most = 1 / 3
+  for (const other of candidates) {
+    const width = Math.min(face.box[2], other.box[2]) - Math.max(face.box[0], other.box[0])
+    const height = Math.min(face.box[3], other.box[3]) - Math.max(face.box[1], other.box[1])
+    const shared = Math.max(0, width) * Math.max(0, height)
+    const overlap = shared / (area(face) + area(other) - shared)
+    if (overlap > most) {
+      most = overlap
+      best = other
+    }
+  }
+  return best
+}
+
+/** The change as three planes, faded out by the mask. */
+function visibleChange(delta: Float32Array, length: number, mask?: Float32Array): Float32Array {
+  const change = new Float32Array(length)
+  const fade = mask ?? new Float32Array(length / 3).fill(1)
+  for (let i = 0; i < length; i++) change[i] = delta[i % delta.length] * fade[i % fade.length]
+  return change
+}
+
+/** A GPU that computes nonsense must not replace a photo: a face that was there and is black now is refused. */
+function checkResult(before: Float32Array, after: Float32Array): void {
+  const mean = (planes: Float32Array) => planes.reduce((s, v) => s + v, 0) / planes.length
+  if (mean(before) > 0.02 && mean(after) < 0.25 * mean(before)) {
+    throw new AttackError('the protected face came out black; nothing was written')
+  }
+}
+
+function psnrOf(a: Float32Array, b: Float32Array): number {
+  let total = 0
+  for (let i = 0; i < a.length; i++) total += (a[i] - b[i]) ** 2
+  return total === 0 ? Number.POSITIVE_INFINITY : -10 * Math.log10(total / a.length)
+}
+
+function stopwatch() {
+  const seconds = { detect: 0, compile: 0, attack: 0, measure: 0 }
+  const began = performance.now()
+  let last = began
+  return {
+    lap(phase: keyof typeof seconds): void {
+      const now = performance.now()
+      seconds[phase] += (now - last) / 1000
+      last = now
+    },
+    seconds: () => ({ ...seconds, total: (performance.now() - began) / 1000 }),
+  }
+}

@@ -1,0 +1,86 @@
+/** `lowkey-gpu doctor`: what this machine offers, and whether everything works on it. */
+import { acquire, adapterName, describeAdapter, type Gpu, installLines, listAdapters } from '../device/node.ts'
+import { readPhoto } from '../images/index.ts'
+import { cacheFolder, verifyWeights } from '../weights/node.ts'
+import { Exit, messageOf } from './exit.ts'
+import { parse } from './options.ts'
+import { type SelfTest, selfTest } from './self-test.ts'
+import { version } from './version.ts'
+
+export const doctorHelp = `Usage: lowkey-gpu doctor [--gpu NAME] [--json]
+
+Shows the adapters, the one that is used with its features and limits, the weights, picture support, and a self-test that
+computes a small network and its gradient on the GPU and compares it with the processor's result.
+Exit codes: 0 all is well; 1 the self-test failed; 4 no GPU; 5 weights missing or damaged.
+`
+
+/** Runs the command; resolves with the exit code. */
+export async function doctor(args: string[]): Promise<number> {
+  const { values } = parse(args, { gpu: { type: 'string' }, json: { type: 'boolean' } }, 'doctor')
+  const adapters = await listAdapters()
+  const weights = await verifyWeights()
+  const pictures = await pictureSupport()
+  using gpu = await acquire({ gpu: values.gpu })
+  const test = await selfTest(gpu)
+  const code = weights.some((w) => !w.ok) ? Exit.weights : test.ok && pictures.ok ? Exit.done : Exit.failed
+  if (values.json) {
+    const { capabilities } = gpu
+    const row = {
+      version,
+      node: process.version,
+      adapters,
+      adapter: adapterName(capabilities),
+      capabilities,
+      weights,
+      pictures,
+      selfTest: test,
+    }
+    process.stdout.write(`${JSON.stringify(row)}\n`)
+    return code
+  }
+  const lines = [
+    `lowkey-gpu ${version}, Node ${process.version}, ${process.platform} ${process.arch}`,
+    '',
+    'Adapters',
+    ...adapters.map(({ name, backend, software }) => `  ${name} (${backend}${software ? ', software' : ''})`),
+    '',
+    `Used: ${adapterName(gpu.capabilities)}`,
+    ...facts(gpu).map((fact) => `  ${fact}`),
+    '',
+    `Weights (more in ${cacheFolder()})`,
+    ...weights.map((w) => `  ${w.id.padEnd(20)} ${w.ok ? 'ok' : w.problem}`),
+    '',
+    `Pictures: ${pictures.text}`,
+    `Self-test: ${describeTest(test)}`,
+    '',
+    describeAdapter(gpu.capabilities),
+  ]
+  if (gpu.capabilities.software) lines.push('', 'A faster software driver, or the driver of a GPU:', installLines())
+  process.stdout.write(`${lines.join('\n')}\n`)
+  return code
+}
+
+function facts({ capabilities: c }: Gpu): string[] {
+  const mib = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`
+  const offered = (yes: boolean) => (yes ? 'yes' : 'no')
+  const subgroups = c.subgroups ? `${c.subgroupMinSize}-${c.subgroupMaxSize} lanes` : 'no'
+  const matrices = c.subgroupMatrix.length > 0 ? `${c.subgroupMatrix.length} configurations` : 'no'
+  return [
+    `f16 ${offered(c.f16)}, subgroups ${subgroups}, matrix units ${matrices}, timestamps ${offered(c.timestamps)}`,
+    `binding ${mib(c.maxBindingBytes)}, buffer ${mib(c.maxBufferBytes)}, workgroup ${c.maxInvocations} invocations and ${Math.round(c.maxWorkgroupStorage / 1024)} KiB`,
+  ]
+}
+
+const describeTest = ({ ok, error, gflops }: SelfTest): string =>
+  `${ok ? 'passed' : 'FAILED'} (largest relative error ${error.toExponential(1)}; ${gflops.toFixed(1)} GFLOP/s in a 3x3 convolution)`
+
+/** Whether photos can be decoded here, tried on a PNG of one pixel. */
+async function pictureSupport(): Promise<{ ok: boolean; text: string }> {
+  const pixel = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=='
+  try {
+    await readPhoto(Buffer.from(pixel, 'base64'))
+    return { ok: true, text: 'PNG, JPEG, WebP (sharp)' }
+  } catch (error) {
+    return { ok: false, text: messageOf(error) }
+  }
+}

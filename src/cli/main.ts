@@ -1,0 +1,91 @@
+#!/usr/bin/env node
+/** The command line: `lowkey-gpu COMMAND ...`. */
+import { removePendingFiles } from '../images/index.ts'
+import { doctor, doctorHelp } from './doctor.ts'
+import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
+import { protect, protectHelp } from './protect.ts'
+import { version } from './version.ts'
+import { weights, weightsHelp } from './weights.ts'
+
+interface Command {
+  summary: string
+  help: string
+  /** Resolves with the exit code. */
+  run(args: string[], signal: AbortSignal): Promise<number>
+}
+
+const commands: Readonly<Record<string, Command>> = {
+  protect: { summary: 'protect the faces in photos', help: protectHelp, run: protect },
+  doctor: { summary: 'what this machine offers, and whether everything works', help: doctorHelp, run: doctor },
+  weights: { summary: 'the networks: list, verify, path', help: weightsHelp, run: weights },
+}
+
+const help = `lowkey-gpu ${version}: changes photos slightly, so that face recognition does not match them to you
+
+Usage: lowkey-gpu COMMAND [OPTIONS]
+
+${Object.entries(commands)
+  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
+  .join('\n')}
+
+  lowkey-gpu COMMAND --help says more. Nothing but 'npm run weights' ever uses the network.
+
+Exit codes: 0 done; 1 some inputs failed; 2 wrong usage; 3 no face in any input; 4 no GPU; 5 weights missing or damaged;
+130 interrupted.
+`
+
+/** Two signals: the first lets the step in progress end and cleans up; the second ends the process at once. */
+function interruption(): AbortSignal {
+  const controller = new AbortController()
+  const onSignal = () => {
+    if (controller.signal.aborted) {
+      removePendingFiles()
+      process.exit(Exit.interrupted)
+    }
+    controller.abort(new Interrupted())
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  return controller.signal
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...args] = argv
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(help)
+    return name === undefined ? Exit.usage : Exit.done
+  }
+  if (name === '--version' || name === '-v') {
+    process.stdout.write(`${version}\n`)
+    return Exit.done
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (!command) throw new UsageError(`there is no command "${name}"; there are ${Object.keys(commands).join(', ')}`)
+  if (args.includes('--help') || args.includes('-h')) {
+    process.stdout.write(command.help)
+    return Exit.done
+  }
+  return command.run(args, interruption())
+}
+
+/** Everything written before the process ends: stdout may be a pipe, whose writes are not done when they return. */
+function flush(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write('', () => resolve()))
+}
+
+// A reader that has seen enough (`| head`) is no error of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? Exit.done : Exit.failed)
+})
+
+let code: number
+try {
+  code = await main(process.argv.slice(2))
+} catch (error) {
+  code = exitCodeOf(error)
+  process.stderr.write(`lowkey-gpu: ${messageOf(error)}\n`)
+  if (code === Exit.usage) process.stderr.write(`lowkey-gpu --help tells how it is used\n`)
+}
+await flush(process.stdout)
+// Explicit, because drivers may keep threads of their own.
+process.exit(code)

@@ -1,0 +1,27 @@
+/// <reference types="@webgpu/types" preserve="true" />
+/** The core: engine, networks and attack. Runs in Node and in browsers; an open device is passed in. */
+export { Embedder, similarityOf } from './attack/embedder.ts'
+export { Attack, AttackError, type AttackImages, type ObjectiveValue, type RunOptions } from './attack/loop.ts'
+export { type Objective, type ObjectiveShape, recordObjective, type Surrogate } from './attack/objective.ts'
+export { type Preset, presets } from './attack/presets.ts'
+export {
+  type FaceReport,
+  NoFaceError,
+  type Progress,
+  type Protection,
+  type ProtectOptions,
+  Protector,
+  type ProtectorNetworks,
+  type RecogniserReport,
+} from './attack/protect.ts'
+export { type Capabilities, DeviceLostError, Gpu, GpuError, openDevice } from './device/gpu.ts'
+export { type Affine, align112, align150, FaceGeometryError, type Landmarks } from './faces/alignment.ts'
+export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
+export type { Pixels } from './faces/pixels.ts'
+export * from './graph/index.ts'
+export * from './kernels/index.ts'
+export { type Op, type Shape, ShapeError, type Tensor } from './kernels/op.ts'
+export { mtcnnNetworks } from './models/mtcnn.ts'
+export { type Recogniser, recogniser } from './models/recognisers.ts'
+export { WeightsDamagedError, WeightsError, WeightsMissingError } from './weights/errors.ts'
+export { type Manifest, type ManifestEntry, openWeights, type Weights } from './weights/registry.ts'

@@ -1,0 +1,14 @@
+/// <reference types="@webgpu/types" preserve="true" />
+/** What only Node can do: open an adapter through Dawn, find weights on disk, read and write photos. */
+export { DEFAULT_SURROGATES, loadNetworks, UnknownModelError } from './attack/node.ts'
+export {
+  type AcquireOptions,
+  type AdapterEntry,
+  acquire,
+  adapterName,
+  describeAdapter,
+  listAdapters,
+  NoAdapterError,
+} from './device/node.ts'
+export * from './images/index.ts'
+export { loadManifest, loadWeights, verifyWeights, weightsFolder, weightsFolders } from './weights/node.ts'
