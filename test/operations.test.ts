@@ -36,7 +36,8 @@ function draw(fill: Fill, shape: Shape, seed: number): Float32Array {
   return ladder
 }
 
-const inputsOf = (c: Case<unknown>): Float32Array[] => c.shapes.map((s, k) => draw(c.fill?.[k] ?? 'symmetric', s, 17 + k))
+const inputsOf = (c: Case<unknown>): Float32Array[] =>
+  c.shapes.map((s, k) => draw(c.fill?.[k] ?? 'symmetric', s, 17 + k))
 
 const record = (g: Graph, op: Op<unknown>, c: Case<unknown>) => {
   const x = c.shapes.map((s, k) => g.input(`x${k}`, s))
@@ -70,7 +71,7 @@ for (const op of operations as readonly Op<unknown>[]) {
           const choose = (node: { op: unknown }, kernels: readonly { variant: string }[]) =>
             (node.op === op && kernels.find((k) => k.variant === variant)) || kernels[0]
           using plan = await compile(gpu, { y }, { poison: true, choose: choose as never })
-          values.forEach((v, k) => plan.write(`x${k}`, v))
+          for (const [k, v] of values.entries()) plan.write(`x${k}`, v)
           plan.run()
           const got = await plan.read('y')
           expect(got.length).toBe(want.length)
@@ -119,7 +120,13 @@ for (const op of operations as readonly Op<unknown>[]) {
           })
           // Central differences of smooth float64 functions are good to h^2; a product of that with the third derivative
           // stays below 1e-6 here, so the f32 kernel's own rounding decides.
-          expect(largestError(Float64Array.from(at, (i) => got[i]), slopes), name).toBeLessThan(4 * tolerance(op, c) + 1e-6)
+          expect(
+            largestError(
+              Float64Array.from(at, (i) => got[i]),
+              slopes,
+            ),
+            name,
+          ).toBeLessThan(4 * tolerance(op, c) + 1e-6)
         }
       })
     })

@@ -1,6 +1,16 @@
 /** From nodes to dispatches: picks each operation's kernel, resolves views, and sorts dispatches by how often they must run. */
 import type { Capabilities } from '../device/gpu.ts'
-import { type Dispatch, elements, formatShape, type Kernel, type Op, ShapeError } from '../kernels/op.ts'
+import {
+  type BufferRef,
+  type Cost,
+  type Dispatch,
+  elements,
+  formatShape,
+  type Kernel,
+  type Op,
+  ShapeError,
+} from '../kernels/op.ts'
+import { type Fusion, findFusions, fuseStore } from './fuse.ts'
 import { type Node, RATES, type Rate } from './graph.ts'
 
 /** A piece of GPU memory with one meaning: a leaf, the output of an operation, or a kernel's scratch. */
@@ -29,18 +39,22 @@ export interface Lowered {
   steps: Step[]
   /** Memory of a node, views resolved. */
   value(node: Node): Value
+  /** How often which operations were fused, by names joined with `+`. */
+  fusions: Readonly<Record<string, number>>
 }
 
 /** Chooses among an operation's kernels; the default takes the first, which the operation ranks best. */
 export type ChooseKernel = (node: Node, kernels: readonly Kernel[]) => Kernel
 
-export function lower(
-  roots: readonly Node[],
-  gpu: Capabilities,
-  choose: ChooseKernel = (_, kernels) => kernels[0],
-): Lowered {
+export interface LowerOptions {
+  choose?: ChooseKernel
+  /** Compute pointwise operations in the kernel before them where possible; on unless told. */
+  fuse?: boolean
+}
+
+export function lower(roots: readonly Node[], gpu: Capabilities, options: LowerOptions = {}): Lowered {
+  const { choose = (_, kernels) => kernels[0], fuse = true } = options
   const values = new Map<number, Value>()
-  const steps: Step[] = []
   const value = (node: Node): Value => {
     const known = values.get(node.id)
     if (known) return known
@@ -51,44 +65,86 @@ export function lower(
     values.set(node.id, made)
     return made
   }
-  for (const node of reachable(roots)) {
-    if (!node.op || node.op.view) continue
-    const op = node.op as Op<unknown>
-    const shapes = node.inputs.map((n) => n.shape)
-    const kernels = op.kernels(node.args, shapes, gpu)
-    if (kernels.length === 0) {
-      throw new ShapeError(
-        `${op.name}(${node.name}): no kernel for ${shapes.map(formatShape).join(', ')} on ${gpu.description}`,
-      )
-    }
-    const kernel = choose(node, kernels)
-    const scratch = (kernel.scratch ?? []).map(
-      (count, i): Value => ({ name: `${node.name}#${i}`, elements: count, rate: 'constant' }),
-    )
-    const resolve = (buffer: Dispatch['reads'][number]['buffer']): Value =>
-      typeof buffer === 'number'
-        ? value(node.inputs[buffer])
-        : buffer === 'output'
-          ? value(node)
-          : scratch[Number(buffer.slice('scratch'.length))]
-    const own = kernel.dispatches.map(
-      (dispatch): Step => ({
-        dispatch,
-        node,
-        variant: kernel.variant,
-        rate: 'constant',
-        reads: dispatch.reads.map((b) => resolve(b.buffer)),
-        writes: dispatch.writes.map((b) => resolve(b.buffer)),
-        flop: 0,
-        bytes: 0,
-      }),
-    )
-    assignRates(own)
-    const cost = op.cost(node.args, shapes)
-    Object.assign(own.at(-1)!, cost)
-    steps.push(...own)
+  const kernels = new Map<Node, Kernel>()
+  const kernelOf = (node: Node): Kernel => {
+    let kernel = kernels.get(node)
+    if (!kernel) kernels.set(node, (kernel = chooseKernel(node, gpu, choose)))
+    return kernel
   }
-  return { steps, value }
+  const nodes = reachable(roots)
+  const fusions = fuse ? findFusions(nodes, new Set(roots), kernelOf, gpu) : new Map<Node, Fusion>()
+  const counts: Record<string, number> = {}
+  const steps: Step[] = []
+  for (const node of nodes) {
+    if (!node.op || node.op.view) continue
+    const fusion = fusions.get(node)
+    if (!fusion) {
+      steps.push(...stepsOf(node, kernelOf(node), value))
+      continue
+    }
+    if (node !== fusion.chain.at(-1)) continue
+    const label = [fusion.producer, ...fusion.chain].map((n) => n.op?.name).join('+')
+    counts[label] = (counts[label] ?? 0) + 1
+    steps.push(...fusedSteps(fusion, kernelOf(fusion.producer), value))
+  }
+  return { steps, value, fusions: counts }
+}
+
+function chooseKernel(node: Node, gpu: Capabilities, choose: ChooseKernel): Kernel {
+  const op = node.op as Op<unknown>
+  const shapes = node.inputs.map((n) => n.shape)
+  const kernels = op.kernels(node.args, shapes, gpu)
+  if (kernels.length === 0) {
+    throw new ShapeError(
+      `${op.name}(${node.name}): no kernel for ${shapes.map(formatShape).join(', ')} on ${gpu.description}`,
+    )
+  }
+  return choose(node, kernels)
+}
+
+const costOf = (node: Node): Cost =>
+  (node.op as Op<unknown>).cost(
+    node.args,
+    node.inputs.map((n) => n.shape),
+  )
+
+/** The dispatches of one node. Buffer references from `inputs.length` on are those of a fusion's further operands. */
+function stepsOf(node: Node, kernel: Kernel, value: (node: Node) => Value, further: readonly Value[] = []): Step[] {
+  const scratch = (kernel.scratch ?? []).map(
+    (count, i): Value => ({ name: `${node.name}#${i}`, elements: count, rate: 'constant' }),
+  )
+  const resolve = (buffer: BufferRef): Value => {
+    if (buffer === 'output') return value(node)
+    if (typeof buffer === 'string') return scratch[Number(buffer.slice('scratch'.length))]
+    return buffer < node.inputs.length ? value(node.inputs[buffer]) : further[buffer - node.inputs.length]
+  }
+  const own = kernel.dispatches.map(
+    (dispatch): Step => ({
+      dispatch,
+      node,
+      variant: kernel.variant,
+      rate: 'constant',
+      reads: dispatch.reads.map((b) => resolve(b.buffer)),
+      writes: dispatch.writes.map((b) => resolve(b.buffer)),
+      flop: 0,
+      bytes: 0,
+    }),
+  )
+  assignRates(own)
+  Object.assign(own.at(-1)!, costOf(node))
+  return own
+}
+
+function fusedSteps(fusion: Fusion, kernel: Kernel, value: (node: Node) => Value): Step[] {
+  const { producer, chain } = fusion
+  const further: Value[] = []
+  const bind = (node: Node): number => producer.inputs.length + further.push(value(node)) - 1
+  const last = fuseStore(kernel.dispatches.at(-1)!, fusion, bind, bind)
+  const steps = stepsOf(producer, { ...kernel, dispatches: [...kernel.dispatches.slice(0, -1), last] }, value, further)
+  const end = steps.at(-1)!
+  for (const node of chain) end.flop += costOf(node).flop
+  end.bytes = 4 * [...end.reads, ...end.writes].reduce((n, v) => n + v.elements, 0)
+  return steps
 }
 
 /** A dispatch runs as often as what it reads; all that write one value run at the highest of their rates. */

@@ -15,6 +15,8 @@ export interface CompileOptions {
   poison?: boolean
   /** Chooses among an operation's kernels; the first unless told. */
   choose?: ChooseKernel
+  /** Compute pointwise operations in the kernel before them where possible; on unless told. */
+  fuse?: boolean
   /** Upper bound of the plan's GPU memory in bytes; a larger plan is refused before anything is allocated. */
   maxBytes?: number
 }
@@ -52,7 +54,7 @@ export async function compile(
     }
   }
   const roots = [...(Object.values(outputs) as Node[]), ...updates.flat()]
-  const lowered = lower(roots, gpu.capabilities, options.choose)
+  const lowered = lower(roots, gpu.capabilities, options)
   const kept = new Set(roots.map(lowered.value))
   const memory = planMemory(lowered, kept)
   checkLimits(gpu, lowered, memory, options.maxBytes)
@@ -110,6 +112,7 @@ export async function compile(
     poisonBuffer: (slot) => bufferOf.get(slot)!,
     bytes: totalBytes(memory),
     nodes: new Set(lowered.steps.map((s) => s.node)).size,
+    fusions: lowered.fusions,
   })
   await plan.runConstants()
   // Weights that only the constant stage reads (they were packed into another layout) are not needed any more.
@@ -132,6 +135,8 @@ export interface PlanSummary {
   mib: number
   /** Arithmetic of one run. */
   gflop: number
+  /** How often which operations are computed in one kernel, by their names joined with `+`. */
+  fusions: Readonly<Record<string, number>>
 }
 
 /** Time of one operation of a run; see `Plan.profile`. */
@@ -154,6 +159,7 @@ interface PlanParts {
   poisonBuffer: (slot: Slot) => GPUBuffer
   bytes: number
   nodes: number
+  fusions: Readonly<Record<string, number>>
 }
 
 export class Plan implements Disposable {
@@ -231,6 +237,7 @@ export class Plan implements Disposable {
       dispatches: { constant: stages.constant.length, fixed: stages.fixed.length, step: stages.step.length },
       mib: this.bytes / 2 ** 20,
       gflop: stages.step.reduce((n, c) => n + c.step.flop, 0) / 1e9,
+      fusions: this.parts.fusions,
     }
   }
 

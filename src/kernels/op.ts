@@ -20,6 +20,8 @@ export interface Recorder {
   apply<A>(op: Op<A>, inputs: readonly Tensor[], args: A, name?: string): Tensor
   /** A scalar or tensor whose value is known while recording. */
   constant(data: Float32Array | readonly number[], shape: Shape, name?: string): Tensor
+  /** Names of what is recorded inside `record` start with `name.`; they appear in errors and profiles. */
+  scope<T>(name: string, record: () => T): T
 }
 
 /** Arithmetic (multiply and add count as two) and least memory traffic in bytes. */
@@ -51,11 +53,21 @@ export const f32 = (value: number): Param => ({ type: 'f32', value })
 /** One compute dispatch. The code holds everything but the bindings, which are generated from `reads`, `writes`, `params`. */
 export interface Dispatch {
   label: string
+  /** WGSL extensions that the code needs (`subgroups`, `f16`): kernels that use one are offered where the adapter has it. */
+  enable?: readonly string[]
   code: string
   reads: readonly Binding[]
   writes: readonly Binding[]
   params?: Readonly<Record<string, Param>>
   workgroups: readonly [number, number, number]
+  /**
+   * The code writes the output, the only buffer in `writes`, through `store(i, c, value)` alone, with values of this type: the i-th
+   * element (or four elements, the binding then being vec4f), which belongs to channel c (index along axis 1). The function is
+   * generated, and pointwise operations that follow are computed in it.
+   */
+  stores?: 'f32' | 'vec4f'
+  /** The generated `store`, where something is fused into it. */
+  storeCode?: string
 }
 
 /** One way to compute an operation on an adapter. */
@@ -91,7 +103,10 @@ export interface Case<A> {
 
 export interface Op<A = unknown> {
   readonly name: string
-  /** Input names for error messages; a trailing `?` marks one that may be left out. */
+  /**
+   * Input names for error messages; a trailing `?` marks one that may be left out, a trailing `...` on the last one that any
+   * number of tensors, but at least one, may be given for it.
+   */
   readonly inputs: readonly string[]
   /** Shape of the output. Throws ShapeError. */
   shape(args: A, shapes: readonly Shape[]): Shape
@@ -100,6 +115,13 @@ export interface Op<A = unknown> {
   kernels(args: A, shapes: readonly Shape[], gpu: Capabilities): Kernel[]
   /** The output is the first input's memory with another shape: no kernel runs. */
   readonly view?: boolean
+  /**
+   * Every element of the output depends on the same element of the inputs alone, by this WGSL expression over the type `T` (see
+   * pointwise.ts): the operation can be computed in the `store` of the kernel that makes one of its inputs.
+   */
+  readonly expression?: { wgsl: string; params: readonly string[] }
+  /** No gradient flows to the inputs: for differentiation the output is a constant. */
+  readonly detached?: boolean
   backward?(b: Backward<A>): readonly (Tensor | undefined)[]
   /** Clear float64 version of the forward computation. */
   reference(args: A, inputs: readonly Float64Array[], shapes: readonly Shape[]): Float64Array
@@ -113,9 +135,17 @@ export class ShapeError extends Error {
 
 export const elements = (shape: Shape): number => shape.reduce((n, extent) => n * extent, 1)
 
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((extent, i) => extent === b[i])
+export const sameShape = (a: Shape, b: Shape): boolean =>
+  a.length === b.length && a.every((extent, i) => extent === b[i])
 
 export const formatShape = (shape: Shape): string => `[${shape.join(',')}]`
+
+/** Name of the k-th tensor given for `op.inputs`; those of a variadic input `x...` are called x0, x1, and so on. */
+export function inputName(inputs: readonly string[], k: number): string {
+  const last = inputs.length - 1
+  if (k >= last && inputs[last]?.endsWith('...')) return `${inputs[last].slice(0, -3)}${k - last}`
+  return inputs[k]?.replace('?', '') ?? '?'
+}
 
 /** Throws ShapeError with `message` unless the condition holds. */
 export function expectShape(condition: boolean, message: string): asserts condition {

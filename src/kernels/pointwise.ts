@@ -41,6 +41,8 @@ export function pointwise<In extends string>(name: string, row: Row<In>): Op<Poi
       return row.inputs.map((input, k) => {
         const rule = wanted[k] ? gradients.get(input) : undefined
         if (!rule) return undefined
+        // The gradient of a sum is the gradient itself.
+        if (rule.op.expression?.wgsl === 'dy') return sumTo(gradient, inputs[k].shape)
         const operands = rule.uses.map((id) => {
           if (id === 'y') return output
           if (id === 'dy') return gradient
@@ -57,6 +59,7 @@ function pointwiseOp(name: string, row: Row<string>): Op<PointwiseArgs> {
   return {
     name,
     inputs: row.inputs,
+    expression: { wgsl: row.forward.wgsl, params: row.params ?? [] },
     shape,
     cost(args, shapes) {
       const count = elements(shape(args, shapes))
@@ -132,4 +135,3 @@ ${linearEntry(`  if (i >= p.count) { return; }
     ],
   }
 }
-

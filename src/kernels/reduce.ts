@@ -10,8 +10,8 @@ import {
   type Kernel,
   type Op,
   type Param,
-  sameShape,
   type Shape,
+  sameShape,
   type Tensor,
   u32,
 } from './op.ts'
@@ -224,7 +224,14 @@ function reduceOp(
 }
 
 /** A kernel over `full` whose other operands live on the reduced shape: `j` is the index there, `i` the full one. */
-function spreadKernel(label: string, full: Shape, reduced: Shape, operands: readonly string[], expression: string, own: Readonly<Record<string, Param>> = {}): Kernel {
+function spreadKernel(
+  label: string,
+  full: Shape,
+  reduced: Shape,
+  operands: readonly string[],
+  expression: string,
+  own: Readonly<Record<string, Param>> = {},
+): Kernel {
   const dims = mergedDims(full, [full, reduced])
   const params: Record<string, Param> = { count: u32(elements(full)), ...own }
   const strides = operandStrides(dims, 1)
@@ -273,7 +280,9 @@ export const expandOp: Op<ExpandArgs> = {
     return shape
   },
   cost: ({ shape }, [x]) => ({ flop: 0, bytes: 4 * (elements(shape) + elements(x)) }),
-  kernels: ({ shape, scale }, [x]) => [spreadKernel('expand', shape, x, ['x'], 'x[j] * p.scale', { scale: f32(scale) })],
+  kernels: ({ shape, scale }, [x]) => [
+    spreadKernel('expand', shape, x, ['x'], 'x[j] * p.scale', { scale: f32(scale) }),
+  ],
   backward: ({ args: { scale }, inputs: [x], gradient }) => {
     const total = sumTo(gradient, x.shape)
     return [scale === 1 ? total : total.recorder.apply(expandOp, [total], { shape: x.shape, scale })]

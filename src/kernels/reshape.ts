@@ -1,5 +1,5 @@
 /** Another shape for the same elements: a view, no kernel runs. */
-import { elements, expectShape, formatShape, type Op, sameShape, type Shape, type Tensor } from './op.ts'
+import { elements, expectShape, formatShape, type Op, type Shape, sameShape, type Tensor } from './op.ts'
 
 export interface ReshapeArgs {
   shape: Shape

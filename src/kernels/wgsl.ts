@@ -1,9 +1,13 @@
 /** WGSL shared by kernels: binding declarations, linear grids, workgroup reductions. */
-import type { Dispatch } from './op.ts'
+import type { Dispatch, Param } from './op.ts'
 
-/** The whole shader of a dispatch: bindings in the order reads, writes, uniform `p`, then its code. */
+/** The `store` of a dispatch that nothing is fused into. */
+const plainStore = ({ writes, stores }: Dispatch): string =>
+  `fn store(i: u32, c: u32, value: ${stores}) { ${writes[0].name}[i] = value; }`
+
+/** The whole shader of a dispatch: bindings in the order reads, writes, uniform `p`, then `store` if it uses one, then its code. */
 export function shaderSource(dispatch: Dispatch): string {
-  const lines: string[] = []
+  const lines = (dispatch.enable ?? []).map((extension) => `enable ${extension};`)
   let binding = 0
   for (const b of dispatch.reads) {
     lines.push(`@group(0) @binding(${binding++}) var<storage, read> ${b.name}: array<${b.type ?? 'f32'}>;`)
@@ -16,6 +20,7 @@ export function shaderSource(dispatch: Dispatch): string {
     lines.push(`struct Params { ${params.map(([name, { type }]) => `${name}: ${type}`).join(', ')} }`)
     lines.push(`@group(0) @binding(${binding}) var<uniform> p: Params;`)
   }
+  if (dispatch.stores) lines.push(dispatch.storeCode ?? plainStore(dispatch))
   return `${lines.join('\n')}\n${dispatch.code}`
 }
 
@@ -29,6 +34,11 @@ export function paramBytes(dispatch: Dispatch): ArrayBuffer {
     else view.setUint32(i * 4, value, true)
   })
   return view.buffer
+}
+
+/** The fields of `p` that the code mentions: one that is not used would be missing from the pipeline's layout. */
+export function usedParams(code: string, params: Readonly<Record<string, Param>>): Record<string, Param> {
+  return Object.fromEntries(Object.entries(params).filter(([name]) => new RegExp(`\\bp\\.${name}\\b`).test(code)))
 }
 
 /** Workgroup size of kernels with one thread an element: it fits every adapter. */
@@ -52,3 +62,40 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 ${body}
 }
 `
+
+/** A grid of one workgroup of LINEAR lanes per row, folded as in `linearGrid`. Its entry point comes from `rowEntry`. */
+export function rowGrid(rows: number): [number, number, number] {
+  const x = Math.min(rows, 32768)
+  return [x, Math.ceil(rows / x), 1]
+}
+
+/** Entry point of one workgroup a row, `row` its number and `lane` the thread's; rows from `p.rows` on do nothing. */
+export const rowEntry = (body: string): string => `
+@compute @workgroup_size(${LINEAR})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.y * groups.x + group.x;
+  if (row >= p.rows) { return; }
+${body}
+}
+`
+
+/**
+ * Declares `fn NAME(lane, value) -> TYPE`, which combines the values of a workgroup's LINEAR lanes in a tree (the same order
+ * on every run) and returns the result to all of them. To be called by all lanes together.
+ */
+export const laneReduction = (name: string, type: string, combine: (a: string, b: string) => string): string => `
+var<workgroup> ${name}_lanes: array<${type}, ${LINEAR}>;
+fn ${name}(lane: u32, value: ${type}) -> ${type} {
+  workgroupBarrier();
+  ${name}_lanes[lane] = value;
+  for (var half = ${LINEAR / 2}u; half > 0u; half >>= 1u) {
+    workgroupBarrier();
+    if (lane < half) { ${name}_lanes[lane] = ${combine(`${name}_lanes[lane]`, `${name}_lanes[lane + half]`)}; }
+  }
+  workgroupBarrier();
+  return ${name}_lanes[0];
+}
+`
+
+/** `laneReduction` that adds. */
+export const laneSum = (name: string, type = 'f32'): string => laneReduction(name, type, (a, b) => `${a} + ${b}`)

@@ -1,0 +1,422 @@
+/** Affine resampling of images: face crops. */
+import {
+  type Case,
+  type Dispatch,
+  elements,
+  expectShape,
+  formatShape,
+  type Kernel,
+  type Op,
+  type Shape,
+  type Tensor,
+  u32,
+} from './op.ts'
+import { linearEntry, linearGrid } from './wgsl.ts'
+
+export interface WarpOptions {
+  /** Height and width of the output in pixels. */
+  size: readonly [height: number, width: number]
+  /** Filter the image where the output has fewer pixels than it, so that all of them count. Off unless told. */
+  antialias?: boolean
+}
+
+export interface WarpArgs {
+  size: readonly [height: number, width: number]
+  antialias: boolean
+}
+
+/**
+ * Samples images along affine maps; outside the image is zero.
+ *
+ * A row [a,b,tx,c,d,ty] of `matrices` takes a place in the OUTPUT to a place in x, `x' = a x + b y + tx`, `y' = c x + d y + ty`:
+ * the inverse of the map that takes landmarks to a crop. Places are in pixels, and pixel i lies between i and i + 1, so the
+ * output's pixel j samples x at map(j + 0.5) - 0.5. Matrices are a tensor, so they may change between runs.
+ *
+ * Plain: bilinear interpolation, which is PyTorch's affine_grid and grid_sample (zeros, align_corners=False). With `antialias`
+ * a map that shrinks the image along an output axis weighs the pixels of x by tents of one output pixel to either side, along
+ * the output's axes, divided by the sum of the weights (pixels outside the image included); an axis along which it enlarges
+ * has a tent of one pixel of x. Where it shrinks along neither it is the plain warp.
+ *
+ * @param x [N,C,H,W]
+ * @param matrices [M,6] with M a multiple of N: the first M / N sample image 0, the next ones image 1, and so on. A map without
+ *   inverse gives zeros, and no gradient.
+ * @returns [M,C,h,w]. The gradient with respect to x is the exact adjoint; there is none for the matrices.
+ * @throws ShapeError where x or matrices have other shapes or the size is not positive.
+ */
+export const affineWarp = (x: Tensor, matrices: Tensor, { size, antialias = false }: WarpOptions): Tensor =>
+  x.recorder.apply(affineWarpOp, [x, matrices], { size, antialias })
+
+function warpShape(name: string, { size }: WarpArgs, [x, matrices]: readonly Shape[]): Shape {
+  expectShape(
+    x.length === 4 && matrices.length === 2 && matrices[1] === 6 && matrices[0] % x[0] === 0,
+    `${name}: x ${formatShape(x)} and matrices ${formatShape(matrices)} must be [N,C,H,W] and [M,6] with M a multiple of N`,
+  )
+  expectShape(
+    size.every((extent) => Number.isInteger(extent) && extent > 0),
+    `${name}: size ${formatShape(size)} must be positive integers`,
+  )
+  return [matrices[0], x[1], ...size]
+}
+
+/** Channels that one thread handles, so that places and weights are computed once for several. */
+const channelGroup = (channels: number): number => [4, 3, 2].find((n) => channels % n === 0) ?? 1
+
+/**
+ * The geometry that all kernels share. `weight` is evaluated alike by the forward and the backward kernel, so that one is the
+ * other's adjoint to the last bits of f32. A place in the image is kept as whole pixels and the rest, so that the fractions
+ * which weights are made of lose nothing to the distance from the image's corner: coefficients are split into multiples of
+ * 2^-10, whose products with pixel numbers are exact, and small remainders.
+ */
+const geometry = (antialias: boolean): string => `
+struct Map {
+  coarse: vec4f,   // image pixels per output pixel, row by row (a, b, c, d), in multiples of 2^-10
+  fine: vec4f,     // and what is left of them
+  origin: vec2f,   // pixel of the image at the output's corner, rounded down
+  corner: vec2f,   // and what is left of it
+  inverse: vec4f,  // output pixels per image pixel
+  tents: vec4f,    // takes a distance in the image to units of the tents
+  reach: vec2f,    // image pixels to either side of a place that can have a weight
+  spread: vec2f,   // output pixels to either side that can weigh a pixel of the image
+}
+fn mapOf(m: u32) -> Map {
+  let at = 6u * m;
+  let l = vec4f(matrices[at], matrices[at + 1u], matrices[at + 3u], matrices[at + 4u]);
+  let corner = vec2f(matrices[at + 2u], matrices[at + 5u]) - 0.5;
+  let area = l.x * l.w - l.y * l.z;
+  let invertible = abs(area) > 1e-12;
+  var map: Map;
+  map.coarse = round(l * 1024.0) / 1024.0;
+  map.fine = l - map.coarse;
+  map.origin = floor(corner);
+  map.corner = corner - map.origin;
+  map.inverse = vec4f(l.w, -l.y, -l.z, l.x) / select(1.0, area, invertible);
+  map.tents = vec4f(1.0, 0.0, 0.0, 1.0);
+  map.reach = vec2f(1.0);
+  map.spread = abs(map.inverse.xz) + abs(map.inverse.yw);${
+    antialias
+      ? `
+  let step = sqrt(vec2f(l.x * l.x + l.z * l.z, l.y * l.y + l.w * l.w));
+  if (max(step.x, step.y) > 1.0) {
+    let narrow = min(step, vec2f(1.0));
+    map.tents = map.inverse * narrow.xxyy;
+    map.reach = abs(l.xz / narrow.x) + abs(l.yw / narrow.y);
+    map.spread = 1.0 / narrow;
+  }`
+      : ''
+  }
+  if (!invertible) {
+    map.reach = vec2f(-1.0);
+    map.spread = vec2f(-1.0);
+  }
+  return map;
+}
+struct Place {
+  pixel: vec2f,
+  rest: vec2f,
+}
+// Where in the image, in pixel indices, an output pixel samples.
+fn placeOf(map: Map, column: i32, row: i32) -> Place {
+  let to = vec2f(f32(column), f32(row)) + 0.5;
+  let whole = map.coarse.xz * to.x + map.coarse.yw * to.y;
+  let below = floor(whole);
+  let small = map.fine.xz * to.x + map.fine.yw * to.y;
+  return Place(map.origin + below, map.corner + (whole - below) + small);
+}
+// Weight of an image pixel at this distance from a place.
+fn weight(map: Map, distance: vec2f) -> f32 {
+  let t = max(vec2f(0.0), 1.0 - abs(${antialias ? 'fma(map.tents.xz, distance.xx, map.tents.yw * distance.yy)' : 'distance'}));
+  return t.x * t.y;
+}
+// First x, first y, last x, last y of the pixels within reach.
+fn around(centre: vec2f, reach: vec2f, low: vec2f, high: vec2f) -> vec4i {
+  return vec4i(vec4f(max(ceil(centre - reach), low), min(floor(centre + reach), high)));
+}`
+
+const geometryParams = (
+  args: WarpArgs,
+  [x, matrices]: readonly Shape[],
+  count: number,
+): NonNullable<Dispatch['params']> => ({
+  count: u32(count),
+  ih: u32(x[2]),
+  iw: u32(x[3]),
+  oh: u32(args.size[0]),
+  ow: u32(args.size[1]),
+  groups: u32(x[1] / channelGroup(x[1])),
+  perImage: u32(matrices[0] / x[0]),
+})
+
+/** Splits the thread's number into plane, row and column of maps with these extents. */
+const decompose = (height: string, width: string): string => `if (i >= p.count) { return; }
+  let line = i / p.${width};
+  let plane = line / p.${height};
+  let column = i32(i - line * p.${width});
+  let row = i32(line - plane * p.${height});`
+
+/** A line of WGSL for each channel of a group. */
+const eachChannel = (group: number, line: (k: number) => string): string =>
+  Array.from({ length: group }, (_, k) => line(k)).join(' ')
+
+/** Visits the image pixels around the place of an output pixel: `c`, `r` from the place's whole pixel, with their weight `w`. */
+const gatherWeights = (body: string): string => `let map = mapOf(m);
+  let place = placeOf(map, column, row);
+  let box = around(place.rest, map.reach, vec2f(-1e9), vec2f(1e9));
+  for (var r = box.y; r <= box.w; r++) {
+    for (var c = box.x; c <= box.z; c++) {
+      let w = weight(map, vec2f(f32(c), f32(r)) - place.rest);
+      ${body}
+    }
+  }`
+
+function warpKernel(args: WarpArgs, shapes: readonly Shape[]): Kernel {
+  const [x, matrices] = shapes
+  const { antialias, size } = args
+  const group = channelGroup(x[1])
+  const count = (matrices[0] * x[1] * size[0] * size[1]) / group
+  return {
+    variant: antialias ? 'tent' : 'bilinear',
+    dispatches: [
+      {
+        label: 'affine_warp',
+        code: `${geometry(antialias)}
+${linearEntry(`  ${decompose('oh', 'ow')}
+  let m = plane / p.groups;
+  let image = (m / p.perImage * p.groups + plane % p.groups) * ${group}u * p.ih;
+  ${antialias ? 'var weights = 0.0;' : ''}
+  ${eachChannel(group, (k) => `var total${k} = 0.0;`)}
+  ${gatherWeights(`${antialias ? 'weights += w;' : ''}
+      let at = vec2u(vec2i(place.pixel) + vec2i(c, r));
+      if (w > 0.0 && at.x < p.iw && at.y < p.ih) {
+        ${eachChannel(group, (k) => `total${k} += w * x[(image + ${k}u * p.ih + at.y) * p.iw + at.x];`)}
+      }`)}
+  let scale = ${antialias ? 'select(0.0, 1.0 / weights, weights > 0.0)' : '1.0'};
+  ${eachChannel(group, (k) => `y[((plane * ${group}u + ${k}u) * p.oh + u32(row)) * p.ow + u32(column)] = total${k} * scale;`)}`)}`,
+        reads: [
+          { name: 'x', buffer: 0 },
+          { name: 'matrices', buffer: 1 },
+        ],
+        writes: [{ name: 'y', buffer: 'output' }],
+        params: geometryParams(args, shapes, count),
+        workgroups: linearGrid(count),
+      },
+    ],
+  }
+}
+
+/** Multiply-adds of taps: four image pixels an output pixel, or for the antialiased warp each image pixel about four times. */
+const warpCost = ({ size, antialias }: WarpArgs, [x, matrices]: readonly Shape[]) => {
+  const written = matrices[0] * x[1] * size[0] * size[1]
+  return {
+    flop: 8 * (antialias ? Math.max(written, elements(x)) : written),
+    bytes: 4 * (elements(x) + elements(matrices) + written),
+  }
+}
+
+/** Calls `visit` for every weight that is not zero: flat indices of output and input, and the weight; by definition, in float64. */
+function forEachWeight(
+  { size: [oh, ow], antialias }: WarpArgs,
+  matrices: Float64Array,
+  [x, { 0: count }]: readonly Shape[],
+  visit: (to: number, from: number, weight: number) => void,
+): void {
+  const [n, channels, ih, iw] = x
+  const tent = (d: number): number => Math.max(0, 1 - Math.abs(d))
+  for (let m = 0; m < count; m++) {
+    const [a, b, tx, c, d, ty] = matrices.subarray(6 * m, 6 * m + 6)
+    const area = a * d - b * c
+    if (area === 0) continue
+    const steps = [Math.hypot(a, c), Math.hypot(b, d)]
+    const shrinks = antialias && Math.max(...steps) > 1
+    // A tent reaches one output pixel, or one image pixel where those are larger.
+    const widths = steps.map((step) => Math.max(1, 1 / step))
+    const reach = shrinks ? Math.ceil(widths[0] * steps[0] + widths[1] * steps[1]) : 1
+    for (let to = 0; to < oh * ow; to++) {
+      const [column, row] = [(to % ow) + 0.5, Math.floor(to / ow) + 0.5]
+      const px = a * column + b * row + tx - 0.5
+      const py = c * column + d * row + ty - 0.5
+      const taps: { inside: boolean; at: number; weight: number }[] = []
+      for (let r = Math.floor(py) - reach; r <= Math.ceil(py) + reach; r++) {
+        for (let q = Math.floor(px) - reach; q <= Math.ceil(px) + reach; q++) {
+          const [ex, ey] = [q - px, r - py]
+          const weight = shrinks
+            ? tent((d * ex - b * ey) / area / widths[0]) * tent((a * ey - c * ex) / area / widths[1])
+            : tent(ex) * tent(ey)
+          if (weight > 0) taps.push({ inside: q >= 0 && q < iw && r >= 0 && r < ih, at: r * iw + q, weight })
+        }
+      }
+      const total = taps.reduce((sum, { weight }) => sum + weight, 0)
+      for (const { inside, at, weight } of taps) {
+        if (!inside) continue
+        for (let k = 0; k < channels; k++) {
+          visit(
+            (m * channels + k) * oh * ow + to,
+            (Math.floor((m * n) / count) * channels + k) * ih * iw + at,
+            weight / total,
+          )
+        }
+      }
+    }
+  }
+}
+
+/** Maps for cases, exact in f32, for images of about 20 x 15 pixels and outputs of about 8 x 8. */
+const maps = {
+  enlarge: [0.375, -0.0625, 4.5, 0.0625, 0.375, 3.25],
+  shrink: [1.75, 0.5, -0.75, -0.5, 1.75, 3.5],
+  diagonal: [2, 2, -9, -2, 2, 8],
+  outside: [1.25, 0.25, 14.5, -0.25, 1.25, -3],
+  stretch: [2.5, 0.125, 0.25, -0.75, 0.5, 6],
+  identity: [1, 0, 0, 0, 1, 0],
+  mirror: [-1.5, 0, 14, 0, 1.5, 0],
+  far: [1, 0, 1e6, 0, 1, -1e7],
+  flat: [1, 2, 3, 2, 4, 1],
+}
+
+const warpCase = (
+  x: Shape,
+  size: readonly [number, number],
+  antialias: boolean,
+  names: readonly (keyof typeof maps)[],
+): Case<WarpArgs> => ({
+  shapes: [x, [names.length, 6]],
+  args: { size, antialias },
+  fill: ['symmetric', Float32Array.from(names.flatMap((name) => maps[name]))],
+})
+
+export const affineWarpOp: Op<WarpArgs> = {
+  name: 'affine_warp',
+  inputs: ['x', 'matrices'],
+  shape: (args, shapes) => warpShape('affine_warp', args, shapes),
+  cost: warpCost,
+  kernels: (args, shapes) => [warpKernel(args, shapes)],
+  backward({ args, inputs: [x, matrices], gradient, wanted }) {
+    const shape = [x.shape[0], x.shape[1], x.shape[2], x.shape[3]] as const
+    return [
+      wanted[0] ? x.recorder.apply(affineWarpGradientOp, [gradient, matrices], { ...args, shape }) : undefined,
+      undefined,
+    ]
+  },
+  reference(args, [x, matrices], shapes) {
+    const y = new Float64Array(elements(warpShape('affine_warp', args, shapes)))
+    forEachWeight(args, matrices, shapes, (to, from, weight) => {
+      y[to] += weight * x[from]
+    })
+    return y
+  },
+  cases: [false, true].flatMap((antialias) => [
+    warpCase([1, 3, 15, 20], [8, 8], antialias, ['enlarge']),
+    warpCase([1, 3, 15, 20], [8, 7], antialias, ['shrink', 'outside', 'diagonal']),
+    warpCase([2, 1, 13, 17], [5, 9], antialias, ['stretch', 'enlarge', 'mirror', 'shrink']),
+    warpCase([1, 4, 9, 9], [9, 9], antialias, ['identity']),
+    warpCase([1, 5, 7, 3], [3, 2], antialias, ['far', 'shrink', 'flat']),
+    warpCase([1, 1, 1, 1], [1, 1], antialias, ['identity']),
+  ]),
+}
+
+interface WarpGradientArgs extends WarpArgs {
+  /** Shape of x. */
+  shape: readonly [number, number, number, number]
+}
+
+/** Gradient of the warp: each pixel of the image collects from the output pixels around its own place there, in their order. */
+export const affineWarpGradientOp: Op<WarpGradientArgs> = {
+  name: 'affine_warp.dx',
+  inputs: ['dy', 'matrices'],
+  shape: ({ shape }) => shape,
+  cost: (args, [, matrices]) => warpCost(args, [args.shape, matrices]),
+  kernels(args, [, matrices]) {
+    const { antialias, shape, size } = args
+    const group = channelGroup(shape[1])
+    const count = elements(shape) / group
+    const pixels = matrices[0] * size[0] * size[1]
+    // The box of the image that each map samples: most pixels of a large photo lie in none.
+    const bound: Dispatch = {
+      label: 'affine_warp.dx.bounds',
+      code: `${geometry(antialias)}
+${linearEntry(`  if (i >= p.count) { return; }
+  let map = mapOf(i);
+  var low = vec2f(1e9);
+  var high = vec2f(-1e9);
+  for (var corner = 0u; corner < 4u; corner++) {
+    let place = placeOf(map, i32(corner % 2u * (p.ow - 1u)), i32(corner / 2u * (p.oh - 1u)));
+    low = min(low, place.pixel + place.rest);
+    high = max(high, place.pixel + place.rest);
+  }
+  let margin = map.reach * 1.02 + 0.02;
+  bounds[i] = vec4f(low - margin, high + margin);`)}`,
+      reads: [{ name: 'matrices', buffer: 1 }],
+      writes: [{ name: 'bounds', buffer: 'scratch0', type: 'vec4f' }],
+      params: geometryParams(args, [shape, matrices], matrices[0]),
+      workgroups: linearGrid(matrices[0]),
+    }
+    // The tents of an output pixel add up to another number at every place.
+    const normalise: Dispatch = {
+      label: 'affine_warp.dx.scale',
+      code: `${geometry(true)}
+${linearEntry(`  ${decompose('oh', 'ow')}
+  let m = plane;
+  var weights = 0.0;
+  ${gatherWeights('weights += w;')}
+  scales[i] = select(0.0, 1.0 / weights, weights > 0.0);`)}`,
+      reads: [{ name: 'matrices', buffer: 1 }],
+      writes: [{ name: 'scales', buffer: 'scratch1' }],
+      params: geometryParams(args, [shape, matrices], pixels),
+      workgroups: linearGrid(pixels),
+    }
+    const gather: Dispatch = {
+      label: 'affine_warp.dx',
+      code: `${geometry(antialias)}
+${linearEntry(`  ${decompose('ih', 'iw')}
+  let n = plane / p.groups;
+  let channel = plane % p.groups * ${group}u;
+  ${eachChannel(group, (k) => `var total${k} = 0.0;`)}
+  let pixel = vec2f(f32(column), f32(row));
+  for (var m = n * p.perImage; m < (n + 1u) * p.perImage; m++) {
+    let bound = bounds[m];
+    if (any(pixel < bound.xy) || any(pixel > bound.zw)) { continue; }
+    let map = mapOf(m);
+    let away = pixel - map.origin - map.corner;
+    let centre = vec2f(dot(map.inverse.xy, away), dot(map.inverse.zw, away)) - 0.5;
+    // A little further than exact arithmetic would need to look: a weight of zero costs time, a missed one the adjoint.
+    let box = around(centre, map.spread * 1.02 + 0.02, vec2f(0.0), vec2f(f32(p.ow), f32(p.oh)) - 1.0);
+    for (var r = box.y; r <= box.w; r++) {
+      for (var c = box.x; c <= box.z; c++) {
+        let place = placeOf(map, c, r);
+        let w = weight(map, pixel - place.pixel - place.rest)${antialias ? ' * scales[(m * p.oh + u32(r)) * p.ow + u32(c)]' : ''};
+        if (w > 0.0) {
+          let at = ((m * p.groups * ${group}u + channel) * p.oh + u32(r)) * p.ow + u32(c);
+          ${eachChannel(group, (k) => `total${k} += w * dy[at + ${k}u * p.oh * p.ow];`)}
+        }
+      }
+    }
+  }
+  ${eachChannel(group, (k) => `dx[((plane * ${group}u + ${k}u) * p.ih + u32(row)) * p.iw + u32(column)] = total${k};`)}`)}`,
+      reads: [
+        { name: 'dy', buffer: 0 },
+        { name: 'matrices', buffer: 1 },
+        { name: 'bounds', buffer: 'scratch0', type: 'vec4f' },
+        ...(antialias ? [{ name: 'scales', buffer: 'scratch1' } as const] : []),
+      ],
+      writes: [{ name: 'dx', buffer: 'output' }],
+      params: geometryParams(args, [shape, matrices], count),
+      workgroups: linearGrid(count),
+    }
+    const boundsSize = 4 * matrices[0]
+    return [
+      antialias
+        ? { variant: 'tent', dispatches: [bound, normalise, gather], scratch: [boundsSize, pixels] }
+        : { variant: 'bilinear', dispatches: [bound, gather], scratch: [boundsSize] },
+    ]
+  },
+  reference(args, [dy, matrices], [, mapsShape]) {
+    const dx = new Float64Array(elements(args.shape))
+    forEachWeight(args, matrices, [args.shape, mapsShape], (to, from, weight) => {
+      dx[from] += weight * dy[to]
+    })
+    return dx
+  },
+  cases: affineWarpOp.cases.map(({ shapes, args, fill }) => {
+    const [n, c, h, w] = shapes[0]
+    return { shapes: [affineWarpOp.shape(args, shapes), shapes[1]], args: { ...args, shape: [n, c, h, w] }, fill }
+  }),
+}

@@ -1,0 +1,121 @@
+/** Transposed two-dimensional convolution: the gradient of conv2d with respect to its image. */
+import { convCases } from './conv/cases.ts'
+import { directTranspose } from './conv/direct.ts'
+import {
+  type ConvArgs,
+  type ConvOptions,
+  convArgs,
+  convFlop,
+  convGeometry,
+  forEachProduct,
+  type Geometry,
+  imageShape,
+  outputShape,
+  type Pair,
+} from './conv/geometry.ts'
+import { canFold, productTranspose } from './conv/lowered.ts'
+import { productLanes } from './conv/product.ts'
+import { conv2d } from './conv2d.ts'
+import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
+import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
+import { sum } from './reduce.ts'
+import { reshape } from './reshape.ts'
+
+export interface ConvTransposeArgs extends ConvArgs {
+  /** Rows and columns of the result. */
+  size: Pair
+}
+
+/**
+ * PyTorch's conv_transpose2d, and exactly the gradient of `conv2d(image [N,C,H,W], weights)` with respect to the image when
+ * x is the gradient of its output and the options are the same.
+ * @param x [N,K,h,w]
+ * @param weights [K,C/groups,kh,kw]
+ * @param bias [C], none if left out
+ * @param options those of conv2d, and `size`, rows and columns of the result. With a stride several sizes lead to the same
+ *   h and w; the smallest is taken where it is left out (PyTorch's output_padding 0).
+ * @returns [N,C,H,W]
+ * @throws ShapeError where the channels do not fit, or a conv2d of an image of that size does not give h and w.
+ */
+export function convTranspose2d(
+  x: Tensor,
+  weights: Tensor,
+  bias?: Tensor,
+  options: ConvOptions & { size?: Pair } = {},
+): Tensor {
+  const args = convArgs(options)
+  const size = options.size ?? smallestSize(args, x.shape, weights.shape)
+  return x.recorder.apply(convTranspose2dOp, bias ? [x, weights, bias] : [x, weights], { ...args, size })
+}
+
+const smallestSize = ({ stride, padding, dilation }: ConvArgs, x: Shape, weights: Shape): Pair => [
+  (x[2] - 1) * stride[0] - padding[0] - padding[2] + dilation[0] * (weights[2] - 1) + 1,
+  (x[3] - 1) * stride[1] - padding[1] - padding[3] + dilation[1] * (weights[3] - 1) + 1,
+]
+
+/** The geometry of the conv2d that this is the transpose of: `x` is its output, the result its image. */
+function geometry({ size, ...args }: ConvTransposeArgs, [x, weights]: readonly Shape[]): Geometry {
+  expectShape(x.length === 4, `conv_transpose2d: x must be [N,K,h,w], not ${formatShape(x)}`)
+  expectShape(
+    weights.length === 4 && weights[0] === x[1],
+    `conv_transpose2d: the weights must be [${x[1]},C/groups,kh,kw], not ${formatShape(weights)}`,
+  )
+  const g = convGeometry('conv_transpose2d', args, [x[0], weights[1] * args.groups, ...size], weights)
+  expectShape(
+    g.oh === x[2] && g.ow === x[3],
+    `conv_transpose2d: ${formatShape(size)} pixels would come from ${g.oh}x${g.ow}, x has ${x[2]}x${x[3]}`,
+  )
+  return g
+}
+
+export const convTranspose2dOp: Op<ConvTransposeArgs> = {
+  name: 'conv_transpose2d',
+  inputs: ['x', 'weights', 'bias?'],
+  shape(args, shapes) {
+    const g = geometry(args, shapes)
+    const bias = shapes[2]
+    expectShape(
+      !bias || (bias.length === 1 && bias[0] === g.c),
+      `conv_transpose2d: the bias must be [${g.c}], not ${formatShape(bias ?? [])}`,
+    )
+    return imageShape(g)
+  },
+  cost(args, shapes) {
+    const g = geometry(args, shapes)
+    const bytes = 4 * [...shapes, imageShape(g)].reduce((n, s) => n + elements(s), 0)
+    return { flop: convFlop(g), bytes }
+  },
+  kernels(args, shapes, gpu) {
+    const g = geometry(args, shapes)
+    const bias = shapes.length > 2
+    const lanes = productLanes(gpu)
+    const kernels = [directTranspose(g, bias)]
+    if (lanes > 0 && canFold(g)) kernels.unshift(productTranspose(g, bias, lanes))
+    return kernels
+  },
+  backward({ args: { size: _, ...args }, inputs: [x, weights, bias], gradient, wanted }) {
+    const kernel = [weights.shape[2], weights.shape[3]] as const
+    const gradients = [
+      wanted[0] ? conv2d(gradient, weights, undefined, args) : undefined,
+      wanted[1] ? conv2dWeightGradient(gradient, x, { ...args, kernel }) : undefined,
+    ]
+    return bias ? [...gradients, wanted[2] ? reshape(sum(gradient, [0, 2, 3]), bias.shape) : undefined] : gradients
+  },
+  reference(args, [y, weights, bias], shapes) {
+    const g = geometry(args, shapes)
+    const pixels = g.h * g.w
+    const x = Float64Array.from({ length: g.n * g.c * pixels }, (_, i) => bias?.[Math.floor(i / pixels) % g.c] ?? 0)
+    forEachProduct(g, (xi, wi, yi) => {
+      x[xi] += y[yi] * weights[wi]
+    })
+    return x
+  },
+  cases: convCases((image, weights, options, bias): Case<ConvTransposeArgs> => {
+    const args = convArgs(options)
+    const g = convGeometry('conv_transpose2d', args, image, weights)
+    return {
+      shapes: bias ? [outputShape(g), weights, [g.c]] : [outputShape(g), weights],
+      args: { ...args, size: [g.h, g.w] },
+    }
+  }),
+}

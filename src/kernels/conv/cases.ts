@@ -1,0 +1,27 @@
+/** Geometries that the tests of every convolution run over: odd extents, borders, strides, dilation, groups. */
+import type { Shape } from '../op.ts'
+import type { ConvOptions } from './geometry.ts'
+
+/** One list of geometries for conv2d, its transpose and its weight gradient. */
+export function convCases<T>(make: (x: Shape, weights: Shape, options: ConvOptions, bias: boolean) => T): T[] {
+  return [
+    make([1, 1, 1, 1], [1, 1, 1, 1], {}, true),
+    make([1, 3, 5, 7], [2, 3, 3, 3], { padding: 1 }, true),
+    make([2, 5, 7, 11], [7, 5, 1, 1], {}, true),
+    make([2, 16, 8, 8], [24, 16, 1, 1], {}, false),
+    make([2, 8, 14, 14], [12, 8, 3, 3], { padding: 1 }, true),
+    make([1, 6, 13, 9], [19, 6, 3, 3], { padding: 1, stride: 2 }, true),
+    make([3, 4, 14, 14], [8, 4, 3, 3], { padding: 1, stride: 2 }, false),
+    make([1, 3, 12, 12], [8, 3, 3, 3], { padding: [0, 0, 1, 1], stride: 2 }, true),
+    make([1, 3, 31, 27], [5, 3, 11, 11], { padding: 2, stride: 4 }, true),
+    make([2, 4, 9, 10], [6, 4, 5, 5], { padding: 2 }, true),
+    make([1, 4, 9, 11], [4, 4, 3, 3], { padding: 2, dilation: 2 }, false),
+    make([1, 2, 9, 8], [3, 2, 2, 3], { padding: [1, 0, 2, 3], stride: [1, 3], dilation: [3, 1] }, true),
+    make([2, 6, 7, 7], [6, 1, 3, 3], { padding: 1, groups: 6 }, true),
+    make([1, 8, 11, 13], [8, 1, 3, 3], { padding: 1, stride: 2, groups: 8 }, false),
+    make([2, 8, 7, 7], [8, 1, 7, 7], { groups: 8 }, false),
+    make([2, 4, 6, 5], [12, 2, 3, 3], { padding: 1, groups: 2 }, true),
+    make([1, 3, 5, 5], [6, 1, 3, 3], { padding: 1, groups: 3 }, true),
+    make([1, 2, 4, 4], [1, 2, 4, 4], { padding: 3, stride: 5 }, true),
+  ]
+}

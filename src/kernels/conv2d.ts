@@ -1,0 +1,84 @@
+/** Two-dimensional convolution (cross-correlation, as in every deep learning framework). */
+import { convCases } from './conv/cases.ts'
+import { directForward } from './conv/direct.ts'
+import {
+  type ConvArgs,
+  type ConvOptions,
+  convArgs,
+  convFlop,
+  convGeometry,
+  forEachProduct,
+  outputShape,
+} from './conv/geometry.ts'
+import { productForward } from './conv/lowered.ts'
+import { productLanes } from './conv/product.ts'
+import { convTranspose2d } from './conv-transpose2d.ts'
+import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
+import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
+import { sum } from './reduce.ts'
+import { reshape } from './reshape.ts'
+
+/**
+ * y[n,k] = bias[k] + sum over c of x[n,c] correlated with weights[k,c]: PyTorch's conv2d, with padding that may differ from
+ * side to side (TensorFlow's SAME).
+ * @param x [N,C,H,W]
+ * @param weights [K,C/groups,kh,kw]
+ * @param bias [K], none if left out
+ * @returns [N,K,oh,ow] with oh = floor((H + top + bottom - dilation * (kh - 1) - 1) / stride) + 1, ow likewise
+ * @throws ShapeError where the channels do not fit the weights and groups, or the kernel is larger than the padded image.
+ */
+export const conv2d = (x: Tensor, weights: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor =>
+  x.recorder.apply(conv2dOp, bias ? [x, weights, bias] : [x, weights], convArgs(options))
+
+const geometry = (args: ConvArgs, [x, weights]: readonly Shape[]) => convGeometry('conv2d', args, x, weights)
+
+export const conv2dOp: Op<ConvArgs> = {
+  name: 'conv2d',
+  inputs: ['x', 'weights', 'bias?'],
+  shape(args, shapes) {
+    const g = geometry(args, shapes)
+    const bias = shapes[2]
+    expectShape(
+      !bias || (bias.length === 1 && bias[0] === g.k),
+      `conv2d: the bias must be [${g.k}], not ${formatShape(bias ?? [])}`,
+    )
+    return outputShape(g)
+  },
+  cost(args, shapes) {
+    const g = geometry(args, shapes)
+    const bytes = 4 * [...shapes, outputShape(g)].reduce((n, s) => n + elements(s), 0)
+    return { flop: convFlop(g), bytes }
+  },
+  kernels(args, shapes, gpu) {
+    const g = geometry(args, shapes)
+    const bias = shapes.length > 2
+    const lanes = productLanes(gpu)
+    const kernels = [directForward(g, bias)]
+    if (lanes > 0) kernels.unshift(productForward(g, bias, lanes))
+    return kernels
+  },
+  backward({ args, inputs: [x, weights, bias], gradient, wanted }) {
+    const size = [x.shape[2], x.shape[3]] as const
+    const kernel = [weights.shape[2], weights.shape[3]] as const
+    const gradients = [
+      wanted[0] ? convTranspose2d(gradient, weights, undefined, { ...args, size }) : undefined,
+      wanted[1] ? conv2dWeightGradient(x, gradient, { ...args, kernel }) : undefined,
+    ]
+    return bias ? [...gradients, wanted[2] ? reshape(sum(gradient, [0, 2, 3]), bias.shape) : undefined] : gradients
+  },
+  reference(args, [x, weights, bias], shapes) {
+    const g = geometry(args, shapes)
+    const pixels = g.oh * g.ow
+    const y = Float64Array.from({ length: g.n * g.k * pixels }, (_, i) => bias?.[Math.floor(i / pixels) % g.k] ?? 0)
+    forEachProduct(g, (xi, wi, yi) => {
+      y[yi] += x[xi] * weights[wi]
+    })
+    return y
+  },
+  cases: convCases(
+    (x, w, options, bias): Case<ConvArgs> => ({
+      shapes: bias ? [x, w, [w[0]]] : [x, w],
+      args: convArgs(options),
+    }),
+  ),
+}

@@ -1,0 +1,263 @@
+/** One layer of LPIPS (Zhang et al., CVPR 2018; v0.1): how far two feature maps are apart to the eye. */
+import { affine, div, mul, sqrt, square, sub } from './elementwise.ts'
+import { type Dispatch, elements, expectShape, f32, formatShape, type Op, type Shape, type Tensor, u32 } from './op.ts'
+import { sum, sumTo } from './reduce.ts'
+import { reshape } from './reshape.ts'
+import { LINEAR, laneSum, rowEntry, rowGrid } from './wgsl.ts'
+
+/** Added to the norm of a pixel's channels; `normalize_tensor` of the LPIPS authors' code. */
+const EPSILON = 1e-10
+
+type NoArgs = Record<never, never>
+
+/**
+ * The mean over all pixels of `sum_c lin[c] (ua[c] - ub[c])^2`, where `u = f / (sqrt(sum_c f[c]^2) + 1e-10)` is a pixel's
+ * vector of channels brought to length one. The gradient with respect to a pixel whose channels are all 0 is taken as 0.
+ * @param fa features of one image, [N,C,H,W], or [1,C,H,W] for all of fb
+ * @param fb features of the other, [N,C,H,W]
+ * @param lin weights of the channels, [C], not negative
+ * @returns [N]
+ * @throws ShapeError where the shapes do not fit.
+ */
+export const lpipsDistance = (fa: Tensor, fb: Tensor, lin: Tensor): Tensor =>
+  fa.recorder.apply(lpipsDistanceOp, [fa, fb, lin], {})
+
+function expectFeatures(name: string, a: Shape, b: Shape, lin: Shape): void {
+  expectShape(
+    a.length === 4 && b.length === 4 && a.slice(1).every((extent, i) => extent === b[i + 1]),
+    `${name}: fa ${formatShape(a)} and fb ${formatShape(b)} are no feature maps [N,C,H,W] of the same size`,
+  )
+  expectShape(
+    a[0] === b[0] || a[0] === 1 || b[0] === 1,
+    `${name}: fa ${formatShape(a)} and fb ${formatShape(b)} have different batches, and neither is 1`,
+  )
+  expectShape(
+    lin.length === 1 && lin[0] === a[1],
+    `${name}: lin ${formatShape(lin)} has not one weight for each of ${a[1]} channels`,
+  )
+}
+
+/** Lanes run along the pixels of one image (grid y); a pixel's channels are read in loops, the second time from the cache. */
+function layout(a: Shape, b: Shape) {
+  const pixels = a[2] * a[3]
+  const image = pixels * a[1]
+  return {
+    batch: Math.max(a[0], b[0]),
+    blocks: Math.ceil(pixels / LINEAR),
+    params: {
+      pixels: u32(pixels),
+      channels: u32(a[1]),
+      imageA: u32(a[0] === 1 ? 0 : image),
+      imageB: u32(b[0] === 1 ? 0 : image),
+    },
+  }
+}
+
+const entry = (body: string): string => `
+@compute @workgroup_size(${LINEAR})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let pixel = group.x * ${LINEAR}u + lane;
+${body}
+}
+`
+
+const everyChannel = (body: string): string => `{
+    var atA = group.y * p.imageA + pixel;
+    var atB = group.y * p.imageB + pixel;
+    for (var c = 0u; c < p.channels; c++) {
+      let va = a[atA];
+      let vb = b[atB];
+      ${body}
+      atA += p.pixels;
+      atB += p.pixels;
+    }
+    }`
+
+export const lpipsDistanceOp: Op<NoArgs> = {
+  name: 'lpips_distance',
+  inputs: ['fa', 'fb', 'lin'],
+  shape(_, [a, b, lin]) {
+    expectFeatures('lpips_distance', a, b, lin)
+    return [Math.max(a[0], b[0])]
+  },
+  cost: (_, [a, b]) => ({
+    flop: 10 * elements(a[0] > b[0] ? a : b),
+    bytes: 4 * (elements(a) + elements(b)),
+  }),
+  kernels(_, [a, b]) {
+    const { batch, blocks, params } = layout(a, b)
+    const scale = 1 / params.pixels.value
+    const pixels: Dispatch = {
+      label: 'lpips_distance',
+      code: `${laneSum('sum')}
+${entry(`  var distance = 0.0;
+  if (pixel < p.pixels) {
+    var square = vec2f(0);
+    ${everyChannel('square += vec2f(va * va, vb * vb);')}
+    let scale = 1.0 / (sqrt(square) + ${EPSILON});
+    ${everyChannel('let difference = va * scale.x - vb * scale.y;\n      distance += lin[c] * difference * difference;')}
+  }
+  let total = sum(lane, distance);
+  if (lane == 0u) { parts[group.y * groups.x + group.x] = total * p.scale; }`)}`,
+      reads: [
+        { name: 'a', buffer: 0 },
+        { name: 'b', buffer: 1 },
+        { name: 'lin', buffer: 2 },
+      ],
+      writes: [{ name: 'parts', buffer: blocks === 1 ? 'output' : 'scratch0' }],
+      params: { ...params, scale: f32(blocks === 1 ? scale : 1) },
+      workgroups: [blocks, batch, 1],
+    }
+    if (blocks === 1) return [{ variant: 'pixels', dispatches: [pixels] }]
+    const join: Dispatch = {
+      label: 'lpips_distance.join',
+      code: `${laneSum('sum')}
+${rowEntry(`  var part = 0.0;
+  for (var k = lane; k < p.blocks; k += ${LINEAR}u) { part += parts[row * p.blocks + k]; }
+  let total = sum(lane, part);
+  if (lane == 0u) { y[row] = total * p.scale; }`)}`,
+      reads: [{ name: 'parts', buffer: 'scratch0' }],
+      writes: [{ name: 'y', buffer: 'output' }],
+      params: { rows: u32(batch), blocks: u32(blocks), scale: f32(scale) },
+      workgroups: rowGrid(batch),
+    }
+    return [{ variant: 'pixels', dispatches: [pixels, join], scratch: [batch * blocks] }]
+  },
+  backward({ inputs: [fa, fb, lin], gradient, wanted }) {
+    const { recorder } = gradient
+    const towards = (own: Tensor, other: Tensor): Tensor =>
+      sumTo(recorder.apply(lpipsGradientOp, [other, own, lin, gradient], {}), own.shape)
+    return [
+      wanted[0] ? towards(fa, fb) : undefined,
+      wanted[1] ? towards(fb, fa) : undefined,
+      wanted[2] ? linGradient(fa, fb, gradient) : undefined,
+    ]
+  },
+  reference(_, [a, b, lin], [shapeA, shapeB]) {
+    const [, channels, height, width] = shapeA
+    const pixels = height * width
+    const unit = (f: Float64Array, image: number, pixel: number): number[] => {
+      const vector = Array.from({ length: channels }, (_, c) => f[(image * channels + c) * pixels + pixel])
+      return vector.map((v) => v / (Math.hypot(...vector) + EPSILON))
+    }
+    return Float64Array.from({ length: Math.max(shapeA[0], shapeB[0]) }, (_, n) => {
+      let total = 0
+      for (let pixel = 0; pixel < pixels; pixel++) {
+        const ua = unit(a, shapeA[0] === 1 ? 0 : n, pixel)
+        const ub = unit(b, shapeB[0] === 1 ? 0 : n, pixel)
+        for (let c = 0; c < channels; c++) total += lin[c] * (ua[c] - ub[c]) ** 2
+      }
+      return total / pixels
+    })
+  },
+  cases: [
+    { shapes: [[2, 5, 3, 7], [2, 5, 3, 7], [5]], args: {}, fill: ['symmetric', 'symmetric', 'positive'] },
+    { shapes: [[1, 7, 13, 11], [3, 7, 13, 11], [7]], args: {}, fill: ['positive', 'positive', 'positive'] },
+    { shapes: [[2, 64, 6, 6], [1, 64, 6, 6], [64]], args: {}, fill: ['positive', 'symmetric', 'positive'] },
+    { shapes: [[1, 3, 1, 1], [1, 3, 1, 1], [3]], args: {}, fill: ['symmetric', 'positive', 'positive'] },
+    // One channel has only its sign: the gradient of both maps is 0, so all that is seen of it is rounding.
+    {
+      shapes: [[1, 1, 4, 5], [1, 1, 4, 5], [1]],
+      args: {},
+      fill: ['symmetric', 'positive', 'positive'],
+      tolerance: 1e-4,
+    },
+  ],
+}
+
+/** Gradient with respect to `b`, which is always as large as the batch: an image of it that stands for several is not summed. */
+export const lpipsGradientOp: Op<NoArgs> = {
+  name: 'lpips_distance.df',
+  inputs: ['a', 'b', 'lin', 'dy'],
+  shape: (_, [a, b]) => b.with(0, Math.max(a[0], b[0])),
+  cost: (_, [a, b]) => ({
+    flop: 18 * elements(a[0] > b[0] ? a : b),
+    bytes: 4 * (elements(a) + elements(b) + elements(a[0] > b[0] ? a : b)),
+  }),
+  kernels(_, [a, b]) {
+    const { batch, blocks, params } = layout(a, b)
+    const image = elements(b) / b[0]
+    return [
+      {
+        variant: 'pixels',
+        dispatches: [
+          {
+            label: 'lpips_distance.df',
+            // With r = 1 / (|b| + epsilon), u = b r and e = lin (u - ua): db = 2 / pixels dy (e r - (e . b) r^2 b / |b|).
+            code: entry(`  if (pixel < p.pixels) {
+    var square = vec2f(0);
+    var weighted = vec2f(0);
+    ${everyChannel('square += vec2f(va * va, vb * vb);\n      weighted += lin[c] * vb * vec2f(va, vb);')}
+    let norm = sqrt(square);
+    let scale = 1.0 / (norm + ${EPSILON});
+    let along = (weighted.y * scale.y - weighted.x * scale.x) * scale.y / max(norm.y, 1e-30);
+    let factor = select(0.0, p.scale * dy[group.y] * scale.y, norm.y > 0.0);
+    var at = group.y * p.image + pixel;
+    ${everyChannel('db[at] = factor * (lin[c] * (vb * scale.y - va * scale.x) - along * vb);\n      at += p.pixels;')}
+  }`),
+            reads: [
+              { name: 'a', buffer: 0 },
+              { name: 'b', buffer: 1 },
+              { name: 'lin', buffer: 2 },
+              { name: 'dy', buffer: 3 },
+            ],
+            writes: [{ name: 'db', buffer: 'output' }],
+            params: { ...params, image: u32(image), scale: f32(2 / params.pixels.value) },
+            workgroups: [blocks, batch, 1],
+          },
+        ],
+      },
+    ]
+  },
+  reference(_, [a, b, lin, dy], [shapeA, shapeB]) {
+    const [, channels, height, width] = shapeA
+    const pixels = height * width
+    const batch = Math.max(shapeA[0], shapeB[0])
+    const db = new Float64Array(batch * channels * pixels)
+    for (let n = 0; n < batch; n++) {
+      for (let pixel = 0; pixel < pixels; pixel++) {
+        const at = (c: number, images: number) => ((images === 1 ? 0 : n) * channels + c) * pixels + pixel
+        const all = Array.from(lin, (_, c) => c)
+        const normA = Math.hypot(...all.map((c) => a[at(c, shapeA[0])]))
+        const norm = Math.hypot(...all.map((c) => b[at(c, shapeB[0])]))
+        if (norm === 0) continue
+        const e = all.map((c) => {
+          const difference = b[at(c, shapeB[0])] / (norm + EPSILON) - a[at(c, shapeA[0])] / (normA + EPSILON)
+          return (2 / pixels) * dy[n] * lin[c] * difference
+        })
+        const dot = all.reduce((s, c) => s + e[c] * b[at(c, shapeB[0])], 0)
+        for (const c of all) {
+          const own = b[at(c, shapeB[0])]
+          db[(n * channels + c) * pixels + pixel] = e[c] / (norm + EPSILON) - (dot * own) / norm / (norm + EPSILON) ** 2
+        }
+      }
+    }
+    return db
+  },
+  cases: [
+    {
+      shapes: [[2, 5, 3, 7], [2, 5, 3, 7], [5], [2]],
+      args: {},
+      fill: ['symmetric', 'symmetric', 'positive', 'symmetric'],
+    },
+    {
+      shapes: [[1, 7, 13, 11], [2, 7, 13, 11], [7], [2]],
+      args: {},
+      fill: ['positive', 'positive', 'positive', 'symmetric'],
+    },
+    // The first pixel of both, and the last of b, have no channel that is not 0.
+    {
+      shapes: [[1, 2, 1, 3], [1, 2, 1, 3], [2], [1]],
+      args: {},
+      fill: [Float32Array.of(0, 1, 2, 0, 3, 1), Float32Array.of(0, 2, 0, 0, 1, 0), 'positive', 'positive'],
+    },
+  ],
+}
+
+/** The distance is linear in `lin`: each channel's gradient is its mean squared difference, weighted by the images' gradients. */
+function linGradient(fa: Tensor, fb: Tensor, gradient: Tensor): Tensor {
+  const unit = (f: Tensor): Tensor => div(f, affine(sqrt(sum(square(f), [1])), 1, EPSILON))
+  const weighted = mul(square(sub(unit(fa), unit(fb))), reshape(gradient, [gradient.shape[0], 1, 1, 1]))
+  const total = sum(weighted, [0, 2, 3])
+  return reshape(affine(total, 1 / (fa.shape[2] * fa.shape[3]), 0), [fa.shape[1]])
+}

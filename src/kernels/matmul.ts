@@ -1,0 +1,262 @@
+/** Matrix products, batched, and linear layers. */
+import { broadcastShape, forEachBroadcast } from './broadcast.ts'
+import {
+  type Case,
+  elements,
+  expectShape,
+  formatShape,
+  type Kernel,
+  type Op,
+  type Param,
+  type Shape,
+  type Tensor,
+  u32,
+} from './op.ts'
+import { sum, sumTo } from './reduce.ts'
+import { reshape } from './reshape.ts'
+import { linearEntry, linearGrid } from './wgsl.ts'
+
+export interface MatmulArgs {
+  /** a is [..,K,M] instead of [..,M,K]. */
+  transposeA: boolean
+  /** b is [..,N,K] instead of [..,K,N]. */
+  transposeB: boolean
+}
+
+/**
+ * The matrix product of the last two axes; the axes before them broadcast.
+ * @param a [..,M,K], or [..,K,M] with transposeA
+ * @param b [..,K,N], or [..,N,K] with transposeB
+ * @returns [..,M,N]
+ * @throws ShapeError where the inner extents differ or the leading axes do not broadcast.
+ */
+export const matmul = (
+  a: Tensor,
+  b: Tensor,
+  { transposeA = false, transposeB = false }: Partial<MatmulArgs> = {},
+): Tensor => a.recorder.apply(matmulOp, [a, b], { transposeA, transposeB })
+
+/**
+ * A linear layer, x W^T + bias: PyTorch's linear.
+ * @param x [..,in]
+ * @param weights [out,in]
+ * @param bias [out], none if left out
+ * @returns [..,out]
+ * @throws ShapeError where the extents do not fit.
+ */
+export function linear(x: Tensor, weights: Tensor, bias?: Tensor): Tensor {
+  const lead = x.shape.slice(0, -1)
+  const rows = reshape(x, [elements(lead), x.shape.at(-1) ?? 1])
+  const args = { transposeA: false, transposeB: true }
+  const y = x.recorder.apply(matmulOp, bias ? [rows, weights, bias] : [rows, weights], args, 'linear')
+  return reshape(y, [...lead, y.shape[1]])
+}
+
+interface Extents {
+  batch: Shape
+  m: number
+  n: number
+  k: number
+}
+
+function extents({ transposeA, transposeB }: MatmulArgs, [a, b]: readonly Shape[]): Extents {
+  expectShape(a.length >= 2 && b.length >= 2, `matmul: needs matrices, got ${formatShape(a)} and ${formatShape(b)}`)
+  const [m, k] = transposeA ? [a.at(-1)!, a.at(-2)!] : [a.at(-2)!, a.at(-1)!]
+  const [inner, n] = transposeB ? [b.at(-1)!, b.at(-2)!] : [b.at(-2)!, b.at(-1)!]
+  expectShape(
+    k === inner,
+    `matmul: rows of ${k} do not fit columns of ${inner}: ${formatShape(a)}${transposeA ? '^T' : ''} by ${formatShape(b)}${transposeB ? '^T' : ''}`,
+  )
+  return { batch: broadcastShape([a.slice(0, -2), b.slice(0, -2)]), m, n, k }
+}
+
+export const matmulOp: Op<MatmulArgs> = {
+  name: 'matmul',
+  inputs: ['a', 'b', 'bias?'],
+  shape(args, shapes) {
+    const { batch, m, n } = extents(args, shapes)
+    const bias = shapes[2]
+    expectShape(
+      !bias || (bias.length === 1 && bias[0] === n),
+      `matmul: the bias must be [${n}], not ${formatShape(bias ?? [])}`,
+    )
+    return [...batch, m, n]
+  },
+  cost(args, shapes) {
+    const { batch, m, n, k } = extents(args, shapes)
+    const count = elements(batch) * m * n
+    return { flop: 2 * count * k, bytes: 4 * (count + shapes.reduce((e, s) => e + elements(s), 0)) }
+  },
+  kernels: (args, shapes) => [directMatmul(args, shapes)],
+  backward({ args: { transposeA, transposeB }, inputs: [a, b, bias], gradient, wanted }) {
+    // y = a b; da = dy b^T and db = a^T dy, each written for the layout that a and b came in.
+    const da = () =>
+      transposeA
+        ? matmul(b, gradient, { transposeA: transposeB, transposeB: true })
+        : matmul(gradient, b, { transposeB: !transposeB })
+    const db = () =>
+      transposeB
+        ? matmul(gradient, a, { transposeA: true, transposeB: transposeA })
+        : matmul(a, gradient, { transposeA: !transposeA })
+    const gradients = [wanted[0] ? sumTo(da(), a.shape) : undefined, wanted[1] ? sumTo(db(), b.shape) : undefined]
+    if (!bias) return gradients
+    const rows = gradient.shape.slice(0, -1).map((_, axis) => axis)
+    return [...gradients, wanted[2] ? reshape(sum(gradient, rows), bias.shape) : undefined]
+  },
+  reference(args, [a, b, bias], shapes) {
+    const { batch, m, n, k } = extents(args, shapes)
+    const y = new Float64Array(elements(batch) * m * n)
+    const leads = shapes.slice(0, 2).map((s) => s.slice(0, -2))
+    forEachBroadcast(batch, leads, (index, [ai, bi]) => {
+      for (let row = 0; row < m; row++) {
+        for (let column = 0; column < n; column++) {
+          let total = bias?.[column] ?? 0
+          for (let i = 0; i < k; i++) {
+            const left = a[ai * m * k + (args.transposeA ? i * m + row : row * k + i)]
+            const right = b[bi * k * n + (args.transposeB ? column * k + i : i * n + column)]
+            total += left * right
+          }
+          y[(index * m + row) * n + column] = total
+        }
+      }
+    })
+    return y
+  },
+  cases: matmulCases(),
+}
+
+function matmulCases(): Case<MatmulArgs>[] {
+  const plain = { transposeA: false, transposeB: false }
+  const layer = { transposeA: false, transposeB: true }
+  return [
+    {
+      shapes: [
+        [1, 1],
+        [1, 1],
+      ],
+      args: plain,
+    },
+    {
+      shapes: [
+        [3, 5],
+        [5, 7],
+      ],
+      args: plain,
+    },
+    {
+      shapes: [
+        [16, 32],
+        [32, 24],
+      ],
+      args: plain,
+    },
+    {
+      shapes: [
+        [5, 3],
+        [5, 7],
+      ],
+      args: { transposeA: true, transposeB: false },
+    },
+    {
+      shapes: [
+        [3, 5],
+        [7, 5],
+      ],
+      args: layer,
+    },
+    {
+      shapes: [
+        [5, 3],
+        [7, 5],
+      ],
+      args: { transposeA: true, transposeB: true },
+    },
+    {
+      shapes: [
+        [2, 3, 4, 5],
+        [5, 6],
+      ],
+      args: plain,
+    },
+    {
+      shapes: [
+        [3, 1, 4, 5],
+        [2, 6, 5],
+      ],
+      args: layer,
+    },
+    {
+      shapes: [
+        [2, 8, 16],
+        [2, 16, 12],
+      ],
+      args: plain,
+    },
+    {
+      shapes: [
+        [37, 67],
+        [67, 41],
+      ],
+      args: plain,
+    },
+    { shapes: [[1, 2309], [11, 2309], [11]], args: layer },
+    { shapes: [[4, 320], [64, 320], [64]], args: layer },
+    { shapes: [[1, 7], [1, 7], [1]], args: layer },
+  ]
+}
+
+/** Strides, in matrices, of an operand along the batch axes; 0 where it is broadcast. */
+function batchStrides(batch: Shape, lead: Shape): number[] {
+  return batch.map((_, axis) => {
+    const i = axis - (batch.length - lead.length)
+    return i < 0 || lead[i] === 1 ? 0 : elements(lead.slice(i + 1))
+  })
+}
+
+/** One thread an element. */
+function directMatmul(args: MatmulArgs, shapes: readonly Shape[]): Kernel {
+  const { batch, m, n, k } = extents(args, shapes)
+  const [a, b, bias] = shapes
+  const count = elements(batch) * m * n
+  const params: Record<string, Param> = { count: u32(count), m: u32(m), n: u32(n), k: u32(k) }
+  const lines: string[] = []
+  const strides = [a, b].map((s) => batchStrides(batch, s.slice(0, -2)))
+  for (let axis = batch.length - 1; axis >= 0; axis--) {
+    params[`e${axis}`] = u32(batch[axis])
+    params[`a${axis}`] = u32(strides[0][axis])
+    params[`b${axis}`] = u32(strides[1][axis])
+    lines.push(
+      `atA += rest % p.e${axis} * p.a${axis}; atB += rest % p.e${axis} * p.b${axis}; rest = rest / p.e${axis};`,
+    )
+  }
+  const code = linearEntry(`  if (i >= p.count) { return; }
+  let column = i % p.n;
+  let row = i / p.n % p.m;
+  var rest = i / (p.n * p.m);
+  var atA = 0u;
+  var atB = 0u;
+  ${lines.join('\n  ')}
+  atA = atA * p.m * p.k + ${args.transposeA ? 'row' : 'row * p.k'};
+  atB = atB * p.k * p.n + ${args.transposeB ? 'column * p.k' : 'column'};
+  var total = ${bias ? 'bias[column]' : '0.0'};
+  for (var inner = 0u; inner < p.k; inner++) {
+    total += a[atA] * b[atB];
+    atA += ${args.transposeA ? 'p.m' : '1u'};
+    atB += ${args.transposeB ? '1u' : 'p.n'};
+  }
+  y[i] = total;`)
+  const names = bias ? ['a', 'b', 'bias'] : ['a', 'b']
+  return {
+    variant: 'direct',
+    dispatches: [
+      {
+        label: 'matmul',
+        code,
+        reads: names.map((name, buffer) => ({ name, buffer })),
+        writes: [{ name: 'y', buffer: 'output' }],
+        params,
+        workgroups: linearGrid(count),
+      },
+    ],
+  }
+}

@@ -1,0 +1,211 @@
+/** Maximum pooling of images. */
+import { type Case, elements, type Op, type Tensor, u32 } from './op.ts'
+import {
+  forEachWindow,
+  insideImage,
+  type PoolArgs,
+  type PoolOptions,
+  poolArgs,
+  poolGeometry,
+  traffic,
+  windowCode,
+  windowOrigin,
+  windowParams,
+} from './pool-window.ts'
+import { linearEntry, linearGrid } from './wgsl.ts'
+
+/**
+ * The largest value of every window: PyTorch's max_pool2d. Padding never wins. Where values tie, the first in row-major order
+ * is the maximum, and the gradient goes to it alone.
+ * @param x [N,C,H,W]
+ * @returns [N,C,oh,ow], see `poolGeometry` for the extents
+ * @throws ShapeError where x is no such image, the options are out of range, or no window fits.
+ */
+export const maxPool2d = (x: Tensor, options: PoolOptions): Tensor =>
+  x.recorder.apply(maxPool2dOp, [x], poolArgs(options))
+
+export const maxPool2dOp: Op<PoolArgs> = {
+  name: 'max_pool2d',
+  inputs: ['x'],
+  shape(args, [x]) {
+    const { oh, ow } = poolGeometry('max_pool2d', args, x)
+    return [x[0], x[1], oh, ow]
+  },
+  cost(args, shapes) {
+    const y = maxPool2dOp.shape(args, shapes)
+    return { flop: elements(y) * args.kernel[0] * args.kernel[1], bytes: traffic(shapes[0], y) }
+  },
+  kernels(args, [x]) {
+    const g = poolGeometry('max_pool2d', args, x)
+    const count = g.planes * g.oh * g.ow
+    return [
+      {
+        variant: g.overhangs ? 'clipped' : 'inside',
+        dispatches: [
+          {
+            label: 'max_pool2d',
+            code: `${windowCode(args)}
+${linearEntry(`  if (i >= p.count) { return; }
+  ${windowOrigin}
+  var best = -3.4028234e38;
+  for (var ky = 0; ky < KH; ky++) {
+    for (var kx = 0; kx < KW; kx++) {
+      if (${insideImage(g)}) { best = max(best, x[start + (y0 + ky) * i32(p.iw) + x0 + kx]); }
+    }
+  }
+  y[i] = best;`)}`,
+            reads: [{ name: 'x', buffer: 0 }],
+            writes: [{ name: 'y', buffer: 'output' }],
+            params: windowParams(g, args, count),
+            workgroups: linearGrid(count),
+          },
+        ],
+      },
+    ]
+  },
+  backward: ({ args, inputs: [x], gradient }) => [x.recorder.apply(maxPool2dGradientOp, [x, gradient], args)],
+  reference(args, [x], [shape]) {
+    const g = poolGeometry('max_pool2d', args, shape)
+    const y = new Float64Array(g.planes * g.oh * g.ow).fill(Number.NEGATIVE_INFINITY)
+    forEachWindow(g, args, (index, plane, rows, columns) => {
+      for (let r = rows[0]; r < rows[1]; r++) {
+        for (let c = columns[0]; c < columns[1]; c++) y[index] = Math.max(y[index], x[plane + r * g.iw + c])
+      }
+    })
+    return y
+  },
+  cases: [
+    { shapes: [[2, 3, 8, 12]], args: poolArgs({ kernel: 2 }) },
+    { shapes: [[1, 2, 11, 13]], args: poolArgs({ kernel: 3, stride: 2 }) },
+    { shapes: [[1, 2, 14, 14]], args: poolArgs({ kernel: 3, stride: 2, padding: 1 }) },
+    { shapes: [[1, 3, 12, 10]], args: poolArgs({ kernel: 3, stride: 2, ceilMode: true }) },
+    { shapes: [[1, 3, 23, 23]], args: poolArgs({ kernel: 2, ceilMode: true }) },
+    // The third window would begin in the padding after the image, so ceil mode leaves it out.
+    { shapes: [[1, 1, 3, 4]], args: poolArgs({ kernel: 2, stride: 2, padding: 1, ceilMode: true }) },
+    { shapes: [[2, 3, 7, 5]], args: poolArgs({ kernel: 1, stride: 2 }) },
+    { shapes: [[1, 1, 7, 9]], args: poolArgs({ kernel: [3, 2], stride: [1, 3], padding: [1, 0] }) },
+    { shapes: [[1, 2, 7, 8]], args: poolArgs({ kernel: 2, stride: 3 }) },
+    { shapes: [[1, 1, 1, 1]], args: poolArgs({ kernel: 1 }) },
+  ].map((c): Case<PoolArgs> => ({ ...c, fill: ['distinct'], tolerance: 1e-12 })),
+}
+
+/**
+ * Gradient of maximum pooling, without a scatter: one dispatch finds the pixel that won each window, another lets every block
+ * of stride x stride pixels collect from the windows that reach it, in their order.
+ */
+export const maxPool2dGradientOp: Op<PoolArgs> = {
+  name: 'max_pool2d.dx',
+  inputs: ['x', 'dy'],
+  shape: (_, [x]) => x,
+  cost: ({ kernel }, [x, dy]) => ({
+    flop: elements(dy) * kernel[0] * kernel[1] + elements(x),
+    bytes: traffic(x, x, dy, dy, dy),
+  }),
+  kernels(args, [x]) {
+    const g = poolGeometry('max_pool2d.dx', args, x)
+    const { stride, padding } = args
+    const windows = g.planes * g.oh * g.ow
+    // One thread holds a block's sums; blocks of large strides are cut down to single pixels.
+    const [height, width] = stride[0] * stride[1] <= 16 ? stride : [1, 1]
+    const down = Math.ceil((g.ih + padding[0]) / height)
+    const across = Math.ceil((g.iw + padding[1]) / width)
+    const pixels = Array.from({ length: height * width }, (_, k) => ({ k, r: Math.floor(k / width), c: k % width }))
+    return [
+      {
+        variant: 'gather',
+        dispatches: [
+          {
+            label: 'max_pool2d.dx.winners',
+            code: `${windowCode(args)}
+${linearEntry(`  if (i >= p.count) { return; }
+  ${windowOrigin}
+  var best = -3.4028234e38;
+  var winner = max(y0, 0) * i32(p.iw) + max(x0, 0);
+  for (var ky = 0; ky < KH; ky++) {
+    for (var kx = 0; kx < KW; kx++) {
+      if (${insideImage(g)}) {
+        let at = (y0 + ky) * i32(p.iw) + x0 + kx;
+        let value = x[start + at];
+        winner = select(winner, at, value > best);
+        best = select(best, value, value > best);
+      }
+    }
+  }
+  winners[i] = u32(winner);`)}`,
+            reads: [{ name: 'x', buffer: 0 }],
+            writes: [{ name: 'winners', buffer: 'scratch0', type: 'u32' }],
+            params: windowParams(g, args, windows),
+            workgroups: linearGrid(windows),
+          },
+          {
+            label: 'max_pool2d.dx',
+            code: `${windowCode(args)}
+${linearEntry(`  if (i >= p.count) { return; }
+  let line = i / p.across;
+  let plane = line / p.down;
+  // In pixels from the edge of the padding.
+  let y0 = i32(line - plane * p.down) * ${height};
+  let x0 = i32(i - line * p.across) * ${width};
+  let lastY = min((y0 + ${height - 1}) / SY, i32(p.oh) - 1);
+  let lastX = min((x0 + ${width - 1}) / SX, i32(p.ow) - 1);
+  let firstX = firstWindow(x0, KW, SX);
+  let row = y0 - p.top;
+  let column = x0 - p.left;
+  let first = row * i32(p.iw) + column;
+  ${pixels.map(({ k }) => `var total${k} = 0.0;`).join(' ')}
+  for (var oy = firstWindow(y0, KH, SY); oy <= lastY; oy++) {
+    for (var ox = firstX; ox <= lastX; ox++) {
+      let window = (plane * p.oh + u32(oy)) * p.ow + u32(ox);
+      let value = dy[window];
+      let winner = i32(winners[window]) - first;
+      ${pixels.map(({ k, r, c }) => `total${k} += select(0.0, value, winner == ${r} * i32(p.iw) + ${c});`).join('\n      ')}
+    }
+  }
+  let start = i32(plane * p.ih * p.iw) + first;
+  ${pixels
+    .map(
+      ({ k, r, c }) =>
+        `if (u32(row + ${r}) < p.ih && u32(column + ${c}) < p.iw) { dx[start + ${r} * i32(p.iw) + ${c}] = total${k}; }`,
+    )
+    .join('\n  ')}`)}`,
+            reads: [
+              { name: 'dy', buffer: 1 },
+              { name: 'winners', buffer: 'scratch0', type: 'u32' },
+            ],
+            writes: [{ name: 'dx', buffer: 'output' }],
+            params: { ...windowParams(g, args, g.planes * down * across), down: u32(down), across: u32(across) },
+            workgroups: linearGrid(g.planes * down * across),
+          },
+        ],
+        scratch: [windows],
+      },
+    ]
+  },
+  reference(args, [x, dy], [shape]) {
+    const g = poolGeometry('max_pool2d.dx', args, shape)
+    const dx = new Float64Array(x.length)
+    forEachWindow(g, args, (index, plane, rows, columns) => {
+      let winner = plane + rows[0] * g.iw + columns[0]
+      for (let r = rows[0]; r < rows[1]; r++) {
+        for (let c = columns[0]; c < columns[1]; c++) {
+          const at = plane + r * g.iw + c
+          if (x[at] > x[winner]) winner = at
+        }
+      }
+      dx[winner] += dy[index]
+    })
+    return dx
+  },
+  // Inputs of three values, so that most windows have several maxima: only the first may get the gradient.
+  cases: [
+    { shape: [2, 3, 7, 9], args: poolArgs({ kernel: 3, stride: 2, padding: 1 }) },
+    { shape: [1, 2, 8, 5], args: poolArgs({ kernel: 3, stride: 1 }) },
+    { shape: [1, 2, 9, 8], args: poolArgs({ kernel: 2, ceilMode: true }) },
+    { shape: [1, 1, 6, 10], args: poolArgs({ kernel: [2, 4], stride: [3, 1], padding: [1, 2] }) },
+    { shape: [1, 2, 13, 17], args: poolArgs({ kernel: [7, 3], stride: [5, 4], padding: [3, 1], ceilMode: true }) },
+    { shape: [1, 2, 6, 7], args: poolArgs({ kernel: 1, stride: 2 }) },
+  ].map(({ shape, args }): Case<PoolArgs> => {
+    const x = Float32Array.from({ length: elements(shape) }, (_, i) => ((i * i + (i >> 2)) % 3) - 1)
+    return { shapes: [shape, maxPool2dOp.shape(args, [shape])], args, fill: [x, 'symmetric'] }
+  }),
+}

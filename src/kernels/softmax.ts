@@ -1,0 +1,151 @@
+/** Softmax and its logarithm over an axis. */
+import { exp, mul, sub } from './elementwise.ts'
+import {
+  type Case,
+  elements,
+  expectShape,
+  formatShape,
+  type Kernel,
+  type Op,
+  type Shape,
+  type Tensor,
+  u32,
+} from './op.ts'
+import { sum } from './reduce.ts'
+import { LINEAR, laneReduction, laneSum, linearEntry, linearGrid, rowEntry, rowGrid } from './wgsl.ts'
+
+export interface SoftmaxArgs {
+  axis: number
+}
+
+/** exp(x) over its sum along an axis (the last unless told), for any finite x. Throws ShapeError where there is no such axis. */
+export const softmax = (x: Tensor, axis: number = x.shape.length - 1): Tensor =>
+  x.recorder.apply(softmaxOp, [x], { axis })
+
+/** The logarithm of `softmax`, exact also where a share underflows. Throws ShapeError where there is no such axis. */
+export const logSoftmax = (x: Tensor, axis: number = x.shape.length - 1): Tensor =>
+  x.recorder.apply(logSoftmaxOp, [x], { axis })
+
+const cases: Case<SoftmaxArgs>[] = [
+  { shapes: [[3, 10]], args: { axis: 1 } },
+  { shapes: [[2, 2, 5, 7]], args: { axis: 1 } },
+  { shapes: [[7, 3, 2]], args: { axis: 0 } },
+  { shapes: [[2, 1009]], args: { axis: 1 } },
+  { shapes: [[2, 257, 3]], args: { axis: 1 } },
+  { shapes: [[1]], args: { axis: 0 } },
+  // Far outside exp's range: only the distance to the largest counts.
+  { shapes: [[2, 3]], args: { axis: 1 }, fill: [Float32Array.of(1000, 999, -1000, -500, -500, -501)] },
+]
+
+export const softmaxOp: Op<SoftmaxArgs> = {
+  ...common('softmax', '1.0 / total', 'exp(x[at] - top) * share'),
+  backward({ args: { axis }, output: y, gradient: dy }) {
+    const weighted = mul(y, dy)
+    return [sub(weighted, mul(y, sum(weighted, [axis])))]
+  },
+  reference: ({ axis }, [x], [shape]) =>
+    alongAxis(axis, x, shape, (row) => {
+      const top = Math.max(...row)
+      const total = row.reduce((s, v) => s + Math.exp(v - top), 0)
+      return row.map((v) => Math.exp(v - top) / total)
+    }),
+}
+
+export const logSoftmaxOp: Op<SoftmaxArgs> = {
+  ...common('log_softmax', 'log(total)', 'x[at] - top - share'),
+  backward: ({ args: { axis }, output: y, gradient: dy }) => [sub(dy, mul(exp(y), sum(dy, [axis])))],
+  reference: ({ axis }, [x], [shape]) =>
+    alongAxis(axis, x, shape, (row) => {
+      const top = Math.max(...row)
+      const logTotal = Math.log(row.reduce((s, v) => s + Math.exp(v - top), 0))
+      return row.map((v) => v - top - logTotal)
+    }),
+}
+
+/** What both have in common: `share` is computed once from the row's `total`, `value` for every element of it. */
+function common(name: string, share: string, value: string): Omit<Op<SoftmaxArgs>, 'reference' | 'backward'> {
+  return {
+    name,
+    inputs: ['x'],
+    shape({ axis }, [x]) {
+      expectShape(
+        Number.isInteger(axis) && axis >= 0 && axis < x.length,
+        `${name}: x ${formatShape(x)} has no axis ${axis}`,
+      )
+      return x
+    },
+    cost: (_, [x]) => ({ flop: 20 * elements(x), bytes: 8 * elements(x) }),
+    kernels: ({ axis }, [x]) => softmaxKernels(name, share, value, axis, x),
+    cases,
+  }
+}
+
+function softmaxKernels(label: string, share: string, value: string, axis: number, x: Shape): Kernel[] {
+  const count = x[axis]
+  const stride = elements(x.slice(axis + 1))
+  const rows = elements(x) / count
+  const reads = [{ name: 'x', buffer: 0 }] as const
+  const writes = [{ name: 'y', buffer: 'output' }] as const
+  const params = { rows: u32(rows), count: u32(count), stride: u32(stride) }
+  const row = (index: string) => `  let outer = ${index} / p.stride;
+  let start = outer * p.count * p.stride + ${index} - outer * p.stride;
+  let end = start + p.count * p.stride;`
+  const perThread: Kernel = {
+    variant: 'thread',
+    dispatches: [
+      {
+        label,
+        code: linearEntry(`  if (i >= p.rows) { return; }
+${row('i')}
+  var top = x[start];
+  for (var at = start; at < end; at += p.stride) { top = max(top, x[at]); }
+  var total = 0.0;
+  for (var at = start; at < end; at += p.stride) { total += exp(x[at] - top); }
+  let share = ${share};
+  for (var at = start; at < end; at += p.stride) { y[at] = ${value}; }`),
+        reads,
+        writes,
+        params,
+        workgroups: linearGrid(rows),
+      },
+    ],
+  }
+  if (count < 4 * LINEAR) return [perThread]
+  const perWorkgroup: Kernel = {
+    variant: 'workgroup',
+    dispatches: [
+      {
+        label,
+        code: `${laneReduction('largest', 'f32', (a, b) => `max(${a}, ${b})`)}${laneSum('sum')}
+${rowEntry(`${row('row')}
+  let step = ${LINEAR}u * p.stride;
+  var own = x[start];
+  for (var at = start + lane * p.stride; at < end; at += step) { own = max(own, x[at]); }
+  let top = largest(lane, own);
+  var part = 0.0;
+  for (var at = start + lane * p.stride; at < end; at += step) { part += exp(x[at] - top); }
+  let total = sum(lane, part);
+  let share = ${share};
+  for (var at = start + lane * p.stride; at < end; at += step) { y[at] = ${value}; }`)}`,
+        reads,
+        writes,
+        params,
+        workgroups: rowGrid(rows),
+      },
+    ],
+  }
+  return [perWorkgroup, perThread]
+}
+
+/** Applies `f` to every row along an axis. */
+function alongAxis(axis: number, x: Float64Array, shape: Shape, f: (row: number[]) => number[]): Float64Array {
+  const stride = elements(shape.slice(axis + 1))
+  const y = new Float64Array(x.length)
+  for (let first = 0; first < x.length; first++) {
+    if (Math.floor(first / stride) % shape[axis] !== 0) continue
+    f(Array.from({ length: shape[axis] }, (_, k) => x[first + k * stride])).forEach((value, k) => {
+      y[first + k * stride] = value
+    })
+  }
+  return y
+}
