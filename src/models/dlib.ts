@@ -1,0 +1,46 @@
+import { add, averagePool2d, concat, flatten, globalAveragePool, linear, maxPool2d, relu } from '../kernels/index.ts'
+import { elements, expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import { convolution, type NetworkWeights, weight } from './layers.ts'
+
+/** Residual blocks, and those that halve the image. */
+const BLOCKS = 14
+const DOWN = new Set([3, 7, 10, 13])
+
+/**
+ * dlib's ResNet with 29 convolutions (dlib_face_recognition_resnet_model_v1, Davis King 2017), its scale layers folded into the
+ * convolutions.
+ *
+ * @param x faces with their eyes at dlib's places, RGB minus the mean colour, over 255, [N,3,150,150]
+ * @returns embeddings [N,128], not normalised (their norm is about 1.45)
+ * @throws ShapeError for another size
+ */
+export function dlibResnet29(x: Tensor, weights: NetworkWeights): Tensor {
+  expectShape(
+    x.shape.length === 4 && x.shape.slice(1).join() === '3,150,150',
+    `dlib: x must be [N,3,150,150], not ${formatShape(x.shape)}`,
+  )
+  let y = maxPool2d(relu(convolution(x, weights, 'conv1', { stride: 2 })), { kernel: 3, stride: 2 })
+  for (let i = 0; i < BLOCKS; i++) y = block(y, weights, `blocks.${i}`, DOWN.has(i))
+  return linear(flatten(globalAveragePool(y)), weight(x, weights, 'fc.weight'))
+}
+
+/**
+ * A residual block. One that halves the image convolves without padding but averages its input in whole pairs of pixels; where
+ * the first comes out smaller in pixels or the second in channels, zeros follow (dlib's add_prev of unequal tensors).
+ */
+function block(x: Tensor, weights: NetworkWeights, key: string, down: boolean): Tensor {
+  let y = relu(convolution(x, weights, `${key}.conv1`, down ? { stride: 2 } : { padding: 1 }))
+  y = convolution(y, weights, `${key}.conv2`, { padding: 1 })
+  if (!down) return relu(add(x, y))
+  const shortcut = averagePool2d(x, { kernel: 2, stride: 2 })
+  const [, , height, width] = shortcut.shape
+  return relu(add(filledUp(shortcut, 1, y.shape[1]), filledUp(filledUp(y, 2, height), 3, width)))
+}
+
+/** x followed by zeros along an axis, up to an extent. */
+function filledUp(x: Tensor, axis: number, extent: number): Tensor {
+  const missing = extent - x.shape[axis]
+  if (missing === 0) return x
+  const shape = x.shape.map((n, i) => (i === axis ? missing : n))
+  return concat([x, x.recorder.constant(new Float32Array(elements(shape)), shape, 'zeros')], axis)
+}

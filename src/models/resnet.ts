@@ -1,0 +1,47 @@
+import { add, flatten, maxPool2d, relu } from '../kernels/index.ts'
+import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import { channelNorm, convolutionNorm, fullyConnected, type NetworkWeights } from './layers.ts'
+
+/** Bottlenecks of the four stages of face.evoLVe's ResNets (backbone/model_resnet.py), by their names there. */
+export const resnetArchitectures = {
+  ResNet_50: [3, 4, 6, 3],
+  ResNet_101: [3, 4, 23, 3],
+  ResNet_152: [3, 8, 36, 3],
+} as const satisfies Record<string, readonly number[]>
+
+const EXPANSION = 4
+
+/**
+ * The ResNet (He et al. 2016) that face.evoLVe trains for faces, in inference: batch normalisation with its running
+ * statistics, no dropout. The stride of a bottleneck is in its 3x3.
+ *
+ * @param x faces aligned to ArcFace's template, RGB in -1..1, [N,3,112,112]
+ * @param blocks bottlenecks of the four stages, see `resnetArchitectures`
+ * @returns embeddings [N,512], not normalised
+ * @throws ShapeError for another size, or where the weights are those of another architecture
+ */
+export function resnet(x: Tensor, weights: NetworkWeights, blocks: readonly number[]): Tensor {
+  expectShape(
+    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
+    `resnet: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
+  )
+  let y = relu(convolutionNorm(x, weights, 'conv1', 'bn1', { stride: 2, padding: 3 }))
+  y = maxPool2d(y, { kernel: 3, stride: 2, padding: 1 })
+  blocks.forEach((count, stage) => {
+    const width = 64 * 2 ** stage
+    for (let i = 0; i < count; i++) {
+      y = bottleneck(y, weights, `layer${stage + 1}.${i}`, width, i === 0 && stage > 0 ? 2 : 1)
+    }
+  })
+  y = flatten(channelNorm(y, weights, 'bn_o1'))
+  return channelNorm(fullyConnected(y, weights, 'fc'), weights, 'bn_o2')
+}
+
+function bottleneck(x: Tensor, weights: NetworkWeights, key: string, width: number, stride: number): Tensor {
+  const layer = (y: Tensor, i: number, padding: number, by: number) =>
+    convolutionNorm(y, weights, `${key}.conv${i}`, `${key}.bn${i}`, { stride: by, padding })
+  const y = layer(relu(layer(relu(layer(x, 1, 0, 1)), 2, 1, stride)), 3, 0, 1)
+  const kept = stride === 1 && x.shape[1] === EXPANSION * width
+  const shortcut = kept ? x : convolutionNorm(x, weights, `${key}.downsample.0`, `${key}.downsample.1`, { stride })
+  return relu(add(y, shortcut))
+}
