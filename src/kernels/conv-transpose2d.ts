@@ -1,5 +1,6 @@
 /** Transposed two-dimensional convolution: the gradient of conv2d with respect to its image. */
 import { convCases } from './conv/cases.ts'
+import { depthwise } from './conv/depthwise.ts'
 import { directTranspose } from './conv/direct.ts'
 import {
   type ConvArgs,
@@ -89,9 +90,9 @@ export const convTranspose2dOp: Op<ConvTransposeArgs> = {
     const g = geometry(args, shapes)
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
-    const kernels = [directTranspose(g, bias)]
-    if (lanes > 0 && canFold(g)) kernels.unshift(productTranspose(g, bias, lanes))
-    return kernels
+    const direct = directTranspose(g, bias)
+    if (g.c === g.groups) return [depthwise(g, bias, true) ?? [], direct].flat()
+    return lanes > 0 && canFold(g) ? [productTranspose(g, bias, lanes), direct] : [direct]
   },
   backward({ args: { size: _, ...args }, inputs: [x, weights, bias], gradient, wanted }) {
     const kernel = [weights.shape[2], weights.shape[3]] as const

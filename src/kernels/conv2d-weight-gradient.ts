@@ -13,6 +13,8 @@ import {
   type Pair,
   weightShape,
 } from './conv/geometry.ts'
+import { canUnfoldAll, productWeightGradient } from './conv/lowered.ts'
+import { productLanes } from './conv/product.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2d } from './conv2d.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
@@ -53,7 +55,12 @@ export const conv2dWeightGradientOp: Op<WeightGradientArgs> = {
     const bytes = 4 * [...shapes, weightShape(g)].reduce((n, s) => n + elements(s), 0)
     return { flop: convFlop(g), bytes }
   },
-  kernels: (args, shapes) => [directWeightGradient(geometry(args, shapes))],
+  kernels(args, shapes, gpu) {
+    const g = geometry(args, shapes)
+    const lanes = productLanes(gpu)
+    const direct = directWeightGradient(g)
+    return lanes > 0 && canUnfoldAll(g, gpu.maxBindingBytes) ? [productWeightGradient(g, lanes), direct] : [direct]
+  },
   backward({ args: { kernel: _, ...args }, inputs: [x, dy], gradient, wanted }) {
     const size = [x.shape[2], x.shape[3]] as const
     return [

@@ -1,5 +1,6 @@
 /** Two-dimensional convolution (cross-correlation, as in every deep learning framework). */
 import { convCases } from './conv/cases.ts'
+import { depthwise } from './conv/depthwise.ts'
 import { directForward } from './conv/direct.ts'
 import {
   type ConvArgs,
@@ -53,9 +54,9 @@ export const conv2dOp: Op<ConvArgs> = {
     const g = geometry(args, shapes)
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
-    const kernels = [directForward(g, bias)]
-    if (lanes > 0) kernels.unshift(productForward(g, bias, lanes))
-    return kernels
+    const direct = directForward(g, bias)
+    if (g.c === g.groups) return [depthwise(g, bias, false) ?? [], direct].flat()
+    return lanes > 0 ? [productForward(g, bias, lanes), direct] : [direct]
   },
   backward({ args, inputs: [x, weights, bias], gradient, wanted }) {
     const size = [x.shape[2], x.shape[3]] as const

@@ -1,7 +1,11 @@
 /** Matrix products, batched, and linear layers. */
-import { broadcastShape, forEachBroadcast } from './broadcast.ts'
+import { broadcastShape, forEachBroadcast, mergedDims, operandStrides } from './broadcast.ts'
+import { type Packing, pack, packedElements, round4 } from './conv/pack.ts'
+import { product, productLanes } from './conv/product.ts'
 import {
+  type BufferRef,
   type Case,
+  type Dispatch,
   elements,
   expectShape,
   formatShape,
@@ -87,7 +91,11 @@ export const matmulOp: Op<MatmulArgs> = {
     const count = elements(batch) * m * n
     return { flop: 2 * count * k, bytes: 4 * (count + shapes.reduce((e, s) => e + elements(s), 0)) }
   },
-  kernels: (args, shapes) => [directMatmul(args, shapes)],
+  kernels(args, shapes, gpu) {
+    const lanes = productLanes(gpu)
+    const direct = directMatmul(args, shapes)
+    return lanes > 0 ? [productMatmul(args, shapes, lanes), direct] : [direct]
+  },
   backward({ args: { transposeA, transposeB }, inputs: [a, b, bias], gradient, wanted }) {
     // y = a b; da = dy b^T and db = a^T dy, each written for the layout that a and b came in.
     const da = () =>
@@ -259,4 +267,76 @@ function directMatmul(args: MatmulArgs, shapes: readonly Shape[]): Kernel {
       },
     ],
   }
+}
+
+/** Columns of a packed panel of b: what a subgroup of eight lanes takes, so that it reads memory in order. */
+const PANEL = 32
+
+/** Both matrices with rows of whole vec4, copied where they are not so already, and one product. */
+function productMatmul(args: MatmulArgs, shapes: readonly Shape[], lanes: number): Kernel {
+  const { batch, m, n, k } = extents(args, shapes)
+  const [a, b, bias] = shapes
+  const dispatches: Dispatch[] = []
+  const scratch: number[] = []
+  const packed = (packing: Packing, from: number): BufferRef => {
+    const to: BufferRef = `scratch${scratch.length}`
+    dispatches.push(pack(packing, from, to))
+    scratch.push(packedElements(packing))
+    return to
+  }
+  const leads = [a, b].map((s) => s.slice(0, -2))
+  const aPacking: Packing = {
+    rows: m,
+    columns: k,
+    rowStep: args.transposeA ? 1 : k,
+    columnStep: args.transposeA ? m : 1,
+    batch: elements(leads[0]),
+    batchStep: m * k,
+  }
+  const panels = n % 4 === 0
+  const bPacking: Packing = {
+    rows: k,
+    columns: n,
+    rowStep: args.transposeB ? 1 : n,
+    columnStep: args.transposeB ? k : 1,
+    batch: elements(leads[1]),
+    batchStep: k * n,
+    panel: panels ? PANEL : undefined,
+  }
+  const aBuffer = args.transposeA || k % 4 !== 0 ? packed(aPacking, 0) : 0
+  const bInPlace = !args.transposeB && panels
+  const bBuffer = bInPlace ? 1 : packed(bPacking, 1)
+  const dims = mergedDims(batch, [...leads, batch])
+  const strides = [0, 1, 2].map((operand) => operandStrides(dims, operand))
+  const bElements = bInPlace ? k * n : packedElements({ ...bPacking, batch: 1 })
+  const inPanels = panels && !bInPlace
+  const width = inPanels ? PANEL : n
+  dispatches.push(
+    product(
+      {
+        label: 'matmul',
+        a: aBuffer,
+        b: bBuffer,
+        y: 'output',
+        bias: bias ? 2 : undefined,
+        biasOf: 'column',
+        rows: m,
+        inner: k,
+        width,
+        count: Math.ceil(n / 4),
+        bSection: inPanels ? PANEL * k : 0,
+        bRow: round4(width),
+        ySection: inPanels ? PANEL : 0,
+        yRow: n,
+        batch: dims.map(({ extent }, d) => ({
+          extent,
+          a: strides[0][d] * m * round4(k),
+          b: strides[1][d] * bElements,
+          y: strides[2][d] * m * n,
+        })),
+      },
+      lanes,
+    ),
+  )
+  return { variant: 'product', dispatches, scratch }
 }

@@ -85,7 +85,7 @@ export function depthwise(g: Geometry, bias: boolean, transposed: boolean): Kern
     x.taps.forEach((columns, b) => {
       const terms = rows.flatMap(([i, r]) => columns.map(([j, s]) => `x${i}_${j} * w${r}_${s}`))
       lines.push(`{ let oy = toY + ${a}u; let ox = toX + ${b}u;
-    if (oy < p.OH && ox < p.OW) { result[(channel * p.OH + oy) * p.OW + ox] = ${bias ? 'bias[k] + ' : ''}${terms.join(' + ')}; } }`)
+    if (oy < p.OH && ox < p.OW) { store((channel * p.OH + oy) * p.OW + ox, k, ${bias ? 'bias[k] + ' : ''}${terms.join(' + ')}); } }`)
     })
   })
   const code = linearEntry(`  if (i >= p.count) { return; }
@@ -129,6 +129,7 @@ export function depthwise(g: Geometry, bias: boolean, transposed: boolean): Kern
           shiftX: u32(shiftX),
         },
         workgroups: linearGrid(count),
+        stores: 'f32',
       },
     ],
   }

@@ -1,6 +1,6 @@
 /** Kernels with one thread an element of the result, for any geometry on any adapter. */
-import { elements, type Kernel, type Param, u32 } from '../op.ts'
-import { linearEntry, linearGrid, usedParams } from '../wgsl.ts'
+import { elements, type Kernel, type Param, type Shape, u32 } from '../op.ts'
+import { LINEAR, linearEntry, linearGrid, usedParams } from '../wgsl.ts'
 import { type Geometry, imageShape, outputShape, weightShape } from './geometry.ts'
 
 const geometryParams = (g: Geometry): Record<string, Param> => ({
@@ -23,19 +23,27 @@ const geometryParams = (g: Geometry): Record<string, Param> => ({
   PL: u32(g.padding[1]),
 })
 
-/** One thread an element; the code mentions what it needs of the parameters. */
-function kernel(label: string, code: string, count: number, all: Record<string, Param>, reads: string[]): Kernel {
+/** Threads along the pixels of one channel of one image: `pixel`, `channel`, `image`. */
+function pixelKernel(label: string, code: string, all: Record<string, Param>, reads: string[], shape: Shape): Kernel {
+  const [n, channels, rows, columns] = shape
   return {
     variant: 'direct',
     dispatches: [
       {
         label,
-        code,
+        code: `@compute @workgroup_size(${LINEAR})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let pixel = id.x;
+  let channel = id.y;
+  let image = id.z;
+${code}
+}
+`,
         reads: reads.map((name, buffer) => ({ name, buffer })),
         writes: [{ name: 'result', buffer: 'output' }],
         params: usedParams(code, all),
-        workgroups: linearGrid(count),
-        stores: code.includes('store(') ? 'f32' : undefined,
+        workgroups: [Math.ceil((rows * columns) / LINEAR), channels, n],
+        stores: 'f32',
       },
     ],
   }
@@ -43,15 +51,13 @@ function kernel(label: string, code: string, count: number, all: Record<string, 
 
 /** y[n,k,oy,ox]: the sum over the group's input channels and the taps that fall on the image. */
 export function directForward(g: Geometry, bias: boolean): Kernel {
-  const count = elements(outputShape(g))
-  const code = linearEntry(`  if (i >= p.count) { return; }
-  let ox = i % p.OW;
-  let oy = i / p.OW % p.OH;
-  let k = i / (p.OW * p.OH) % p.K;
-  let n = i / (p.OW * p.OH * p.K);
-  var total = ${bias ? 'bias[k]' : '0.0'};
+  const code = `  if (pixel >= p.OH * p.OW) { return; }
+  let oy = pixel / p.OW;
+  let ox = pixel - oy * p.OW;
+  let first = channel / p.KG * p.CG;
+  var total = ${bias ? 'bias[channel]' : '0.0'};
   for (var c = 0u; c < p.CG; c++) {
-    let plane = (n * p.C + k / p.KG * p.CG + c) * p.H;
+    let plane = (image * p.C + first + c) * p.H;
     for (var r = 0u; r < p.KH; r++) {
       // Unsigned: rows and columns above or left of the image wrap around to beyond its end.
       let iy = oy * p.SH + r * p.DH - p.PT;
@@ -59,41 +65,49 @@ export function directForward(g: Geometry, bias: boolean): Kernel {
       for (var s = 0u; s < p.KW; s++) {
         let ix = ox * p.SW + s * p.DW - p.PL;
         if (ix >= p.W) { continue; }
-        total += x[(plane + iy) * p.W + ix] * weights[((k * p.CG + c) * p.KH + r) * p.KW + s];
+        total += x[(plane + iy) * p.W + ix] * weights[((channel * p.CG + c) * p.KH + r) * p.KW + s];
       }
     }
   }
-  store(i, k, total);`)
+  store((image * p.K + channel) * p.OH * p.OW + pixel, channel, total);`
   const reads = bias ? ['x', 'weights', 'bias'] : ['x', 'weights']
-  return kernel('conv2d', code, count, { count: u32(count), ...geometryParams(g) }, reads)
+  return pixelKernel('conv2d', code, geometryParams(g), reads, outputShape(g))
 }
 
 /** x[n,c,iy,ix]: the sum over the group's output channels and the taps through which this pixel was seen. */
 export function directTranspose(g: Geometry, bias: boolean): Kernel {
-  const count = elements(imageShape(g))
-  const code = linearEntry(`  if (i >= p.count) { return; }
-  let ix = i % p.W;
-  let iy = i / p.W % p.H;
-  let c = i / (p.W * p.H) % p.C;
-  let n = i / (p.W * p.H * p.C);
-  let first = c / p.CG * p.KG;
-  var total = ${bias ? 'bias[c]' : '0.0'};
-  for (var r = 0u; r < p.KH; r++) {
-    let ty = iy + p.PT - r * p.DH;
-    let oy = ty / p.SH;
-    if (oy * p.SH != ty || oy >= p.OH) { continue; }
-    for (var s = 0u; s < p.KW; s++) {
-      let tx = ix + p.PL - s * p.DW;
-      let ox = tx / p.SW;
-      if (ox * p.SW != tx || ox >= p.OW) { continue; }
+  // Strides and dilation are baked: divisions by constants are cheap.
+  const [sh, sw] = g.stride
+  const [dh, dw] = g.dilation
+  const code = `  if (pixel >= p.H * p.W) { return; }
+  let iy = pixel / p.W;
+  let ix = pixel - iy * p.W;
+  let own = channel % p.CG;
+  let first = channel / p.CG * p.KG;
+  // Output pixels that see this one; the last tap sees it from the first of them.
+  let ty = iy + p.PT;
+  let tx = ix + p.PL;
+  let reachY = (p.KH - 1u) * ${dh}u;
+  let reachX = (p.KW - 1u) * ${dw}u;
+  let beginY = select(0u, (ty - reachY + ${sh - 1}u) / ${sh}u, ty > reachY);
+  let beginX = select(0u, (tx - reachX + ${sw - 1}u) / ${sw}u, tx > reachX);
+  let endY = min(ty / ${sh}u + 1u, p.OH);
+  let endX = min(tx / ${sw}u + 1u, p.OW);
+  var total = ${bias ? 'bias[channel]' : '0.0'};
+  for (var oy = beginY; oy < endY; oy++) {
+    let r = (ty - oy * ${sh}u) / ${dh}u;
+    if (r * ${dh}u != ty - oy * ${sh}u) { continue; }
+    for (var ox = beginX; ox < endX; ox++) {
+      let s = (tx - ox * ${sw}u) / ${dw}u;
+      if (s * ${dw}u != tx - ox * ${sw}u) { continue; }
       for (var k = first; k < first + p.KG; k++) {
-        total += y[((n * p.K + k) * p.OH + oy) * p.OW + ox] * weights[((k * p.CG + c % p.CG) * p.KH + r) * p.KW + s];
+        total += y[((image * p.K + k) * p.OH + oy) * p.OW + ox] * weights[((k * p.CG + own) * p.KH + r) * p.KW + s];
       }
     }
   }
-  store(i, c, total);`)
+  store((image * p.C + channel) * p.H * p.W + pixel, channel, total);`
   const reads = bias ? ['y', 'weights', 'bias'] : ['y', 'weights']
-  return kernel('conv_transpose2d', code, count, { count: u32(count), ...geometryParams(g) }, reads)
+  return pixelKernel('conv_transpose2d', code, geometryParams(g), reads, imageShape(g))
 }
 
 /** w[k,c,r,s]: the sum over images and output pixels. */
@@ -118,5 +132,17 @@ export function directWeightGradient(g: Geometry): Kernel {
     }
   }
   result[i] = total;`)
-  return kernel('conv2d_weight_gradient', code, count, { count: u32(count), ...geometryParams(g) }, ['x', 'dy'])
+  return {
+    variant: 'direct',
+    dispatches: [
+      {
+        label: 'conv2d_weight_gradient',
+        code,
+        reads: ['x', 'dy'].map((name, buffer) => ({ name, buffer })),
+        writes: [{ name: 'result', buffer: 'output' }],
+        params: usedParams(code, { count: u32(count), ...geometryParams(g) }),
+        workgroups: linearGrid(count),
+      },
+    ],
+  }
 }

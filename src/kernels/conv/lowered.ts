@@ -39,7 +39,14 @@ export function productForward(g: Geometry, bias: boolean, lanes: number): Kerne
   }
   const batch = (b: number) => [{ extent: g.groups, a: rows * round4(inner), b, y: rows * pixels }]
   if (isPointwise(g) && pixels % 4 === 0) {
-    const geometry = { b: 0, count: g.n * p4, bSection: g.c * pixels, bRow: pixels, batch: batch(inner * pixels) }
+    const geometry = {
+      whole: true,
+      b: 0,
+      count: g.n * p4,
+      bSection: g.c * pixels,
+      bRow: pixels,
+      batch: batch(inner * pixels),
+    }
     return { variant: 'product', dispatches: [...dispatches, product({ ...common, ...geometry }, lanes)], scratch }
   }
   const columns: BufferRef = `scratch${scratch.length}`
@@ -50,6 +57,7 @@ export function productForward(g: Geometry, bias: boolean, lanes: number): Kerne
     const row = count * 4
     dispatches.push(unfold(g, 0, columns, first, count))
     const geometry = {
+      whole: part >= g.n * p4,
       b: columns,
       first,
       count,
@@ -95,6 +103,7 @@ export function productTranspose(g: Geometry, bias: boolean, lanes: number): Ker
   const batch = (yBatch: number) => [{ extent: g.groups, a: rows * round4(inner), b: inner * p4 * 4, y: yBatch }]
   if (isPointwise(g)) {
     const result = {
+      whole: true,
       y: 'output' as const,
       bias: bias ? 2 : undefined,
       width: pixels,
@@ -120,4 +129,36 @@ export function productTranspose(g: Geometry, bias: boolean, lanes: number): Ker
     dispatches.push(fold(g, columns, 'output', start, images, bias ? 2 : undefined))
   }
   return { variant: 'product', dispatches, scratch }
+}
+
+/** Whether productWeightGradient applies: one group, and all images' columns in one binding of `maxBytes`. */
+export const canUnfoldAll = (g: Geometry, maxBytes: number): boolean =>
+  g.groups === 1 && 16 * g.c * g.kh * g.kw * g.n * pixels4(g) <= maxBytes
+
+/** The unfolded images, [C kh kw, pixels], times the transposed dy, [pixels, K], stored transposed. */
+export function productWeightGradient(g: Geometry, lanes: number): Kernel {
+  const rows = g.c * g.kh * g.kw
+  const p4 = pixels4(g)
+  const pixels = g.oh * g.ow
+  const inner = g.n * p4 * 4
+  const packing = {
+    rows: p4 * 4,
+    sourceRows: pixels,
+    columns: g.k,
+    rowStep: 1,
+    columnStep: pixels,
+    batch: g.n,
+    batchStep: g.k * pixels,
+  }
+  const geometry = { rows, inner, width: g.k, count: Math.ceil(g.k / 4), bSection: 0, bRow: round4(g.k) }
+  const result = { y: 'output' as const, ySection: 0, yRow: 1, yColumn: rows }
+  return {
+    variant: 'product',
+    dispatches: [
+      unfold(g, 0, 'scratch0', 0, g.n * p4),
+      pack(packing, 1, 'scratch1'),
+      product({ label: 'conv2d_weight_gradient', a: 'scratch0', b: 'scratch1', ...geometry, ...result }, lanes),
+    ],
+    scratch: [rows * inner, packedElements(packing)],
+  }
 }

@@ -5,6 +5,8 @@ import { linearEntry, linearGrid } from '../wgsl.ts'
 export interface Packing {
   rows: number
   columns: number
+  /** Rows that the source has; those beyond are zeros. All unless told. */
+  sourceRows?: number
   /** Distances in the source, in elements. */
   rowStep: number
   columnStep: number
@@ -21,7 +23,7 @@ export const packedElements = ({ rows, columns, panel = round4(columns), batch =
 export const round4 = (n: number): number => Math.ceil(n / 4) * 4
 
 export function pack(packing: Packing, from: BufferRef, to: BufferRef): Dispatch {
-  const { rows, columns, rowStep, columnStep, panel = round4(columns), batchStep = 0 } = packing
+  const { rows, columns, rowStep, columnStep, sourceRows = rows, panel = round4(columns), batchStep = 0 } = packing
   const count = packedElements(packing) / 4
   const code = linearEntry(`  if (i >= p.count) { return; }
   let row = i / p.panel4 % p.rows;
@@ -30,7 +32,7 @@ export function pack(packing: Packing, from: BufferRef, to: BufferRef): Dispatch
   let at = panels / p.panels * p.batchStep + row * p.rowStep + column * p.columnStep;
   var value = vec4f();
   for (var e = 0u; e < 4u; e++) {
-    if (column + e < p.columns) { value[e] = source[at + e * p.columnStep]; }
+    if (column + e < p.columns && row < p.sourceRows) { value[e] = source[at + e * p.columnStep]; }
   }
   packed[i] = value;`)
   return {
@@ -42,6 +44,7 @@ export function pack(packing: Packing, from: BufferRef, to: BufferRef): Dispatch
       count: u32(count),
       rows: u32(rows),
       columns: u32(columns),
+      sourceRows: u32(sourceRows),
       panel4: u32(panel / 4),
       panels: u32(Math.ceil(columns / panel)),
       rowStep: u32(rowStep),

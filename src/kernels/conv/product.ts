@@ -10,13 +10,17 @@ import type { Capabilities } from '../../device/gpu.ts'
 import { type Binding, type BufferRef, type Dispatch, type Param, u32 } from '../op.ts'
 import { usedParams } from '../wgsl.ts'
 
-/** y[row, column] = bias[row] + sum over i of a[row, i] * b[i, column], for every index of the batch. */
+/** y[row, column] = bias + sum over i of a[row, i] * b[i, column], for every index of the batch. */
 export interface Product {
   label: string
   a: BufferRef
   b: BufferRef
   y: BufferRef
+  /** One value a row of every batch, or one a column. */
   bias?: BufferRef
+  biasOf?: 'row' | 'column'
+  /** The dispatch writes the whole output of an operation, whose axis 1 are the rows of all batches: others may be fused into it. */
+  whole?: boolean
   rows: number
   /** Length of the sums. Rows of `a` are padded with zeros to a multiple of four; `b` needs no padding. */
   inner: number
@@ -36,6 +40,8 @@ export interface Product {
   /** Distances in `y`, in elements. */
   ySection: number
   yRow: number
+  /** Between columns; 1 unless told. */
+  yColumn?: number
   /** Loops around it all, outermost first, with distances in elements (multiples of four in `a` and `b`). */
   batch?: readonly { extent: number; a: number; b: number; y: number }[]
 }
@@ -56,7 +62,8 @@ export function product(p: Product, lanes: number): Dispatch {
   const tile = p.rows > 8 ? 16 : p.rows > 4 ? 8 : 4
   const batch = p.batch ?? []
   // Whole vec4 can be stored where every row of y starts at a multiple of four.
-  const wide = [p.width, p.ySection, p.yRow, ...batch.map((d) => d.y)].every((n) => n % 4 === 0)
+  const wide =
+    (p.yColumn ?? 1) === 1 && [p.width, p.ySection, p.yRow, ...batch.map((d) => d.y)].every((n) => n % 4 === 0)
   const loads = Math.ceil(tile / lanes)
   const rowTiles = Math.ceil(p.rows / tile)
   const tiles = rowTiles * Math.ceil(p.count / lanes)
@@ -77,6 +84,7 @@ export function product(p: Product, lanes: number): Dispatch {
     ySkip: u32((p.ySkip ?? 0) / unit),
     ySection: u32(p.ySection / unit),
     yRow: u32(p.yRow / unit),
+    yColumn: u32(p.yColumn ?? 1),
   }
   const offsets = batch.toReversed().map((d, i) => {
     Object.assign(params, {
@@ -93,12 +101,18 @@ export function product(p: Product, lanes: number): Dispatch {
       .map((u) => `s${q} = fma(vec4f(${weight(u)}), x${u}, s${q});`)
       .join(' ')
   })
+  const biases = range(4).map((i) => `bias[min(fours * 4u + ${i}u, p.width - 1u)]`)
+  const columnBias =
+    p.bias === undefined || p.biasOf !== 'column' ? 'vec4f()' : wide ? 'bias[fours]' : `vec4f(${biases})`
   const stores = range(tile).map((q) => {
-    const value = p.bias === undefined ? `s${q}` : `s${q} + bias[group.z * p.rows + row]`
+    const rowBias = p.bias !== undefined && p.biasOf !== 'column'
+    const value = rowBias ? `s${q} + bias[group.z * p.rows + row]` : `s${q}`
+    const write = (at: string, v: string) =>
+      p.whole ? `store(${at}, group.z * p.rows + row, ${v});` : `y[${at}] = ${v};`
     const store = wide
-      ? 'y[at] = value;'
+      ? write('at', 'value')
       : range(4)
-          .map((i) => `if (column * 4u + ${i}u < p.width) { y[at + ${i}u] = value.${'xyzw'[i]}; }`)
+          .map((i) => `if (column * 4u + ${i}u < p.width) { ${write(`at + ${i}u * p.yColumn`, `value.${'xyzw'[i]}`)} }`)
           .join('\n      ')
     return `    if (first + ${q}u < p.rows) {
       let row = first + ${q}u;
@@ -118,13 +132,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var rest = group.z;
   var aAt = 0u;
   var bAt = fours / p.width4 * p.bSection + column - p.bSkip;
-  var yAt = fours / p.width4 * p.ySection + column${wide ? '' : ' * 4u'} - p.ySkip;
+  var yAt = fours / p.width4 * p.ySection + column${wide ? '' : ' * 4u * p.yColumn'} - p.ySkip;
 ${offsets.join('\n')}
 ${range(loads)
   .map((j) => `  var a${j} = aAt + min(first + ${j * lanes}u + lane, p.rows - 1u) * p.aRow;`)
   .join('\n')}
 ${range(tile)
-  .map((q) => `  var s${q} = vec4f();`)
+  .map((q) => `  var s${q} = ${columnBias};`)
   .join('\n')}
   for (var i = 0u; i < p.inner; i += 4u) {
 ${range(loads)
@@ -144,7 +158,8 @@ ${stores.join('\n')}
     { name: 'a', buffer: p.a, type: 'vec4f' },
     { name: 'b', buffer: p.b, type: 'vec4f' },
   ]
-  if (p.bias !== undefined) reads.push({ name: 'bias', buffer: p.bias })
+  const biasType = wide && p.biasOf === 'column' ? 'vec4f' : 'f32'
+  if (p.bias !== undefined) reads.push({ name: 'bias', buffer: p.bias, type: biasType })
   const groups = Math.ceil(tiles / (THREADS / lanes))
   const x = Math.min(groups, 32768)
   return {
@@ -155,5 +170,6 @@ ${stores.join('\n')}
     writes: [{ name: 'y', buffer: p.y, type: wide ? 'vec4f' : 'f32' }],
     params: usedParams(code, params),
     workgroups: [x, Math.ceil(groups / x), batch.reduce((n, d) => n * d.extent, 1)],
+    stores: p.whole ? (wide ? 'vec4f' : 'f32') : undefined,
   }
 }

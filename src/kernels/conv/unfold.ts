@@ -10,8 +10,8 @@ export const pixels4 = ({ oh, ow }: Geometry): number => Math.ceil((oh * ow) / 4
 const CHANNELS = 8
 
 /**
- * columns[(c kh + r) kw + s, j] = x[c, the input pixel that tap r, s of output pixel j falls on], 0 outside the image. The
- * columns are those of the output pixels `first` to `first + count`, in units of four (see pixels4) over all images.
+ * columns[(c kh + r) kw + s, j] = x[c, the input pixel that tap r, s of output pixel j falls on], 0 outside the image and
+ * where an image's last four pixels are filled up. The columns are those of the output pixels `first` to `first + count`, in units of four (see pixels4) over all images.
  */
 export function unfold(g: Geometry, x: BufferRef, columns: BufferRef, first: number, count: number): Dispatch {
   const code = `
@@ -37,7 +37,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     for (var s = 0u; s < p.KW; s++) {
       let iy = top + r * p.DH;
       let ix = left + s * p.DW;
-      let inside = (iy < vec4u(p.H)) & (ix < vec4u(p.W));
+      let inside = (iy < vec4u(p.H)) & (ix < vec4u(p.W)) & (oy < vec4u(p.OH));
       var at = select(vec4u(), iy * p.W + ix, inside) + image;
       var to = ((begin * p.KH + r) * p.KW + s) * p.count + id.x;
       for (var c = begin; c < end; c++) {
@@ -53,6 +53,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     first: u32(first),
     count: u32(count),
     P4: u32(pixels4(g)),
+    OH: u32(g.oh),
     OW: u32(g.ow),
     C: u32(g.c),
     H: u32(g.h),
@@ -89,6 +90,8 @@ export function fold(
   images: number,
   bias?: BufferRef,
 ): Dispatch {
+  const whole = images === g.n
+  const at = '((group.z + p.start) * p.C + group.y) * p.HW + id.x'
   // Baked, not parameters: divisions by constants are cheap.
   const [sh, sw] = g.stride
   const code = `
@@ -112,7 +115,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     }
     oy--;
   }
-  result[((group.z + p.start) * p.C + group.y) * p.HW + id.x] = total;
+  ${whole ? `store(${at}, group.y, total)` : `result[${at}] = total`};
 }
 `
   const params = {
@@ -136,5 +139,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     writes: [{ name: 'result', buffer: result }],
     params: usedParams(code, params),
     workgroups: [Math.ceil((g.h * g.w) / LINEAR), g.c, images],
+    stores: whole ? 'f32' : undefined,
   }
 }
