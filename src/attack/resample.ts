@@ -87,8 +87,10 @@ export function addChange(photo: Pixels, region: Region, change: Float32Array, r
       for (let c = 0; c < 3; c++) {
         const by = full[(c * height + y) * width + x]
         if (by === 0) continue
-        const value = Math.min(255, Math.max(0, photo.data[to + c] + 255 * by))
-        photo.data[to + c] = rounding === 'floor' ? Math.floor(value) : Math.round(value)
+        // In f32 as the published code has it: in float64 a white pixel's change can leave it a hair under 255, and floor takes one off.
+        const value = Math.fround(Math.min(1, Math.max(0, photo.data[to + c] / 255 + by)))
+        const level = Math.fround(value * 255)
+        photo.data[to + c] = rounding === 'floor' ? Math.floor(level) : Math.round(level)
       }
     }
   }

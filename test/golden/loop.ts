@@ -177,8 +177,8 @@ export const loop: Family = {
         )
         const want = golden.bytes('x_final_u8')
         const unequal = data.filter((v, i) => v !== want[i]).length
-        // f32 puts a few values on the other side of a whole number.
-        expect(unequal / want.length).toBeLessThan(0.005)
+        // The change is a difference of f32 numbers, whose rounding can put a value on the other side of a whole number.
+        expect(unequal / want.length).toBeLessThan(0.0005)
         expect(data.every((v, i) => Math.abs(v - want[i]) <= 1)).toBe(true)
       }),
     ]

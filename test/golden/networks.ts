@@ -19,11 +19,17 @@ export type Network = (x: Tensor, weights: NetworkWeights) => Tensor
 const tiny: IrArchitecture = { ...irArchitectures.IR_50, units: [1, 1, 1, 1] }
 const micro: IrArchitecture = { ...tiny, channels: [8, 16, 24, 32], embedding: 64 }
 
+/** An IR network by its name in the golden results; undefined where there is none of that name. */
+export function seededIr(architecture: string): IrArchitecture | undefined {
+  const irs: Record<string, IrArchitecture> = { ...irArchitectures, IR_tiny: tiny, IR_micro: micro }
+  return irs[architecture]
+}
+
 /** A seeded network by its architecture's name; it takes images in -1..1. Undefined where there is none of that name. */
 export function seededNetwork(architecture: string): Network | undefined {
-  const irs: Record<string, IrArchitecture> = { ...irArchitectures, IR_tiny: tiny, IR_micro: micro }
+  const irArchitecture = seededIr(architecture)
   const resnets: Record<string, readonly number[]> = resnetArchitectures
-  if (irs[architecture]) return (x, weights) => ir(x, weights, irs[architecture])
+  if (irArchitecture) return (x, weights) => ir(x, weights, irArchitecture)
   if (resnets[architecture]) return (x, weights) => resnet(x, weights, resnets[architecture])
   return undefined
 }

@@ -2,68 +2,13 @@
 import { expect } from 'vitest'
 import type { Gpu } from '../../src/device/gpu.ts'
 import { compile, grad, graph } from '../../src/graph/index.ts'
-import {
-  add,
-  arcFace,
-  batchNormTraining,
-  conv2d,
-  cosFace,
-  crossEntropy,
-  flatten,
-  linear,
-  maxPool2d,
-  normalize,
-  prelu,
-  reshape,
-} from '../../src/kernels/index.ts'
+import { arcFace, cosFace, crossEntropy, linear, normalize } from '../../src/kernels/index.ts'
 import type { Tensor } from '../../src/kernels/op.ts'
+import { irTraining, type Parameter } from '../../src/models/ir-training.ts'
 import { relmax } from '../support/compare.ts'
 import type { Family, GoldenCase } from './case.ts'
 import { expectEmbedding, expectInputGradient } from './compare.ts'
-
-/** Parameters and running statistics of a network by name. */
-type Parameters = (name: string) => Tensor
-
-/**
- * IR (face.evoLVe's model_irse) with one unit a stage as it is trained, without dropout: batch statistics everywhere.
- * Returns the embeddings [N,E] and the running statistics after the step by name.
- */
-function irTraining(x: Tensor, parameter: Parameters): { embedding: Tensor; running: Record<string, Tensor> } {
-  const running: Record<string, Tensor> = {}
-  const norm = (y: Tensor, key: string): Tensor => {
-    const [mean, variance] = [`${key}.running_mean`, `${key}.running_var`]
-    const normed = batchNormTraining(
-      y,
-      parameter(`${key}.weight`),
-      parameter(`${key}.bias`),
-      parameter(mean),
-      parameter(variance),
-    )
-    running[mean] = normed.runningMean
-    running[variance] = normed.runningVariance
-    return normed.output
-  }
-  const activation = (y: Tensor, key: string): Tensor =>
-    prelu(y, reshape(parameter(`${key}.weight`), [y.shape[1], 1, 1]))
-  const convolution = (y: Tensor, key: string, stride: number, padding: number): Tensor =>
-    conv2d(y, parameter(`${key}.weight`), undefined, { stride, padding })
-
-  let y = activation(norm(convolution(x, 'input_layer.0', 1, 1), 'input_layer.1'), 'input_layer.2')
-  for (let i = 0; i < 4; i++) {
-    const layer = (k: number) => `body.${i}.res_layer.${k}`
-    const shortcut = `body.${i}.shortcut_layer`
-    let residual = activation(convolution(norm(y, layer(0)), layer(1), 1, 1), layer(2))
-    residual = norm(convolution(residual, layer(3), 2, 1), layer(4))
-    const kept = residual.shape[1] === y.shape[1]
-    y = add(
-      residual,
-      kept ? maxPool2d(y, { kernel: 1, stride: 2 }) : norm(convolution(y, `${shortcut}.0`, 2, 0), `${shortcut}.1`),
-    )
-  }
-  y = flatten(norm(y, 'output_layer.0'))
-  y = linear(y, parameter('output_layer.3.weight'), parameter('output_layer.3.bias'))
-  return { embedding: norm(y, 'output_layer.4'), running }
-}
+import { seededIr } from './networks.ts'
 
 interface Head {
   kind: 'arc' | 'cos'
@@ -73,17 +18,16 @@ interface Head {
 
 async function check(gpu: Gpu, golden: GoldenCase): Promise<void> {
   const g = graph()
-  const { weights } = golden.seeded()
+  const { architecture, weights } = golden.seeded()
   const parameters = new Map<string, Tensor>()
-  const parameter = (name: string): Tensor => {
-    const { data, shape } = weights.tensor(name)
-    const known = parameters.get(name) ?? g.constant(data, shape, name)
+  const parameter = ({ name, shape }: Parameter): Tensor => {
+    const known = parameters.get(name) ?? g.constant(weights.tensor(name).data, shape, name)
     parameters.set(name, known)
     return known
   }
   const constant = (name: string): Tensor => g.constant(golden.numbers(name), golden.shape(name), name)
   const x = g.input('x', golden.shape('input'))
-  const { embedding, running } = irTraining(x, parameter)
+  const { embedding, running } = irTraining(x, parameter, seededIr(architecture)!)
   parameters.set('head.weight', constant('head_weight'))
 
   const { kind, s, m } = golden.entry.head as Head
@@ -97,7 +41,7 @@ async function check(gpu: Gpu, golden: GoldenCase): Promise<void> {
     loss,
     names.map((name) => parameters.get(name)!),
   )
-  const outputs: Record<string, Tensor> = { embedding, logits, loss, ...running }
+  const outputs: Record<string, Tensor> = { embedding, logits, loss, ...Object.fromEntries(running) }
   names.forEach((name, i) => {
     outputs[`grad.${name}`] = gradients[i]
   })
@@ -123,7 +67,7 @@ async function check(gpu: Gpu, golden: GoldenCase): Promise<void> {
     else if (exact) expect(relmax(got, want), name).toBeLessThan(1e-3)
     else expectInputGradient(got, want)
   }
-  for (const name of Object.keys(running)) {
+  for (const name of running.keys()) {
     expect(relmax(await plan.read(name), golden.numbers(`after.${name}`)), name).toBeLessThan(1e-4)
   }
 }
