@@ -1,8 +1,16 @@
 /** `lowkey-gpu doctor`: what this machine offers, and whether everything works on it. */
-import { acquire, adapterName, describeAdapter, type Gpu, installLines, listAdapters } from '../device/node.ts'
+import {
+  acquire,
+  adapterName,
+  describeAdapter,
+  type Gpu,
+  installLines,
+  listAdapters,
+  NoAdapterError,
+} from '../device/node.ts'
 import { readPhoto } from '../images/index.ts'
-import { cacheFolder, verifyWeights } from '../weights/node.ts'
-import { Exit, messageOf } from './exit.ts'
+import { verifyWeights, weightsFolders } from '../weights/node.ts'
+import { Exit, messageOf, UsageError } from './exit.ts'
 import { parse } from './options.ts'
 import { type SelfTest, selfTest } from './self-test.ts'
 import { version } from './version.ts'
@@ -16,48 +24,56 @@ Exit codes: 0 all is well; 1 the self-test failed; 4 no GPU; 5 weights missing o
 
 /** Runs the command; resolves with the exit code. */
 export async function doctor(args: string[]): Promise<number> {
-  const { values } = parse(args, { gpu: { type: 'string' }, json: { type: 'boolean' } }, 'doctor')
-  const adapters = await listAdapters()
+  const { values, positionals } = parse(args, { gpu: { type: 'string' }, json: { type: 'boolean' } }, 'doctor')
+  if (positionals.length > 0) throw new UsageError(`doctor takes no names; got "${positionals[0]}"`)
   const weights = await verifyWeights()
   const pictures = await pictureSupport()
-  using gpu = await acquire({ gpu: values.gpu })
-  const test = await selfTest(gpu)
-  const code = weights.some((w) => !w.ok) ? Exit.weights : test.ok && pictures.ok ? Exit.done : Exit.failed
+  // Without a GPU the rest is told all the same.
+  const adapters = await listAdapters().catch(noAdapter)
+  const found = await acquire({ gpu: values.gpu }).catch(noAdapter)
+  using gpu = found instanceof NoAdapterError ? undefined : found
+  const test = gpu && (await selfTest(gpu))
+  const list = adapters instanceof NoAdapterError ? [] : adapters
   if (values.json) {
-    const { capabilities } = gpu
     const row = {
       version,
       node: process.version,
-      adapters,
-      adapter: adapterName(capabilities),
-      capabilities,
+      adapters: list,
+      adapter: gpu ? adapterName(gpu.capabilities) : null,
+      capabilities: gpu?.capabilities ?? null,
       weights,
       pictures,
-      selfTest: test,
+      selfTest: test ?? null,
     }
     process.stdout.write(`${JSON.stringify(row)}\n`)
-    return code
+  } else {
+    const lines = [
+      `lowkey-gpu ${version}, Node ${process.version}, ${process.platform} ${process.arch}`,
+      '',
+      'Adapters',
+      ...list.map(({ name, backend, software }) => `  ${name} (${backend}${software ? ', software' : ''})`),
+      '',
+      `Used: ${gpu ? adapterName(gpu.capabilities) : 'none'}`,
+      ...(gpu ? facts(gpu).map((fact) => `  ${fact}`) : []),
+      '',
+      `Weights (looked for in ${weightsFolders().join(', ')})`,
+      ...weights.map((w) => `  ${w.id.padEnd(20)} ${w.ok ? 'ok' : w.problem}`),
+      '',
+      `Pictures: ${pictures.text}`,
+    ]
+    if (test) lines.push(`Self-test: ${describeTest(test)}`)
+    if (gpu) lines.push('', describeAdapter(gpu.capabilities))
+    if (gpu?.capabilities.software) lines.push('', 'A faster software driver, or the driver of a GPU:', installLines())
+    process.stdout.write(`${lines.join('\n')}\n`)
   }
-  const lines = [
-    `lowkey-gpu ${version}, Node ${process.version}, ${process.platform} ${process.arch}`,
-    '',
-    'Adapters',
-    ...adapters.map(({ name, backend, software }) => `  ${name} (${backend}${software ? ', software' : ''})`),
-    '',
-    `Used: ${adapterName(gpu.capabilities)}`,
-    ...facts(gpu).map((fact) => `  ${fact}`),
-    '',
-    `Weights (more in ${cacheFolder()})`,
-    ...weights.map((w) => `  ${w.id.padEnd(20)} ${w.ok ? 'ok' : w.problem}`),
-    '',
-    `Pictures: ${pictures.text}`,
-    `Self-test: ${describeTest(test)}`,
-    '',
-    describeAdapter(gpu.capabilities),
-  ]
-  if (gpu.capabilities.software) lines.push('', 'A faster software driver, or the driver of a GPU:', installLines())
-  process.stdout.write(`${lines.join('\n')}\n`)
-  return code
+  if (found instanceof NoAdapterError) throw found
+  if (weights.some((w) => !w.ok)) return Exit.weights
+  return test?.ok && pictures.ok ? Exit.done : Exit.failed
+}
+
+function noAdapter(error: unknown): NoAdapterError {
+  if (error instanceof NoAdapterError) return error
+  throw error
 }
 
 function facts({ capabilities: c }: Gpu): string[] {

@@ -1,6 +1,6 @@
 /** Exit codes of the command line, and which error leads to which. */
 import { NoFaceError } from '../attack/protect.ts'
-import { NoAdapterError } from '../device/node.ts'
+import { DeviceLostError, NoAdapterError } from '../device/node.ts'
 import { WeightsError } from '../weights/errors.ts'
 
 export const Exit = {
@@ -10,6 +10,7 @@ export const Exit = {
   usage: 2,
   /** No face in any input. */
   noFace: 3,
+  /** There is none, or it was lost on the way. */
   noGpu: 4,
   /** Weights are missing or damaged. */
   weights: 5,
@@ -33,7 +34,7 @@ export class Interrupted extends Error {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return Exit.usage
   if (error instanceof NoFaceError) return Exit.noFace
-  if (error instanceof NoAdapterError) return Exit.noGpu
+  if (error instanceof NoAdapterError || error instanceof DeviceLostError) return Exit.noGpu
   if (error instanceof WeightsError) return Exit.weights
   if (error instanceof Interrupted) return Exit.interrupted
   return Exit.failed

@@ -1,14 +1,16 @@
 /** Which photos a command works on, and where their results go. */
-import { existsSync, realpathSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, extname, join, resolve } from 'node:path'
-import type { OutputFormat } from '../images/index.ts'
+import { OutputError, type OutputFormat } from '../images/index.ts'
 import { UsageError } from './exit.ts'
 
 /** Standard input or output. */
 export const STREAM = '-'
 
 const PHOTO = /\.(png|jpe?g|webp|avif|tiff?)$/i
+/** Names of pictures that nobody would give to a folder. */
+const UNWRITABLE = /\.(avif|bmp|gif|hei[cf]|jxl|svg|tiff?)$/i
 
 const formats: Readonly<Record<string, OutputFormat>> = {
   '.png': 'png',
@@ -51,14 +53,29 @@ export interface Destination {
   format: OutputFormat | undefined
 }
 
+/**
+ * Whether the result goes to standard output: asked for with `--output -`, or by a photo from standard input. Throws UsageError where
+ * other photos would go there with it, and where standard input is named twice.
+ */
+export function resultIsStream(output: string | undefined, inputs: readonly Input[]): boolean {
+  const fromStream = inputs.filter(({ name }) => name === STREAM).length
+  if (fromStream > 1) throw new UsageError('- is standard input, which holds a single photo')
+  const stream = output === STREAM || (output === undefined && fromStream > 0)
+  if (stream && inputs.length > 1) {
+    throw new UsageError('standard output takes a single photo; --output FOLDER takes several')
+  }
+  return stream
+}
+
 /** `--output` is a folder if it is one already, ends in a slash, has no known extension, or there are several inputs. */
 export function outputIsFolder(output: string | undefined, inputs: readonly Input[]): boolean {
   if (output === undefined || output === STREAM) return false
   if (existsSync(output) && statSync(output).isDirectory()) return true
   const known = formats[extname(output).toLowerCase()] !== undefined
   const folder = /[\\/]$/.test(output) || !known
+  if (UNWRITABLE.test(output)) throw new UsageError(`--output ${output}: results are .png, .jpg or .webp`)
   if (!folder && (inputs.length > 1 || inputs[0]?.folder !== undefined)) {
-    throw new UsageError(`--output ${output} is a file, but there are ${inputs.length} photos; name a folder`)
+    throw new UsageError(`--output ${output} is a file, which takes a single photo; name a folder`)
   }
   return folder
 }
@@ -83,18 +100,40 @@ export function resultOf(
   // Keep the spelling of an extension that already says the format (.jpeg, .JPG).
   const spelling = extname(name)
   const extension = formats[spelling.toLowerCase()] === fallback ? spelling : extensions[fallback]
-  return { path: join(output ?? dirname(name), `${stem}${suffix}${extension}`), format: fallback }
+  const path = join(output ?? dirname(name), `${stem}${suffix}${extension}`)
+  // Names are printed for other commands, which would take this one for an option.
+  return { path: path.startsWith('-') ? `./${path}` : path, format: fallback }
 }
 
-/** Where an unprotected copy goes: under the photo's own name, never the protected one; undefined if that is the photo itself. */
-export function copyOf({ name }: Input, { output, folder }: Destination): string | undefined {
-  if (name === STREAM || output === undefined || !folder) return undefined
+/**
+ * Where an unprotected copy goes: under the photo's own name. Undefined if that is the photo itself, or the name of a protected one.
+ */
+export function copyOf({ name }: Input, { output, folder, suffix }: Destination): string | undefined {
+  if (name === STREAM || output === undefined || !folder || isResult(basename(name), suffix)) return undefined
   const path = join(output, basename(name))
   return sameFile(path, name) ? undefined : path
 }
 
-/** Whether two paths are one file, also through links. */
+/** Throws OutputError unless files can be made in the folder, or in the nearest one above it that exists. */
+export function checkFolder(folder: string): void {
+  let existing = resolve(folder)
+  while (!existsSync(existing)) existing = dirname(existing)
+  if (!statSync(existing).isDirectory()) {
+    throw new OutputError(folder, 'no-folder', `cannot be a folder: ${existing} is a file`)
+  }
+  try {
+    accessSync(existing, constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new OutputError(folder, 'unwritable', `cannot be written to (${code}): choose another folder with --output`, {
+      cause,
+    })
+  }
+}
+
+/** Whether two paths are one file, also through links, and where the disk does not tell capital letters from small ones. */
 export function sameFile(a: string, b: string): boolean {
-  const real = (path: string) => (existsSync(path) ? realpathSync(path) : resolve(path))
-  return real(a) === real(b)
+  if (!existsSync(a) || !existsSync(b)) return resolve(a) === resolve(b)
+  const [one, other] = [statSync(a, { bigint: true }), statSync(b, { bigint: true })]
+  return one.dev === other.dev && one.ino === other.ino
 }

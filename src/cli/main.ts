@@ -11,11 +11,15 @@ interface Command {
   summary: string
   help: string
   /** Resolves with the exit code. */
-  run(args: string[], signal: AbortSignal): Promise<number>
+  run(args: string[]): Promise<number>
 }
 
 const commands: Readonly<Record<string, Command>> = {
-  protect: { summary: 'protect the faces in photos', help: protectHelp, run: protect },
+  protect: {
+    summary: 'protect the faces in photos',
+    help: protectHelp,
+    run: (args) => protect(args, interruption()),
+  },
   doctor: { summary: 'what this machine offers, and whether everything works', help: doctorHelp, run: doctor },
   weights: { summary: 'the networks: list, verify, path', help: weightsHelp, run: weights },
 }
@@ -34,7 +38,7 @@ Exit codes: 0 done; 1 some inputs failed; 2 wrong usage; 3 no face in any input;
 130 interrupted.
 `
 
-/** Two signals: the first lets the step in progress end and cleans up; the second ends the process at once. */
+/** Two signals: the first lets the step in progress end and cleans up; the second ends the process at once. Other commands just end. */
 function interruption(): AbortSignal {
   const controller = new AbortController()
   const onSignal = () => {
@@ -52,7 +56,8 @@ function interruption(): AbortSignal {
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...args] = argv
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(help)
+    if (name !== undefined) process.stdout.write(help)
+    else process.stderr.write(help)
     return name === undefined ? Exit.usage : Exit.done
   }
   if (name === '--version' || name === '-v') {
@@ -65,7 +70,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(command.help)
     return Exit.done
   }
-  return command.run(args, interruption())
+  return command.run(args)
 }
 
 /** Everything written before the process ends: stdout may be a pipe, whose writes are not done when they return. */
@@ -73,9 +78,12 @@ function flush(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => stream.write('', () => resolve()))
 }
 
-// A reader that has seen enough (`| head`) is no error of ours.
+// A reader that has seen enough (`| head`) is no error: the results are files, and the work goes on.
+process.stderr.on('error', () => {})
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? Exit.done : Exit.failed)
+  if (error.code === 'EPIPE') return
+  process.stderr.write(`lowkey-gpu: standard output cannot be written (${error.message})\n`)
+  process.exit(Exit.failed)
 })
 
 let code: number

@@ -1,4 +1,4 @@
-/** One line on stderr that is written over: what is being done, a bar, the time left. Nothing where stderr is no terminal. */
+/** One line on stderr that is written over: what is being done, a bar, the time left. Lines now and then where stderr is no terminal. */
 import type { Progress } from '../attack/protect.ts'
 
 const WIDTH = 24

@@ -1,8 +1,9 @@
 /** `lowkey-gpu protect`: photos in, protected photos out. */
 
-import { constants, existsSync } from 'node:fs'
-import { copyFile, mkdir } from 'node:fs/promises'
+import { lstatSync } from 'node:fs'
+import { mkdir, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { addAbortSignal } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { DEFAULT_SURROGATES, loadNetworks, UnknownModelError } from '../attack/node.ts'
 import { presets } from '../attack/presets.ts'
@@ -18,11 +19,13 @@ import {
 } from '../images/index.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
 import {
+  checkFolder,
   copyOf,
   type Destination,
   findInputs,
   type Input,
   outputIsFolder,
+  resultIsStream,
   resultOf,
   STREAM,
   sameFile,
@@ -114,23 +117,22 @@ export async function protect(args: string[], signal: AbortSignal): Promise<numb
   if (options.paths.length === 0) throw new UsageError('protect: name a photo, a folder, or - for standard input')
   const inputs = await findInputs(options.paths, options.suffix)
   if (options.compare !== undefined && inputs.length > 1) throw new UsageError('--compare takes a single photo')
+  if (options.compare === STREAM) throw new UsageError('--compare takes a file, not standard output')
+  const stream = resultIsStream(options.output, inputs)
   const destination: Destination = { ...options, folder: outputIsFolder(options.output, inputs) }
   if (options.onNoFace === 'copy' && !destination.folder) {
     throw new UsageError('--on-no-face copy needs --output FOLDER: a copy beside the photo would be the photo itself')
+  }
+  if (options.onNoFace === 'copy' && options.suffix === '') {
+    throw new UsageError('--on-no-face copy needs a --suffix: an unprotected copy must not look like a protected photo')
   }
   const networks = await loadNetworks(options.models).catch((error: unknown) => {
     throw error instanceof UnknownModelError ? new UsageError(`--models: ${error.message}`) : error
   })
   using gpu = await acquire({ gpu: options.gpu })
   using protector = await Protector.create(gpu, networks)
-  if (!options.dryRun) {
-    if (options.output !== undefined && options.output !== STREAM) {
-      await makeFolder(destination.folder ? options.output : dirname(options.output))
-    }
-    if (options.compare !== undefined) await makeFolder(dirname(options.compare))
-  }
   // Awaited here: what `using` holds ends with this function.
-  return await new Run(gpu, protector, options, destination, inputs, signal).all()
+  return await new Run(gpu, protector, options, destination, stream, inputs, signal).all()
 }
 
 /** One invocation: the photos one after another, each result written as soon as it is there. */
@@ -139,9 +141,13 @@ class Run {
   private readonly protector: Protector
   private readonly options: Options
   private readonly destination: Destination
+  /** The result is written to standard output, where nothing else may go. */
+  private readonly stream: boolean
   private readonly inputs: readonly Input[]
   private readonly signal: AbortSignal
   private readonly progress: ProgressLine
+  /** Files written so far, or in a dry run those that would be. */
+  private readonly written: string[] = []
   private toldAdapter = false
 
   constructor(
@@ -149,6 +155,7 @@ class Run {
     protector: Protector,
     options: Options,
     destination: Destination,
+    stream: boolean,
     inputs: readonly Input[],
     signal: AbortSignal,
   ) {
@@ -156,6 +163,7 @@ class Run {
     this.protector = protector
     this.options = options
     this.destination = destination
+    this.stream = stream
     this.inputs = inputs
     this.signal = signal
     this.progress = new ProgressLine(options.quiet)
@@ -164,25 +172,21 @@ class Run {
   async all(): Promise<number> {
     const codes: number[] = []
     for (const [index, input] of this.inputs.entries()) {
-      const name = input.name === STREAM ? 'standard input' : input.name
+      const name = nameOf(input)
       this.progress.start(this.inputs.length > 1 ? `${index + 1} of ${this.inputs.length}, ${name}` : name)
       try {
-        await this.one(input)
+        this.signal.throwIfAborted()
+        await this.one(input).catch((error: unknown) => this.withoutFace(input, error))
         codes.push(Exit.done)
       } catch (error) {
         this.progress.clear()
         if (error instanceof Interrupted || this.signal.aborted) throw new Interrupted()
-        if (error instanceof NoFaceError && (await this.handledNoFace(input, error))) {
-          codes.push(Exit.done)
-          continue
-        }
         const code = exitCodeOf(error)
         // What ends one photo's chance ends all others' too: the GPU or the weights are gone.
         if (code === Exit.noGpu || code === Exit.weights) throw error
         codes.push(code)
         process.stderr.write(`lowkey-gpu: ${withName(name, messageOf(error))}\n`)
-        if (this.options.json)
-          process.stdout.write(`${JSON.stringify({ input: input.name, error: { code, message: messageOf(error) } })}\n`)
+        this.printRow({ input: input.name, error: { code, message: messageOf(error) } })
       }
     }
     if (codes.every((code) => code === Exit.done)) return Exit.done
@@ -192,10 +196,14 @@ class Run {
   private async one(input: Input): Promise<void> {
     const began = performance.now()
     const { options, progress } = this
-    const photo = await readPhoto(input.name === STREAM ? await buffer(process.stdin) : input.name)
+    const photo = await readPhoto(input.name === STREAM ? await this.standardInput() : input.name, nameOf(input))
+    this.signal.throwIfAborted()
     const result = resultOf(input, photo.format, this.destination)
     this.checkTarget(result.path)
-    if (options.compare !== undefined) this.checkTarget(options.compare)
+    if (options.compare !== undefined) {
+      this.checkTarget(options.compare)
+      if (sameFile(options.compare, result.path)) throw new UsageError('--compare names the file of the result')
+    }
     if (options.dryRun) return this.announce(input, photo, result.path)
 
     const protection = await this.protector.protect(
@@ -213,21 +221,35 @@ class Run {
     const after: Photo = { ...photo, rgb: protection.photo.data }
     const bytes = await encodePhoto(after, { format: result.format, keepMetadata: options.keepMetadata })
     this.signal.throwIfAborted()
-    if (result.path === STREAM) process.stdout.write(bytes)
-    else await writeFileAtomically(result.path, bytes, { overwrite: options.overwrite })
-    if (options.compare !== undefined) {
-      await writeFileAtomically(options.compare, await comparePicture(photo, after), { overwrite: options.overwrite })
-    }
+    if (result.path === STREAM) await writeStandardOutput(bytes)
+    else await this.write(result.path, bytes)
+    if (options.compare !== undefined) await this.write(options.compare, await comparePicture(photo, after))
     progress.clear()
     this.report(input, photo, result.path, protection, (performance.now() - began) / 1000)
   }
 
-  /** Refused before any work: results that exist, and results that would replace an input. */
+  /** What is waited for when nothing is piped in can be interrupted, too. */
+  private standardInput(): Promise<Buffer> {
+    return buffer(addAbortSignal(this.signal, process.stdin))
+  }
+
+  /** Refused before any work: results that would replace an input or another result, that exist, or that cannot be written. */
   private checkTarget(path: string): void {
     if (path === STREAM) return
     const input = this.inputs.find(({ name }) => name !== STREAM && sameFile(path, name))
     if (input) throw new UsageError(`${path} is an input; results never replace inputs`)
-    if (existsSync(path) && !this.options.overwrite)
+    if (this.written.some((other) => sameFile(path, other))) {
+      throw new OutputError(
+        path,
+        'exists',
+        'is the result of another photo already: protect them into different folders',
+      )
+    }
+    checkFolder(dirname(path))
+    // Not followed: a link is something that exists, wherever it leads.
+    const there = lstatSync(path, { throwIfNoEntry: false })
+    if (there?.isDirectory()) throw new OutputError(path, 'is-folder', 'is a folder: name a file')
+    if (there && !this.options.overwrite)
       throw new OutputError(
         path,
         'exists',
@@ -235,46 +257,63 @@ class Run {
       )
   }
 
+  private async write(path: string, bytes: Uint8Array): Promise<void> {
+    await makeFolder(dirname(path))
+    await writeFileAtomically(path, bytes, { overwrite: this.options.overwrite })
+    this.written.push(path)
+  }
+
   private async announce(input: Input, photo: Photo, path: string): Promise<void> {
     const faces = await this.protector.find(
       { width: photo.width, height: photo.height, data: photo.rgb },
       this.options.faces,
     )
+    this.signal.throwIfAborted()
     this.progress.clear()
+    this.written.push(path)
     if (this.options.json) {
       const { width, height } = photo
-      process.stdout.write(
-        `${JSON.stringify({ input: input.name, output: path, width, height, faces, dryRun: true })}\n`,
-      )
-    } else
-      process.stdout.write(
-        `${input.name}: ${faces.length} ${faces.length === 1 ? 'face' : 'faces'}, would write ${path}\n`,
-      )
+      this.printRow({ input: input.name, output: path, width, height, faces, dryRun: true })
+    } else {
+      const count = `${faces.length} ${faces.length === 1 ? 'face' : 'faces'}`
+      const target = path === STREAM ? 'to standard output' : path
+      process.stdout.write(`${nameOf(input)}: ${count}, would write ${target}\n`)
+    }
   }
 
-  /** `--on-no-face copy` and `skip`; false leaves the error to be reported. */
-  private async handledNoFace(input: Input, error: NoFaceError): Promise<boolean> {
-    const { onNoFace, overwrite, quiet } = this.options
-    if (onNoFace === 'error') return false
-    const copy = onNoFace === 'copy' && !this.options.dryRun ? copyOf(input, this.destination) : undefined
-    if (copy !== undefined) await copyFile(input.name, copy, overwrite ? 0 : constants.COPYFILE_EXCL)
-    if (!quiet)
-      process.stderr.write(`${input.name}: ${error.message}; ${copy ? `copied unprotected to ${copy}` : 'skipped'}\n`)
-    return true
+  /** `--on-no-face copy` and `skip`; every other error, and `--on-no-face error`, is thrown on. */
+  private async withoutFace(input: Input, error: unknown): Promise<void> {
+    const { onNoFace, dryRun, quiet } = this.options
+    if (!(error instanceof NoFaceError) || onNoFace === 'error') throw error
+    const copy = onNoFace === 'copy' ? copyOf(input, this.destination) : undefined
+    let outcome = 'skipped'
+    if (copy !== undefined) {
+      this.checkTarget(copy)
+      if (dryRun) this.written.push(copy)
+      else await this.write(copy, await readFile(input.name))
+      outcome = `${dryRun ? 'would be copied' : 'copied'} unprotected to ${copy}`
+    }
+    this.progress.clear()
+    const warning = `${error.message}; ${outcome}`
+    this.printRow({ input: input.name, output: copy ?? null, faces: [], warnings: [warning] })
+    if (!quiet) process.stderr.write(`${nameOf(input)}: ${warning}\n`)
+  }
+
+  /** `--json`'s line about a photo, unless the photo itself goes to standard output. */
+  private printRow(row: object): void {
+    if (this.options.json && (!this.stream || this.options.dryRun)) process.stdout.write(`${JSON.stringify(row)}\n`)
   }
 
   private report(input: Input, photo: Photo, path: string, protection: Protection, seconds: number): void {
     const { options, gpu } = this
     const { faces, lpips, psnr } = protection
     const warnings = [...(photo.warnings ?? []), ...protection.warnings]
-    if (options.json && path !== STREAM) {
-      const { width, height } = photo
-      const adapter = adapterName(gpu.capabilities)
-      const row = { input: input.name, output: path, width, height, adapter, seconds, lpips, psnr, faces, warnings }
-      process.stdout.write(`${JSON.stringify(row)}\n`)
-    } else if (path !== STREAM) process.stdout.write(`${path}\n`)
+    const { width, height } = photo
+    const adapter = adapterName(gpu.capabilities)
+    this.printRow({ input: input.name, output: path, width, height, adapter, seconds, lpips, psnr, faces, warnings })
+    if (!options.json && path !== STREAM) process.stdout.write(`${path}\n`)
     if (options.quiet) return
-    const lines = [`${input.name} -> ${path}`]
+    const lines = [`${nameOf(input)} -> ${path === STREAM ? 'standard output' : path}`]
     faces.forEach(({ box, recognisers }, i) => {
       lines.push(`face ${i + 1} of ${faces.length}, at ${box.map(Math.round).join(', ')}`)
       const rows = recognisers.map(({ id, heldOut, before, after, threshold }) => [
@@ -291,7 +330,7 @@ class Run {
     const { detect, compile, attack, measure } = protection.seconds
     lines.push(
       `${seconds.toFixed(1)} s (detect ${detect.toFixed(1)}, compile ${compile.toFixed(1)}, attack ${attack.toFixed(1)}, ` +
-        `measure ${measure.toFixed(1)}) on ${adapterName(gpu.capabilities)}`,
+        `measure ${measure.toFixed(1)}) on ${adapter}`,
     )
     if (!this.toldAdapter && gpu.capabilities.software) lines.push(describeAdapter(gpu.capabilities))
     this.toldAdapter = true
@@ -307,6 +346,18 @@ async function makeFolder(path: string): Promise<void> {
     throw new OutputError(path, 'unwritable', `cannot be made a folder (${messageOf(cause)})`, { cause })
   }
 }
+
+/** A closed or full standard output is this photo's failure: nobody has the result. */
+function writeStandardOutput(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => {
+      if (error) reject(new Error(`cannot be written to standard output (${error.message})`, { cause: error }))
+      else resolve()
+    })
+  })
+}
+
+const nameOf = ({ name }: Input): string => (name === STREAM ? 'standard input' : name)
 
 /** Errors about files begin with the name already. */
 const withName = (name: string, message: string): string => (message.startsWith(name) ? message : `${name}: ${message}`)
