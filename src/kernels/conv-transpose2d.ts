@@ -16,6 +16,8 @@ import {
 } from './conv/geometry.ts'
 import { canFold, productTranspose } from './conv/lowered.ts'
 import { productLanes } from './conv/product.ts'
+import { tiledTranspose } from './conv/tile.ts'
+import { canFilter, winograd } from './conv/winograd.ts'
 import { conv2d } from './conv2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
@@ -90,9 +92,11 @@ export const convTranspose2dOp: Op<ConvTransposeArgs> = {
     const g = geometry(args, shapes)
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
-    const direct = directTranspose(g, bias)
-    if (g.c === g.groups) return [depthwise(g, bias, true) ?? [], direct].flat()
-    return lanes > 0 && canFold(g) ? [productTranspose(g, bias, lanes), direct] : [direct]
+    if (g.c === g.groups) return [depthwise(g, bias, true) ?? [], directTranspose(g, bias)].flat()
+    const kernels = [tiledTranspose(g, bias)]
+    if (lanes > 0 && canFold(g)) kernels.unshift(productTranspose(g, bias, lanes))
+    if (lanes > 0 && canFilter(g, true, gpu.maxBindingBytes)) kernels.unshift(winograd(g, bias, true, lanes))
+    return kernels
   },
   backward({ args: { size: _, ...args }, inputs: [x, weights, bias], gradient, wanted }) {
     const kernel = [weights.shape[2], weights.shape[3]] as const

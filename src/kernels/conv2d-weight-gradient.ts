@@ -15,6 +15,7 @@ import {
 } from './conv/geometry.ts'
 import { canUnfoldAll, productWeightGradient } from './conv/lowered.ts'
 import { productLanes } from './conv/product.ts'
+import { tiledWeightGradient } from './conv/tile.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2d } from './conv2d.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
@@ -58,8 +59,9 @@ export const conv2dWeightGradientOp: Op<WeightGradientArgs> = {
   kernels(args, shapes, gpu) {
     const g = geometry(args, shapes)
     const lanes = productLanes(gpu)
-    const direct = directWeightGradient(g)
-    return lanes > 0 && canUnfoldAll(g, gpu.maxBindingBytes) ? [productWeightGradient(g, lanes), direct] : [direct]
+    if (g.c === g.groups) return [directWeightGradient(g)]
+    const unfolded = lanes > 0 && canUnfoldAll(g, gpu.maxBindingBytes)
+    return [unfolded ? productWeightGradient(g, lanes) : [], tiledWeightGradient(g)].flat()
   },
   backward({ args: { kernel: _, ...args }, inputs: [x, dy], gradient, wanted }) {
     const size = [x.shape[2], x.shape[3]] as const

@@ -13,6 +13,8 @@ import {
 } from './conv/geometry.ts'
 import { productForward } from './conv/lowered.ts'
 import { productLanes } from './conv/product.ts'
+import { tiledForward } from './conv/tile.ts'
+import { canFilter, winograd } from './conv/winograd.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
@@ -54,9 +56,11 @@ export const conv2dOp: Op<ConvArgs> = {
     const g = geometry(args, shapes)
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
-    const direct = directForward(g, bias)
-    if (g.c === g.groups) return [depthwise(g, bias, false) ?? [], direct].flat()
-    return lanes > 0 ? [productForward(g, bias, lanes), direct] : [direct]
+    if (g.c === g.groups) return [depthwise(g, bias, false) ?? [], directForward(g, bias)].flat()
+    const kernels = [tiledForward(g, bias)]
+    if (lanes > 0) kernels.unshift(productForward(g, bias, lanes))
+    if (lanes > 0 && canFilter(g, false, gpu.maxBindingBytes)) kernels.unshift(winograd(g, bias, false, lanes))
+    return kernels
   },
   backward({ args, inputs: [x, weights, bias], gradient, wanted }) {
     const size = [x.shape[2], x.shape[3]] as const

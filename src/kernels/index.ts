@@ -21,6 +21,7 @@ export { linear, matmul } from './matmul.ts'
 export { maxPool2d } from './max-pool2d.ts'
 export { normalize } from './normalize.ts'
 export { pad } from './pad.ts'
+export { pow } from './pow.ts'
 export * from './reduce.ts'
 export * from './reshape.ts'
 export { resize } from './resize.ts'
@@ -52,6 +53,7 @@ import { maxPool2dGradientOp, maxPool2dOp } from './max-pool2d.ts'
 import { normalizeGradientOp, normalizeOp } from './normalize.ts'
 import type { Op } from './op.ts'
 import { padGradientOp, padOp } from './pad.ts'
+import { powOp } from './pow.ts'
 import { expandOp, maxOp, meanOp, sumOp } from './reduce.ts'
 import { reshapeOp } from './reshape.ts'
 import { resizeGradientOp, resizeOp } from './resize.ts'
@@ -105,6 +107,7 @@ export const operations: readonly Op<any>[] = [
   flipOp,
   padGradientOp,
   padOp,
+  powOp,
   ssimWindowOp,
   ssimMapOp,
   ...sgdOps,

@@ -2,6 +2,7 @@
 import { broadcastShape, forEachBroadcast, mergedDims, operandStrides } from './broadcast.ts'
 import { type Packing, pack, packedElements, round4 } from './conv/pack.ts'
 import { product, productLanes } from './conv/product.ts'
+import { tiledProduct } from './conv/tile.ts'
 import {
   type BufferRef,
   type Case,
@@ -18,7 +19,6 @@ import {
 } from './op.ts'
 import { sum, sumTo } from './reduce.ts'
 import { reshape } from './reshape.ts'
-import { linearEntry, linearGrid } from './wgsl.ts'
 
 export interface MatmulArgs {
   /** a is [..,K,M] instead of [..,M,K]. */
@@ -93,8 +93,7 @@ export const matmulOp: Op<MatmulArgs> = {
   },
   kernels(args, shapes, gpu) {
     const lanes = productLanes(gpu)
-    const direct = directMatmul(args, shapes)
-    return lanes > 0 ? [productMatmul(args, shapes, lanes), direct] : [direct]
+    return [lanes > 0 ? productMatmul(args, shapes, lanes) : [], tiledMatmul(args, shapes)].flat()
   },
   backward({ args: { transposeA, transposeB }, inputs: [a, b, bias], gradient, wanted }) {
     // y = a b; da = dy b^T and db = a^T dy, each written for the layout that a and b came in.
@@ -213,60 +212,55 @@ function matmulCases(): Case<MatmulArgs>[] {
   ]
 }
 
-/** Strides, in matrices, of an operand along the batch axes; 0 where it is broadcast. */
-function batchStrides(batch: Shape, lead: Shape): number[] {
-  return batch.map((_, axis) => {
-    const i = axis - (batch.length - lead.length)
-    return i < 0 || lead[i] === 1 ? 0 : elements(lead.slice(i + 1))
-  })
+/** The loops around the matrices, merged: extents, and distances of a, b and y counted in matrices. */
+function batchLoops(batch: Shape, [a, b]: readonly Shape[]): { extent: number; a: number; b: number; y: number }[] {
+  const operands = [a.slice(0, -2), b.slice(0, -2), batch]
+  const dims = mergedDims(batch, operands)
+  const [ofA, ofB, ofY] = operands.map((_, k) => operandStrides(dims, k))
+  return dims.map(({ extent }, d) => ({ extent, a: ofA[d], b: ofB[d], y: ofY[d] }))
 }
 
-/** One thread an element. */
-function directMatmul(args: MatmulArgs, shapes: readonly Shape[]): Kernel {
+/** For real GPUs: a is packed into tiles, b read where it is. */
+function tiledMatmul(args: MatmulArgs, shapes: readonly Shape[]): Kernel {
   const { batch, m, n, k } = extents(args, shapes)
-  const [a, b, bias] = shapes
-  const count = elements(batch) * m * n
-  const params: Record<string, Param> = { count: u32(count), m: u32(m), n: u32(n), k: u32(k) }
-  const lines: string[] = []
-  const strides = [a, b].map((s) => batchStrides(batch, s.slice(0, -2)))
-  for (let axis = batch.length - 1; axis >= 0; axis--) {
-    params[`e${axis}`] = u32(batch[axis])
-    params[`a${axis}`] = u32(strides[0][axis])
-    params[`b${axis}`] = u32(strides[1][axis])
-    lines.push(
-      `atA += rest % p.e${axis} * p.a${axis}; atB += rest % p.e${axis} * p.b${axis}; rest = rest / p.e${axis};`,
-    )
+  const [a, , bias] = shapes
+  const params: Record<string, Param> = { matrixA: u32(m * k), matrixB: u32(k * n), n: u32(n), k: u32(k) }
+  const loops = batchLoops(batch, shapes).toReversed()
+  const matrix = (name: string, step: (loop: (typeof loops)[number]) => number): string => {
+    const lines = loops.map((loop, i) => {
+      params[`e${i}`] = u32(loop.extent)
+      params[`${name}${i}`] = u32(step(loop))
+      return `at += rest % p.e${i} * p.${name}${i}; rest = rest / p.e${i};`
+    })
+    return `fn ${name}Matrix(z: u32) -> u32 { var at = 0u; var rest = z; ${lines.join(' ')} return at; }`
   }
-  const code = linearEntry(`  if (i >= p.count) { return; }
-  let column = i % p.n;
-  let row = i / p.n % p.m;
-  var rest = i / (p.n * p.m);
-  var atA = 0u;
-  var atB = 0u;
-  ${lines.join('\n  ')}
-  atA = atA * p.m * p.k + ${args.transposeA ? 'row' : 'row * p.k'};
-  atB = atB * p.k * p.n + ${args.transposeB ? 'column * p.k' : 'column'};
-  var total = ${bias ? 'bias[column]' : '0.0'};
-  for (var inner = 0u; inner < p.k; inner++) {
-    total += a[atA] * b[atB];
-    atA += ${args.transposeA ? 'p.m' : '1u'};
-    atB += ${args.transposeB ? '1u' : 'p.n'};
-  }
-  y[i] = total;`)
-  const names = bias ? ['a', 'b', 'bias'] : ['a', 'b']
-  return {
-    variant: 'direct',
-    dispatches: [
-      {
-        label: 'matmul',
-        code,
-        reads: names.map((name, buffer) => ({ name, buffer })),
-        writes: [{ name: 'y', buffer: 'output' }],
-        params,
-        workgroups: linearGrid(count),
-      },
-    ],
-  }
+  return tiledProduct({
+    label: 'matmul',
+    rows: m,
+    inner: k,
+    columns: n,
+    batch: elements(batch),
+    left: {
+      buffer: 0,
+      rowStep: args.transposeA ? 1 : k,
+      innerStep: args.transposeA ? m : 1,
+      batchStep: m * k,
+      batch: elements(a.slice(0, -2)),
+      ofBatch: 'leftMatrix(z)',
+    },
+    reads: [{ name: 'b', buffer: 1 }, ...(bias ? [{ name: 'bias', buffer: 2 }] : [])],
+    code: `${matrix('left', (loop) => loop.a)}
+${matrix('right', (loop) => loop.b)}
+struct Column { to: u32, at: u32 }
+fn column(j: u32, z: u32) -> Column {
+  return Column(z * p.rows * p.n + j, rightMatrix(z) * p.matrixB + ${args.transposeB ? 'j * p.k' : 'j'});
+}
+fn element(i: u32, c: Column) -> f32 { return b[c.at + ${args.transposeB ? 'i' : 'i * p.n'}]; }`,
+    params,
+    rowTo: n,
+    bias: bias ? 'column' : undefined,
+    fusible: false,
+  })
 }
 
 /** Columns of a packed panel of b: what a subgroup of eight lanes takes, so that it reads memory in order. */
@@ -306,8 +300,6 @@ function productMatmul(args: MatmulArgs, shapes: readonly Shape[], lanes: number
   const aBuffer = args.transposeA || k % 4 !== 0 ? packed(aPacking, 0) : 0
   const bInPlace = !args.transposeB && panels
   const bBuffer = bInPlace ? 1 : packed(bPacking, 1)
-  const dims = mergedDims(batch, [...leads, batch])
-  const strides = [0, 1, 2].map((operand) => operandStrides(dims, operand))
   const bElements = bInPlace ? k * n : packedElements({ ...bPacking, batch: 1 })
   const inPanels = panels && !bInPlace
   const width = inPanels ? PANEL : n
@@ -328,11 +320,11 @@ function productMatmul(args: MatmulArgs, shapes: readonly Shape[], lanes: number
         bRow: round4(width),
         ySection: inPanels ? PANEL : 0,
         yRow: n,
-        batch: dims.map(({ extent }, d) => ({
-          extent,
-          a: strides[0][d] * m * round4(k),
-          b: strides[1][d] * bElements,
-          y: strides[2][d] * m * n,
+        batch: batchLoops(batch, shapes).map((loop) => ({
+          extent: loop.extent,
+          a: loop.a * m * round4(k),
+          b: loop.b * bElements,
+          y: loop.y * m * n,
         })),
       },
       lanes,

@@ -1,8 +1,9 @@
-/** Padding of any axes with zeros or mirror images. */
+/** Padding of any axes with a number or mirror images. */
 import {
   type Case,
   elements,
   expectShape,
+  f32,
   formatShape,
   i32,
   type Kernel,
@@ -19,19 +20,21 @@ export interface PadOptions {
   before: readonly number[]
   /** Elements added behind each axis. */
   after: readonly number[]
-  /** What they are: zeros (unless told), or the mirror image without the border element repeated. */
-  mode?: 'zero' | 'reflect'
+  /** What they are: a number (unless told), or the mirror image without the border element repeated. */
+  mode?: 'constant' | 'reflect'
+  /** That number; 0 unless told. */
+  value?: number
 }
 
 type PadArgs = Required<PadOptions>
 
 /**
- * `x` with elements added around it, PyTorch's pad in modes constant (0) and reflect.
+ * `x` with elements added around it, PyTorch's pad in modes constant and reflect.
  * Throws ShapeError where there is not one whole number >= 0 for every axis and side, or where a mirror image would need more
  * elements than the axis has beside its border.
  */
-export const pad = (x: Tensor, { before, after, mode = 'zero' }: PadOptions): Tensor =>
-  x.recorder.apply(padOp, [x], { before, after, mode })
+export const pad = (x: Tensor, { before, after, mode = 'constant', value = 0 }: PadOptions): Tensor =>
+  x.recorder.apply(padOp, [x], { before, after, mode, value })
 
 function padShape(name: string, { before, after, mode }: PadArgs, x: Shape): Shape {
   const limit = (axis: number): number => (mode === 'reflect' ? x[axis] - 1 : Number.POSITIVE_INFINITY)
@@ -112,11 +115,11 @@ ${linearEntry(`  if (i >= p.count) { return; }
   ${decompose(dims, (d) => `p.b${d} + p.n${d} + p.a${d}`)}
   var inside = true;
   ${source.join('\n  ')}
-  y[i] = 0.0;
+  y[i] = p.value;
   if (inside) { y[i] = x[${dims.map((_, d) => `x${d} * p.s${d}`).join(' + ')}]; }`)}`,
         reads: [{ name: 'x', buffer: 0 }],
         writes: [{ name: 'y', buffer: 'output' }],
-        params: dimParams(dims, count),
+        params: { ...dimParams(dims, count), value: f32(args.value) },
         workgroups: linearGrid(count),
       },
     ],
@@ -133,19 +136,23 @@ export const padOp: Op<PadArgs> = {
     gradient.recorder.apply(padGradientOp, [gradient], { ...args, shape: x.shape }),
   ],
   reference(args, [x], [shape]) {
-    const y = new Float64Array(elements(padShape('pad', args, shape)))
+    const y = new Float64Array(elements(padShape('pad', args, shape))).fill(args.value)
     forEachSource(args, shape, (to, at) => {
       y[to] = x[at]
     })
     return y
   },
-  cases: (['zero', 'reflect'] as const).flatMap((mode): Case<PadArgs>[] => [
-    { shapes: [[2, 3, 5, 7]], args: { before: [0, 0, 1, 2], after: [0, 0, 3, 0], mode } },
-    { shapes: [[2, 3, 4, 5]], args: { before: [0, 2, 0, 4], after: [0, 1, 0, 4], mode } },
-    { shapes: [[2, 3, 4]], args: { before: [1, 0, 0], after: [1, 0, 0], mode } },
-    { shapes: [[2, 2]], args: { before: [1, 1], after: [1, 1], mode } },
-    { shapes: [[3]], args: { before: [0], after: [0], mode } },
-    { shapes: [[]], args: { before: [], after: [], mode } },
+  cases: [
+    { mode: 'constant' as const, value: 0 },
+    { mode: 'constant' as const, value: -1.5 },
+    { mode: 'reflect' as const, value: 0 },
+  ].flatMap((how): Case<PadArgs>[] => [
+    { shapes: [[2, 3, 5, 7]], args: { before: [0, 0, 1, 2], after: [0, 0, 3, 0], ...how } },
+    { shapes: [[2, 3, 4, 5]], args: { before: [0, 2, 0, 4], after: [0, 1, 0, 4], ...how } },
+    { shapes: [[2, 3, 4]], args: { before: [1, 0, 0], after: [1, 0, 0], ...how } },
+    { shapes: [[2, 2]], args: { before: [1, 1], after: [1, 1], ...how } },
+    { shapes: [[3]], args: { before: [0], after: [0], ...how } },
+    { shapes: [[]], args: { before: [], after: [], ...how } },
   ]),
 }
 

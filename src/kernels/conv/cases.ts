@@ -10,6 +10,8 @@ export function convCases<T>(make: (x: Shape, weights: Shape, options: ConvOptio
     make([2, 5, 7, 11], [7, 5, 1, 1], {}, true),
     make([2, 16, 8, 8], [24, 16, 1, 1], {}, false),
     make([2, 8, 14, 14], [12, 8, 3, 3], { padding: 1 }, true),
+    make([1, 32, 9, 6], [36, 32, 3, 3], { padding: [0, 1, 2, 1] }, true),
+    make([2, 20, 7, 7], [16, 20, 3, 3], { padding: 1 }, false),
     make([1, 6, 13, 9], [19, 6, 3, 3], { padding: 1, stride: 2 }, true),
     make([3, 4, 14, 14], [8, 4, 3, 3], { padding: 1, stride: 2 }, false),
     make([1, 3, 12, 12], [8, 3, 3, 3], { padding: [0, 0, 1, 1], stride: 2 }, true),

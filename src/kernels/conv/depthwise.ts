@@ -81,13 +81,9 @@ export function depthwise(g: Geometry, bias: boolean, transposed: boolean): Kern
       )
     }
   }
-  y.taps.forEach((rows, a) => {
-    x.taps.forEach((columns, b) => {
-      const terms = rows.flatMap(([i, r]) => columns.map(([j, s]) => `x${i}_${j} * w${r}_${s}`))
-      lines.push(`{ let oy = toY + ${a}u; let ox = toX + ${b}u;
-    if (oy < p.OH && ox < p.OW) { store((channel * p.OH + oy) * p.OW + ox, k, ${bias ? 'bias[k] + ' : ''}${terms.join(' + ')}); } }`)
-    })
-  })
+  const sums = y.taps.flatMap((rows) =>
+    x.taps.map((columns) => rows.flatMap(([i, r]) => columns.map(([j, s]) => `x${i}_${j} * w${r}_${s}`)).join(' + ')),
+  )
   const code = linearEntry(`  if (i >= p.count) { return; }
   let tx = i % p.tilesX;
   let ty = i / p.tilesX % p.tilesY;
@@ -100,7 +96,21 @@ export function depthwise(g: Geometry, bias: boolean, transposed: boolean): Kern
   let left = tx * ${x.step}u - p.left;
   let toY = ty * ${y.tile}u - p.shiftY;
   let toX = tx * ${x.tile}u - p.shiftX;
-  ${lines.join('\n  ')}`)
+  ${lines.join('\n  ')}
+  // A loop, though sums are then read back from memory: code fused into the store would be compiled for every pixel otherwise.
+  var sums = array<f32, ${sums.length}>(
+    ${sums.join(',\n    ')});
+  let endY = min(${y.tile}u, p.OH - toY);
+  let endX = min(${x.tile}u, p.OW - toX);
+  for (var a = 0u; a < endY; a++) {
+    for (var b = 0u; b < endX; b++) {
+      let oy = toY + a;
+      let ox = toX + b;
+      if (oy < p.OH && ox < p.OW) {
+        store((channel * p.OH + oy) * p.OW + ox, k, sums[a * ${x.tile}u + b]${bias ? ' + bias[k]' : ''});
+      }
+    }
+  }`)
   const reads: Binding[] = [
     { name: 'source', buffer: 0 },
     { name: 'weights', buffer: 1 },

@@ -9,7 +9,7 @@ import { fold, pixels4, unfold } from './unfold.ts'
 const COLUMNS = 2 ** 23
 
 /** Each output pixel sees one input pixel, its own. */
-export const isPointwise = ({ kh, kw, stride, padding }: Geometry): boolean =>
+const isPointwise = ({ kh, kw, stride, padding }: Geometry): boolean =>
   kh * kw === 1 && stride[0] * stride[1] === 1 && padding.every((p) => p === 0)
 
 /** y = weights [K, C kh kw] times the unfolded image. */

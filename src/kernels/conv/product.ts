@@ -104,23 +104,12 @@ export function product(p: Product, lanes: number): Dispatch {
   const biases = range(4).map((i) => `bias[min(fours * 4u + ${i}u, p.width - 1u)]`)
   const columnBias =
     p.bias === undefined || p.biasOf !== 'column' ? 'vec4f()' : wide ? 'bias[fours]' : `vec4f(${biases})`
-  const stores = range(tile).map((q) => {
-    const rowBias = p.bias !== undefined && p.biasOf !== 'column'
-    const value = rowBias ? `s${q} + bias[group.z * p.rows + row]` : `s${q}`
-    const write = (at: string, v: string) =>
-      p.whole ? `store(${at}, group.z * p.rows + row, ${v});` : `y[${at}] = ${v};`
-    const store = wide
-      ? write('at', 'value')
-      : range(4)
-          .map((i) => `if (column * 4u + ${i}u < p.width) { ${write(`at + ${i}u * p.yColumn`, `value.${'xyzw'[i]}`)} }`)
-          .join('\n      ')
-    return `    if (first + ${q}u < p.rows) {
-      let row = first + ${q}u;
-      let value = ${value};
-      let at = yAt + row * p.yRow;
-      ${store}
-    }`
-  })
+  // A loop, though sums are then read back from memory: code fused into the store would be compiled for every row otherwise.
+  const rowBias = p.bias !== undefined && p.biasOf !== 'column' ? ' + bias[channel]' : ''
+  const write = (at: string, v: string) => (p.whole ? `store(${at}, channel, ${v});` : `y[${at}] = ${v};`)
+  const store = wide
+    ? write('at', 'value')
+    : `for (var e = 0u; e < min(4u, p.width - column * 4u); e++) { ${write('at + e * p.yColumn', 'value[e]')} }`
   const code = `@compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) index: u32, @builtin(subgroup_invocation_id) lane: u32) {
@@ -150,7 +139,14 @@ ${range(4)
 ${sums.map((line) => `    ${line}`).join('\n')}
   }
   if (tile < p.tiles && own < p.count) {
-${stores.join('\n')}
+    var sums = array<vec4f, ${tile}>(${range(tile).map((q) => `s${q}`)});
+    let end = min(${tile}u, p.rows - first);
+    for (var q = 0u; q < end; q++) {
+      let channel = group.z * p.rows + first + q;
+      let value = sums[q]${rowBias};
+      let at = yAt + (first + q) * p.yRow;
+      ${store}
+    }
   }
 }
 `

@@ -20,7 +20,16 @@ export interface TiledProduct {
   /** Independent products, `z` in the code. */
   batch: number
   /** The left matrix [batch][rows][inner], by distances in elements; it is packed into tiles first. */
-  left: { buffer: BufferRef; rowStep: number; innerStep: number; batchStep: number }
+  left: {
+    buffer: BufferRef
+    rowStep: number
+    innerStep: number
+    innerSplit?: { extent: number; step: number }
+    batchStep: number
+    /** Number of left matrices and WGSL for which of them belongs to `z`; one for each unless told. */
+    batch?: number
+    ofBatch?: string
+  }
   reads: readonly Binding[]
   params: Readonly<Record<string, Param>>
   /**
@@ -44,18 +53,25 @@ export function tiledProduct(t: TiledProduct): Kernel {
     sourceRows: t.inner,
     columns: t.rows,
     rowStep: t.left.innerStep,
+    rowSplit: t.left.innerSplit,
     columnStep: t.left.rowStep,
     panel: tileRows,
-    batch: t.batch,
+    batch: t.left.batch ?? t.batch,
     batchStep: t.left.batchStep,
   }
-  const bias = { row: 'bias[z * p.rows + row]', column: `bias[firstColumn + local.x * 4u + ${'e'}]` }
+  const bias = (e: number) =>
+    t.bias === 'row'
+      ? ' + bias[z * p.rows + row]'
+      : t.bias === 'column'
+        ? ` + bias[firstColumn + local.x * 4u + ${e}u]`
+        : ''
   const stores = range(fours * 4).map((r) =>
     range(4)
       .map((e) => {
-        const added = t.bias ? ` + ${bias[t.bias].replace(/\be\b/, `${e}u`)}` : ''
-        const value = `s${r}.${'xyzw'[e]}${added}`
-        const write = t.fusible ? `store(to${e} + row * p.rowTo, z * p.rows + row, ${value});` : `result[to${e} + row * p.rowTo] = ${value};`
+        const value = `s${r}.${'xyzw'[e]}${bias(e)}`
+        const write = t.fusible
+          ? `store(to${e} + row * p.rowTo, z * p.rows + row, ${value});`
+          : `result[to${e} + row * p.rowTo] = ${value};`
         return `if (live${e}) { ${write} }`
       })
       .join(' '),
@@ -75,7 +91,7 @@ ${range(4)
 ${range(fours * 4)
   .map((r) => `  var s${r} = vec4f();`)
   .join('\n')}
-  var at = (z * p.panels + group.y) * p.steps * ${fours * 16 * STEP}u + index;
+  var at = (${t.left.ofBatch ?? 'z'} * p.panels + group.y) * p.steps * ${fours * 16 * STEP}u + index;
   for (var step = 0u; step < p.steps; step++) {
 ${range(fours)
   .map((f) => `    left[index + ${f * 256}u] = packed[at + ${f * 256}u];`)
@@ -197,14 +213,19 @@ export function tiledTranspose(g: Geometry, bias: boolean): Kernel {
   const rows = g.c / g.groups
   const inner = (g.k / g.groups) * taps
   const [sh, sw] = g.stride
-  // The left matrix is [C, K kh kw]; its inner axis is two axes of the weights, so the taps are the outer of the two here.
   return tiledProduct({
     label: 'conv_transpose2d',
     rows,
     inner,
     columns: g.n * g.h * g.w,
     batch: g.groups,
-    left: { buffer: 'scratch1', rowStep: 1, innerStep: rows, batchStep: rows * inner },
+    left: {
+      buffer: 1,
+      rowStep: taps,
+      innerStep: 1,
+      innerSplit: { extent: taps, step: rows * taps },
+      batchStep: rows * inner,
+    },
     reads: [{ name: 'y', buffer: 0 }, ...biasReads(bias)],
     params: sizes(g),
     code: `struct Column { to: u32, plane: u32, top: u32, left: u32 }
@@ -228,5 +249,47 @@ fn element(i: u32, c: Column) -> f32 {
     rowTo: g.h * g.w,
     bias: bias ? 'row' : undefined,
     fusible: true,
+  })
+}
+
+/** The gradient of the weights: rows are output channels, columns a tap of an input channel, sums go over all output pixels. */
+export function tiledWeightGradient(g: Geometry): Kernel {
+  const taps = g.kh * g.kw
+  const rows = g.k / g.groups
+  const pixels = g.oh * g.ow
+  const columns = (g.c / g.groups) * taps
+  return tiledProduct({
+    label: 'conv2d_weight_gradient',
+    rows,
+    inner: g.n * pixels,
+    columns,
+    batch: g.groups,
+    left: {
+      buffer: 1,
+      rowStep: pixels,
+      innerStep: 1,
+      innerSplit: { extent: pixels, step: g.k * pixels },
+      batchStep: rows * pixels,
+    },
+    reads: [{ name: 'x', buffer: 0 }],
+    params: sizes(g),
+    code: `struct Column { to: u32, channel: u32, top: u32, left: u32 }
+fn column(j: u32, z: u32) -> Column {
+  let tap = j % ${taps}u;
+  return Column(z * p.rows * p.columns + j, z * p.CG + j / ${taps}u,
+    tap / ${g.kw}u * ${g.dilation[0]}u - p.PT, tap % ${g.kw}u * ${g.dilation[1]}u - p.PL);
+}
+fn element(i: u32, c: Column) -> f32 {
+  let pixels = p.OH * p.OW;
+  let n = i / pixels;
+  let pixel = i - n * pixels;
+  let oy = pixel / p.OW;
+  let iy = oy * ${g.stride[0]}u + c.top;
+  let ix = (pixel - oy * p.OW) * ${g.stride[1]}u + c.left;
+  if (iy >= p.H || ix >= p.W) { return 0.0; }
+  return x[((n * p.C + c.channel) * p.H + iy) * p.W + ix];
+}`,
+    rowTo: columns,
+    fusible: false,
   })
 }
