@@ -39,17 +39,17 @@ export function adapterName(capabilities: Capabilities): string {
 
 /**
  * What the adapter is, in sentences for people: which one, whether it is software, what to expect of it and how to get
- * a faster one. The speeds are of 3x3 convolutions: lavapipe 5 to 14 GFLOP/s and SwiftShader 1 to 2 on two cores, GPUs
+ * a faster one. The speeds are of 3x3 convolutions: lavapipe about 40 GFLOP/s and SwiftShader about 6 on two cores, GPUs
  * by their data sheets.
  */
 export function describeAdapter(capabilities: Capabilities): string {
   const name = adapterName(capabilities)
   if (!capabilities.software) return `Runs on the GPU ${name}.`
   const expectation = {
-    lavapipe: 'Expect about a minute for each face.',
+    lavapipe: 'Expect about 15 seconds for each face.',
     swiftshader:
-      'This is the slowest way: expect several minutes for each face. ' +
-      "Mesa's lavapipe is about 4 times faster (Debian 13, Ubuntu: sudo apt-get install mesa-vulkan-drivers; " +
+      'This is the slowest way: expect one or two minutes for each face. ' +
+      "Mesa's lavapipe is about 5 times faster (Debian 13, Ubuntu: sudo apt-get install mesa-vulkan-drivers; " +
       'Debian 12: the same from bookworm-backports).',
     other: 'Expect a minute or more for each face.',
   }[capabilities.driver]
