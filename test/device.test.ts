@@ -330,7 +330,7 @@ describe('the words for an adapter', () => {
     expect(describeAdapter(software)).toMatch(
       /in software, on SwiftShader.*minutes.*lavapipe.*mesa-vulkan-drivers.*GPU/,
     )
-    expect(describeAdapter({ ...software, driver: 'lavapipe' })).toMatch(/in software, on lavapipe.*minute.*GPU/)
+    expect(describeAdapter({ ...software, driver: 'lavapipe' })).toMatch(/in software, on lavapipe.*seconds for each face.*GPU/)
     expect(describeAdapter({ ...software, driver: 'other' })).toMatch(/in software.*GPU/)
     expect(describeAdapter(card)).toBe('Runs on the GPU nvidia h100 80gb hbm3 (NVIDIA: 550.90.07).')
   })

@@ -11,6 +11,7 @@ import type { Gpu } from '../../src/device/gpu.ts'
 import { type Affine, align112, type Landmarks } from '../../src/faces/alignment.ts'
 import { compile, graph } from '../../src/graph/index.ts'
 import { affine } from '../../src/kernels/index.ts'
+import type { Recogniser } from '../../src/models/recognisers.ts'
 import { relmax } from '../support/compare.ts'
 import type { Family, GoldenCase, Part } from './case.ts'
 import { expectEmbedding, expectSigns } from './compare.ts'
@@ -33,8 +34,9 @@ function surrogateOf(golden: GoldenCase, id: string): { load: () => Promise<Surr
   const { architecture, weights } = golden.seeded(id)
   const build = seededNetwork(architecture)
   if (!build) return { pending: `there is no network ${architecture}` }
-  // face.evoLVe's networks take (x - .5) / .5.
-  return { load: async () => ({ network: { ...common, build: (x, w) => build(affine(x, 2, -1), w) }, weights }) }
+  // face.evoLVe's networks take (x - .5) / .5. Those of one architecture are recorded as one.
+  const network: Recogniser = { ...common, architecture, build: (x, w) => build(affine(x, 2, -1), w) }
+  return { load: async () => ({ network, weights }) }
 }
 
 function perceptualOf(golden: GoldenCase): Perceptual | undefined {

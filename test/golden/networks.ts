@@ -3,6 +3,7 @@ import type { Gpu } from '../../src/device/gpu.ts'
 import { grad } from '../../src/graph/index.ts'
 import { mul, sum } from '../../src/kernels/index.ts'
 import type { Tensor } from '../../src/kernels/op.ts'
+import type { LayerWeights } from '../../src/models/ensemble.ts'
 import { foamliuInput, foamliuMobilefacenet } from '../../src/models/foamliu.ts'
 import { type IrArchitecture, ir, irArchitectures } from '../../src/models/ir.ts'
 import { type NetworkWeights, normalised } from '../../src/models/layers.ts'
@@ -13,7 +14,7 @@ import { evaluateAll, type Family, type GoldenCase, type Part, testWeights } fro
 import { expectEmbedding, expectInputGradient } from './compare.ts'
 import { torchWeights } from './weights.ts'
 
-export type Network = (x: Tensor, weights: NetworkWeights) => Tensor
+export type Network = (x: Tensor, weights: LayerWeights) => Tensor
 
 /** The golden results' small networks: IR with one unit a stage. */
 const tiny: IrArchitecture = { ...irArchitectures.IR_50, units: [1, 1, 1, 1] }
