@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmod, rm } from 'node:fs/promises'
 import { build } from 'esbuild'
+import { compactKernels } from './compact-kernels.ts'
 
 await rm('dist', { recursive: true, force: true })
 await build({
@@ -16,6 +17,7 @@ await build({
   // Dependencies stay imports: webgpu and sharp are native, wgpu-matrix is shared with whoever uses it too.
   packages: 'external',
   sourcemap: true,
+  plugins: [compactKernels],
 })
 await chmod('dist/cli.js', 0o755)
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'build/tsconfig.types.json'], {

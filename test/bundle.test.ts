@@ -2,6 +2,7 @@
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { compactKernels } from '../build/compact-kernels.ts'
 import { acquire, NoAdapterError } from '../src/device/browser.ts'
 import * as kernels from '../src/kernels/index.ts'
 
@@ -18,6 +19,7 @@ async function bundle(source: string, external: string[] = []) {
     metafile: true,
     external,
     logLevel: 'silent',
+    plugins: [compactKernels],
   })
   const [{ contents, text }] = outputFiles
   const [{ imports, inputs }] = Object.values(metafile.outputs)
@@ -48,7 +50,7 @@ describe('bundles for browsers, minified', () => {
     )
     expect(bare.kilobytes).toBeLessThan(20)
     expect(engine.kilobytes).toBeLessThan(60)
-    expect(every.kilobytes).toBeLessThan(70)
+    expect(every.kilobytes).toBeLessThan(60)
     expect(every.imports).toEqual([])
     expect(every.text).not.toMatch(/["']node:/)
     expect(every.inputs.filter((path) => /wgpu-matrix|src\/(attack|faces|models|weights)\//.test(path))).toEqual([])
