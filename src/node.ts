@@ -1,6 +1,6 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** What only Node can do: open an adapter through Dawn, find weights on disk, read and write photos. */
-export { DEFAULT_SURROGATES, loadNetworks, UnknownModelError } from './attack/node.ts'
+export { DEFAULT_SURROGATES, keepTuning, loadNetworks, UnknownModelError } from './attack/node.ts'
 export {
   type AcquireOptions,
   type AdapterEntry,
@@ -10,5 +10,6 @@ export {
   listAdapters,
   NoAdapterError,
 } from './device/node.ts'
+export { fileTuning } from './graph/node.ts'
 export * from './images/index.ts'
 export { loadManifest, loadWeights, verifyWeights, weightsFolder, weightsFolders } from './weights/node.ts'

@@ -1,7 +1,7 @@
 /** The ascent: a compiled objective, stepped without reading anything back. */
 import type { Gpu } from '../device/gpu.ts'
 import type { Affine } from '../faces/alignment.ts'
-import { compile, graph, type Plan } from '../graph/index.ts'
+import { compile, graph, type Plan, PlanMemoryError } from '../graph/index.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import { matrixInput, type ObjectiveShape, type Perceptual, recordObjective, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
@@ -52,7 +52,10 @@ export class Attack implements Disposable {
     this.masked = masked
   }
 
-  /** Records and compiles the objective for areas of one size and number of faces. */
+  /**
+   * Records and compiles the objective for areas of one size and number of faces. Surrogates of one architecture are stacked, unless
+   * that takes larger buffers than the device has.
+   */
   static async compile(
     gpu: Gpu,
     shape: ObjectiveShape,
@@ -61,19 +64,22 @@ export class Attack implements Disposable {
     preset: Pick<Preset, 'stepSize' | 'lpipsWeight' | 'blur'>,
     masked: boolean,
   ): Promise<Attack> {
-    const { total, feature, lpips, gradient, delta, nextDelta } = recordObjective(
-      graph(),
-      shape,
-      surrogates,
-      perceptual,
-      preset,
-      masked,
-    )
-    const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]] })
+    const planOf = (stacked: boolean): Promise<Plan> => {
+      const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, stacked)
+      const { total, feature, lpips, gradient, delta, nextDelta } = recorded
+      return compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]] })
+    }
+    const plan = await planOf(true).catch((error: unknown) => {
+      if (error instanceof PlanMemoryError) return planOf(false)
+      throw error
+    })
     return new Attack(shape, plan, masked)
   }
 
-  /** Sets the photo and computes what stays the same in every step: clean features and LPIPS' taps of the clean photo. */
+  /**
+   * Sets the photo and computes what stays the same in every step: clean features and LPIPS' taps of the clean photo.
+   * Throws RangeError where the mask is missing, ShapeError for data of another size and for an alignment that nothing here uses.
+   */
   load({ clean, base, mask, matrices }: AttackImages): void {
     this.plan.write('clean', clean)
     this.plan.write('base', base)
@@ -82,8 +88,7 @@ export class Attack implements Disposable {
       this.plan.write('mask', mask)
     }
     for (const [alignment, faces] of matrices) {
-      const name = matrixInput(alignment)
-      if (this.plan.has(name)) this.plan.write(name, Float32Array.from(faces.flat()))
+      this.plan.write(matrixInput(alignment), Float32Array.from(faces.flat()))
     }
     this.plan.prepare()
   }

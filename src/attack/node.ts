@@ -1,8 +1,13 @@
-/** Loads the networks of a run from this machine's weights folders. */
+/** What a run needs of this machine: networks from the weights folders, and the cache folder's record of the fastest kernels. */
+import { join } from 'node:path'
+import type { Gpu } from '../device/gpu.ts'
+import { fileTuning } from '../graph/node.ts'
+import { adapterSlug, setTuning } from '../graph/tune.ts'
+import { assemblies } from '../models/architectures.ts'
 import { recogniser } from '../models/recognisers.ts'
-import { loadManifest, loadWeights } from '../weights/node.ts'
-import type { RecogniserEntry } from '../weights/registry.ts'
-import type { Surrogate } from './objective.ts'
+import { cacheFolder, knownNetworks, loadWeights } from '../weights/node.ts'
+import { joinedWeights, type ManifestEntry, type RecogniserEntry, type Weights } from '../weights/registry.ts'
+import type { Perceptual, Surrogate } from './objective.ts'
 import type { ProtectorNetworks } from './protect.ts'
 
 /** The recognisers attacked unless `--models` names others. */
@@ -11,40 +16,88 @@ export const DEFAULT_SURROGATES: readonly string[] = ['sirius']
 const DETECTOR = 'mtcnn'
 const LPIPS = 'lpips-alex-scratch'
 
-/** A recogniser was asked for that the manifest does not have. */
+/** A recogniser was asked for that there is none of. */
 export class UnknownModelError extends Error {
   override name = 'UnknownModelError'
 }
 
 /**
- * Detector, LPIPS, the surrogates named, and every other recogniser of the manifest as held out.
+ * Has the fastest kernels of a real GPU found out once and remembered, in `tuning/ADAPTER.json` of the cache folder: from then on every
+ * process uses the same, and the same seed gives the same bytes. Where the adapter is the processor no trials are made, and this does
+ * nothing.
+ */
+export function keepTuning(gpu: Gpu): void {
+  const { capabilities } = gpu
+  if (capabilities.software) return
+  setTuning(gpu, fileTuning(join(cacheFolder(), 'tuning', `${adapterSlug(capabilities)}.json`)))
+}
+
+/**
+ * Detector, LPIPS, the surrogates named, and every other recogniser there is, of the manifest or imported, as held out.
  * Throws UnknownModelError for a name that is no recogniser; WeightsMissingError and WeightsDamagedError with what to do.
  */
 export async function loadNetworks(surrogates: readonly string[] = DEFAULT_SURROGATES): Promise<ProtectorNetworks> {
-  const manifest = await loadManifest()
-  const recognisers = manifest.networks.filter((n): n is RecogniserEntry => n.role === 'recogniser')
+  const networks = await knownNetworks()
+  const recognisers = recognisersOf(networks)
+  const attacked = named(recognisers, surrogates)
+  const others = recognisers.filter((entry) => !attacked.includes(entry))
+  const [detector, lpips, ...loaded] = await Promise.all([
+    loadDetector(networks),
+    loadPerceptual(networks),
+    ...[...attacked, ...others].map(loadRecogniser),
+  ])
+  return { detector, lpips, surrogates: loaded.slice(0, attacked.length), heldOut: loaded.slice(attacked.length) }
+}
+
+/** The recognisers among networks. */
+export const recognisersOf = (networks: readonly ManifestEntry[]): RecogniserEntry[] =>
+  networks.filter((entry) => entry.role === 'recogniser')
+
+/** The recognisers of these ids, in the order of `recognisers`. Throws UnknownModelError for an id that is none, or for no ids. */
+export function named(recognisers: readonly RecogniserEntry[], ids: readonly string[]): RecogniserEntry[] {
   const known = recognisers.map(({ id }) => id)
-  const unknown = surrogates.find((id) => !known.includes(id))
+  const unknown = ids.find((id) => !known.includes(id))
   if (unknown !== undefined)
     throw new UnknownModelError(`there is no recogniser "${unknown}"; there are ${known.join(', ')}`)
-  if (surrogates.length === 0)
-    throw new UnknownModelError(`name at least one recogniser to attack: ${known.join(', ')}`)
-  const load = async (entry: RecogniserEntry): Promise<Surrogate> => ({
-    network: recogniser(entry),
-    weights: await loadWeights(entry.id),
-  })
-  const attacked = recognisers.filter(({ id }) => surrogates.includes(id))
-  const others = recognisers.filter(({ id }) => !surrogates.includes(id))
-  const [detector, lpips, ...loaded] = await Promise.all([
-    loadWeights(DETECTOR),
-    loadWeights(LPIPS),
-    ...attacked.map(load),
-    ...others.map(load),
-  ])
-  return {
-    detector,
-    lpips: { weights: lpips, trunk: 'alex' },
-    surrogates: loaded.slice(0, attacked.length),
-    heldOut: loaded.slice(attacked.length),
+  if (ids.length === 0) throw new UnknownModelError(`name at least one recogniser to attack: ${known.join(', ')}`)
+  return recognisers.filter(({ id }) => ids.includes(id))
+}
+
+/** A recogniser with its weights. Throws as `loadWeights` and `recogniser` do. */
+export async function loadRecogniser(entry: RecogniserEntry): Promise<Surrogate> {
+  return { network: recogniser(entry), weights: await loadWeights(entry.id) }
+}
+
+/** MTCNN: the user's own if it was imported, else the embedded one. Throws as `loadWeights` does. */
+export async function loadDetector(networks: readonly ManifestEntry[]): Promise<Weights> {
+  return (await loadImported('mtcnn', networks)) ?? loadWeights(DETECTOR)
+}
+
+/**
+ * LPIPS: the original on AlexNet if it was imported, else the one on SqueezeNet if that was, else the embedded network, which was
+ * trained to agree with the latter. Throws as `loadWeights` does.
+ */
+export async function loadPerceptual(networks: readonly ManifestEntry[]): Promise<Perceptual> {
+  for (const trunk of ['alex', 'squeeze'] as const) {
+    const weights = await loadImported(`lpips-${trunk}`, networks)
+    if (weights) return { weights, trunk }
   }
+  return { weights: await loadWeights(LPIPS), trunk: 'alex' }
+}
+
+/** A network that was imported in one file or in all of its parts; undefined where one is missing. */
+async function loadImported(architecture: string, networks: readonly ManifestEntry[]): Promise<Weights | undefined> {
+  const whole = imported(architecture, networks)
+  if (whole) return loadWeights(whole.id)
+  const parts = assemblies[architecture].map((part) => imported(part, networks))
+  if (!parts.every((part) => part !== undefined)) return undefined
+  return joinedWeights(await Promise.all(parts.map(({ id }) => loadWeights(id))))
+}
+
+/** The imported network of an architecture; the latest where there are several. */
+function imported(architecture: string, networks: readonly ManifestEntry[]): ManifestEntry | undefined {
+  const dateOf = ({ source }: ManifestEntry) => (source.kind === 'import' ? source.date : '')
+  return networks
+    .filter((entry) => entry.source.kind === 'import' && entry.architecture === architecture)
+    .sort((a, b) => (dateOf(a) < dateOf(b) ? 1 : -1))[0]
 }

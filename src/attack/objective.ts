@@ -4,7 +4,8 @@
  *     L(x') = mean over (recogniser, branch, 512) of |F(b(x')) - F(x)|^2  -  c_sim * [LPIPS(A x, A x') + LPIPS(x, x')] / 2
  *
  * with F the normalised sum of a recogniser's embeddings of the aligned face and its mirror image, b the blurred and the plain
- * branch, A the face crop. All branches, mirror images and faces are one batch of each recogniser.
+ * branch, A the face crop. All branches, mirror images and faces are one batch of each recogniser, and recognisers of one
+ * architecture are one network (models/ensemble.ts).
  */
 import { type Graph, grad, type Node } from '../graph/index.ts'
 import {
@@ -24,6 +25,7 @@ import {
   sum,
 } from '../kernels/index.ts'
 import type { Shape, Tensor } from '../kernels/op.ts'
+import { ensembleWeights } from '../models/ensemble.ts'
 import type { NetworkWeights } from '../models/layers.ts'
 import { type LpipsTrunk, lpipsDistances, lpipsTaps } from '../models/lpips.ts'
 import type { Recogniser } from '../models/recognisers.ts'
@@ -82,6 +84,8 @@ export const matrixInput = (alignment: Recogniser['alignment']): string => `samp
  * Records the objective. Inputs: `clean` (the area of the original photo), `base` (what the changes are added to: the original
  * unless faces overlap) and, where `masked`, `mask` [1,1,height,width] in 0..1, all written before `prepare`; the matrices of every
  * alignment in use; and the state `delta`. The crop of LPIPS is ArcFace's 112x112, whatever the surrogates use.
+ *
+ * @param stacked surrogates of one architecture are recorded as one network; the value is the same, buffers are larger
  */
 export function recordObjective(
   g: Graph,
@@ -90,6 +94,7 @@ export function recordObjective(
   { weights: lpipsWeights, trunk }: Perceptual,
   preset: Pick<Preset, 'stepSize' | 'lpipsWeight' | 'blur'>,
   masked: boolean,
+  stacked = true,
 ): Objective {
   const { height, width, faces } = shape
   const image = [1, 3, height, width]
@@ -108,35 +113,74 @@ export function recordObjective(
   }
 
   const branches = blurred ? 2 : 1
-  const targets: Tensor[] = []
-  const terms = surrogates.map(({ network, weights }) => {
+  const targets = new Map<Surrogate, Tensor>()
+  const stacks = stacked ? stacksOf(surrogates) : surrogates.map((surrogate) => [surrogate])
+  const terms = stacks.map((stack) => {
+    const [{ network }] = stack
     const views = (photo: Tensor) => crop(photo, network.alignment, network.size)
-    const target = embedFlipped(views(clean), network, weights)
-    targets.push(target)
+    const target = embedFlipped(views(clean), stack)
+    const length = target.shape[1]
+    const perFace = reshape(target, [faces, stack.length * length])
+    for (const [k, surrogate] of stack.entries()) {
+      targets.set(surrogate, slice(perFace, 1, k * length, (k + 1) * length))
+    }
     const both = blurred ? concat([views(blurred), views(x)], 0) : views(x)
-    const features = embedFlipped(both, network, weights)
+    const features = embedFlipped(both, stack)
     // The published formula divides by |F(x)|, which is 1: features are normalised.
     return sum(square(sub(features, branches === 2 ? concat([target, target], 0) : target)))
   })
   const feature = affine(terms.reduce(add), 1 / (surrogates.length * branches * FEATURE_DIVISOR), 0)
 
+  // Cut out before the scope begins, whose name would become part of the matrices'.
+  const crops = [crop(clean, 'arcface112', 112), crop(x, 'arcface112', 112)] as const
   const lpips = g.scope('lpips', () => {
     const distance = (a: Tensor, b: Tensor) =>
       lpipsDistances(lpipsTaps(a, lpipsWeights, trunk), lpipsTaps(b, lpipsWeights, trunk), lpipsWeights)
         .map((layer) => sum(layer))
         .reduce(add)
-    const ofCrops = distance(crop(clean, 'arcface112', 112), crop(x, 'arcface112', 112))
-    return affine(add(ofCrops, distance(clean, x)), 0.5, 0)
+    return affine(add(distance(...crops), distance(clean, x)), 0.5, 0)
   })
   const total = reshape(sub(reshape(feature, [1]), affine(reshape(lpips, [1]), preset.lpipsWeight, 0)), [1])
   const gradient = grad(total, delta)
   const nextDelta = signedStep(delta, gradient, preset.stepSize)
-  return { total, feature, lpips, gradient, targets, image: x, delta, nextDelta }
+  return {
+    total,
+    feature,
+    lpips,
+    gradient,
+    targets: surrogates.map((surrogate) => targets.get(surrogate)!),
+    image: x,
+    delta,
+    nextDelta,
+  }
 }
 
-/** F: crops [n,3,s,s] to normalised sums [n,embedding] of the embeddings of crop and mirror image, one batch of 2n. */
-function embedFlipped(crops: Tensor, network: Recogniser, weights: NetworkWeights): Tensor {
+/** Surrogates that are recorded as one network: those of one architecture that see the same crops. */
+function stacksOf(surrogates: readonly Surrogate[]): Surrogate[][] {
+  const found: Surrogate[][] = []
+  for (const surrogate of surrogates) {
+    const { architecture, size, alignment } = surrogate.network
+    const stack = found.find(
+      ([{ network }]) =>
+        architecture !== undefined &&
+        network.architecture === architecture &&
+        network.size === size &&
+        network.alignment === alignment,
+    )
+    if (stack) stack.push(surrogate)
+    else found.push([surrogate])
+  }
+  return found
+}
+
+/**
+ * F: crops [n,3,s,s] to normalised sums of the embeddings of crop and mirror image, one batch of 2n. Rows [n E,embedding] of a stack
+ * of E are crop after crop, those of its members after one another.
+ */
+function embedFlipped(crops: Tensor, stack: readonly Surrogate[]): Tensor {
   const n = crops.shape[0]
-  const embeddings = network.build(concat([crops, flip(crops, 3)], 0), weights)
-  return normalize(add(slice(embeddings, 0, 0, n), slice(embeddings, 0, n, 2 * n)))
+  const weights = ensembleWeights(stack.map((surrogate) => surrogate.weights))
+  const embeddings = stack[0].network.build(concat([crops, flip(crops, 3)], 0), weights)
+  const sums = add(slice(embeddings, 0, 0, n), slice(embeddings, 0, n, 2 * n))
+  return normalize(reshape(sums, [n * stack.length, sums.shape[1] / stack.length]))
 }

@@ -1,5 +1,5 @@
 /** Where in the photo the attack on one face works, and at what resolution. */
-import { type Affine, align112, align150, cropCorners, inverse, type Landmarks, transform } from '../faces/alignment.ts'
+import { type Affine, align112, align150, inverse, type Landmarks, type Point, transform } from '../faces/alignment.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 
 /** A rectangle of the photo in whole pixels, seen at `width`/`scaleX` by `height`/`scaleY` working pixels. */
@@ -33,7 +33,10 @@ const FADE = 14
  */
 const FINEST = 1.5
 
-/** LPIPS' AlexNet needs 63 pixels for its five layers; a side of the working image has at least this many. */
+/**
+ * A side of the working image has at least this many pixels: the last maps of LPIPS' AlexNet are 3x3 then. (It runs from 31 on, with
+ * maps of one pixel.)
+ */
 export const SMALLEST_SIDE = 64
 
 /** Sides of working images are multiples of this, so that photos share compiled plans. */
@@ -44,21 +47,23 @@ const SIDE_STEP = 32
  * Throws RangeError for a photo with a side under 64 pixels, FaceGeometryError for landmarks that give no crop.
  */
 export function faceRegion(photoWidth: number, photoHeight: number, landmarks: Landmarks): Region {
-  if (Math.min(photoWidth, photoHeight) < SMALLEST_SIDE) {
-    throw new RangeError(
-      `a photo of ${photoWidth}x${photoHeight} pixels is too small: both sides must be at least ${SMALLEST_SIDE}`,
-    )
-  }
+  checkSize(photoWidth, photoHeight)
   const toCrop = align112(landmarks)
   const perCropPixel = 1 / Math.hypot(toCrop[0], toCrop[3])
   const reduction = perCropPixel > FINEST ? perCropPixel / FINEST : 1
-  const corners = cropCorners(toCrop, 112)
-  const margin = FADE * perCropPixel
+  const back = inverse(toCrop)
+  const [near, far] = [-FADE, 112 + FADE]
+  const faded: Point[] = [
+    [near, near],
+    [far, near],
+    [far, far],
+    [near, far],
+  ]
+  const corners = faded.map((corner) => transform(back, corner))
   const along = (axis: 0 | 1, limit: number) => {
     const values = corners.map((corner) => corner[axis])
-    const from = Math.min(...values) - margin
-    const to = Math.max(...values) + margin
-    return span(from, to, limit, reduction)
+    // A pixel more on either side, which rounding to whole pixels may take.
+    return span(Math.min(...values) - 1, Math.max(...values) + 1, limit, reduction)
   }
   const x = along(0, photoWidth)
   const y = along(1, photoHeight)
@@ -79,15 +84,19 @@ function span(
   return { start, length, work: Math.max(Math.min(length, SMALLEST_SIDE), Math.round(length / reduction)) }
 }
 
-/** The region that is the whole photo at its own size. */
-export const wholePhoto = (width: number, height: number): Region => ({
-  left: 0,
-  top: 0,
-  width,
-  height,
-  workWidth: width,
-  workHeight: height,
-})
+/** The region that is the whole photo at its own size. Throws RangeError for a photo with a side under 64 pixels. */
+export function wholePhoto(width: number, height: number): Region {
+  checkSize(width, height)
+  return { left: 0, top: 0, width, height, workWidth: width, workHeight: height }
+}
+
+function checkSize(width: number, height: number): void {
+  if (Math.min(width, height) < SMALLEST_SIDE) {
+    throw new RangeError(
+      `a photo of ${width}x${height} pixels is too small: both sides must be at least ${SMALLEST_SIDE}`,
+    )
+  }
+}
 
 /**
  * The six numbers by which `affineWarp` samples the region's working image for a crop: crop pixel to working pixel, between pixel

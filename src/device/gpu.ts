@@ -73,6 +73,11 @@ export class GpuError extends Error {
   }
 }
 
+/** There is no adapter, or none of the name asked for. The message says what was looked for and what to do. */
+export class NoAdapterError extends Error {
+  override readonly name = 'NoAdapterError'
+}
+
 /** Limits that kernels profit from; a device gets the specification's small defaults for every limit not asked for. */
 const LIMITS = [
   'maxBufferSize',
@@ -115,16 +120,17 @@ export class Gpu implements Disposable, AsyncDisposable {
    */
   #uncaptured: GPUError | undefined
   #uncapturedCount = 0
+  readonly #onUncaptured = (event: GPUUncapturedErrorEvent) => {
+    event.preventDefault() // browsers would print it as well; it is thrown by wait()
+    this.#uncaptured ??= event.error
+    this.#uncapturedCount++
+  }
 
   constructor(device: GPUDevice, capabilities: Capabilities, throttle: Throttle = (promise) => promise) {
     this.device = device
     this.capabilities = capabilities
     this.#throttle = throttle
-    device.addEventListener('uncapturederror', (event) => {
-      event.preventDefault() // browsers would print it as well; it is thrown by wait()
-      this.#uncaptured ??= event.error
-      this.#uncapturedCount++
-    })
+    device.addEventListener('uncapturederror', this.#onUncaptured)
     void device.lost.then(({ reason, message }) => this.#markLost(reason, message))
   }
 
@@ -196,6 +202,8 @@ export class Gpu implements Disposable, AsyncDisposable {
     this.#lost ??= new DeviceLostError(description || device || vendor || 'an unnamed adapter', reason, message)
     for (const reject of this.#waiting) reject(this.#lost)
     this.#waiting.clear()
+    // Dawn in Node holds listeners for ever, and with them all that they know.
+    this.device.removeEventListener('uncapturederror', this.#onUncaptured)
   }
 }
 

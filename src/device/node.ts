@@ -1,13 +1,20 @@
 import { tmpdir } from 'node:os'
 import { isMainThread } from 'node:worker_threads'
 import { adapterName, installLines } from './describe.ts'
-import { capabilitiesOf, type Gpu, openDevice } from './gpu.ts'
+import { capabilitiesOf, type Gpu, NoAdapterError, openDevice } from './gpu.ts'
 import { type SwiftShader, unpackSwiftShader } from './swiftshader.ts'
 import { throttle } from './throttle.ts'
 import { describeVulkan, hasVulkanLoader, loadLibrary } from './vulkan.ts'
 
 export { adapterName, describeAdapter, installLines } from './describe.ts'
-export { type Capabilities, DeviceLostError, Gpu, GpuError, type SubgroupMatrixConfig } from './gpu.ts'
+export {
+  type Capabilities,
+  DeviceLostError,
+  Gpu,
+  GpuError,
+  NoAdapterError,
+  type SubgroupMatrixConfig,
+} from './gpu.ts'
 
 export interface AcquireOptions {
   /**
@@ -35,11 +42,6 @@ export interface AdapterEntry {
   readonly backend: string
   /** The adapter is the processor itself. */
   readonly software: boolean
-}
-
-/** There is no adapter, or none of the name asked for. The message says what was looked for and what to do. */
-export class NoAdapterError extends Error {
-  override readonly name = 'NoAdapterError'
 }
 
 /** The names people know drivers by, where the driver gives itself another. */

@@ -129,7 +129,10 @@ export function fuseStore(
     const own = op.inputs.map((id, k) => `let ${id} = ${operands[k]};`)
     // A block of its own: rows name their inputs alike.
     current = `value${step}`
-    lines.push(`var ${current}: ${type};`, `{ ${own.join(' ')} ${current} = ${expression.replaceAll(/\bT\(/g, `${type}(`)}; }`)
+    lines.push(
+      `var ${current}: ${type};`,
+      `{ ${own.join(' ')} ${current} = ${expression.replaceAll(/\bT\(/g, `${type}(`)}; }`,
+    )
     note(node, current)
   })
   return {

@@ -16,6 +16,8 @@ export function grad(loss: Tensor, wrt: Tensor | readonly Tensor[]): Tensor | Te
   const graph: Graph = root.recorder
   if (elements(loss.shape) !== 1)
     throw new ShapeError(`grad: ${loss.name} has shape [${loss.shape.join()}]; a gradient needs a scalar`)
+  const foreign = targets.find((target) => target.recorder !== graph)
+  if (foreign) throw new ShapeError(`grad: ${foreign.name} belongs to another graph than ${loss.name}`)
   const nodes = graph.nodes.slice(0, root.id + 1)
   const depends = new Uint8Array(nodes.length)
   for (const target of targets) if (target.id < depends.length) depends[target.id] = 1

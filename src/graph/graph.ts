@@ -106,7 +106,7 @@ export class Graph implements Recorder {
   /** Appends an operation; the same operation on the same tensors is recorded once. */
   apply<A>(op: Op<A>, inputs: readonly Tensor[], args: A, name = op.name): Node {
     const nodes = inputs.map((t) => this.own(t, `${op.name}(${this.prefix}${name})`))
-    const key = `${op.name}|${nodes.map((n) => n.id).join()}|${JSON.stringify(args)}`
+    const key = `${op.name}|${nodes.map((n) => n.id).join()}|${JSON.stringify(args, exactNumber)}`
     const before = this.known.get(key)
     if (before && before.op === (op as Op<never>)) return before
     const required = op.inputs.filter((i) => !i.endsWith('?')).length
@@ -164,6 +164,10 @@ export class Graph implements Recorder {
 
 /** An empty graph. */
 export const graph = (): Graph => new Graph()
+
+/** JSON takes infinities and NaN for null and -0 for 0; nodes must not be taken for one by that. */
+export const exactNumber = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0)) ? String(value) : value
 
 const stripName = (message: string, op: string): string =>
   message.startsWith(`${op}: `) ? message.slice(op.length + 2) : message

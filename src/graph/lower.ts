@@ -1,5 +1,4 @@
 /** From nodes to dispatches: picks each operation's kernel, resolves views, and sorts dispatches by how often they must run. */
-import type { Capabilities } from '../device/gpu.ts'
 import {
   type BufferRef,
   type Cost,
@@ -9,6 +8,7 @@ import {
   type Kernel,
   type Op,
   ShapeError,
+  type Target,
 } from '../kernels/op.ts'
 import { type Fusion, findFusions, fuseStore } from './fuse.ts'
 import { type Node, RATES, type Rate } from './graph.ts'
@@ -20,6 +20,8 @@ export interface Value {
   rate: Rate
   /** The leaf that defines it, if any. */
   leaf?: Node
+  /** It belongs to a kernel, not to a node. */
+  scratch?: boolean
 }
 
 /** A dispatch with its buffers resolved. */
@@ -52,7 +54,7 @@ export interface LowerOptions {
   fuse?: boolean
 }
 
-export function lower(roots: readonly Node[], gpu: Capabilities, options: LowerOptions = {}): Lowered {
+export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions = {}): Lowered {
   const { choose = (_, kernels) => kernels[0], fuse = true } = options
   const values = new Map<number, Value>()
   const value = (node: Node): Value => {
@@ -61,14 +63,17 @@ export function lower(roots: readonly Node[], gpu: Capabilities, options: LowerO
     const isView = node.op?.view
     const made: Value = isView
       ? value(node.inputs[0])
-      : { name: node.name, elements: elements(node.shape), rate: node.rate, leaf: node.op ? undefined : node }
+      : node.op
+        ? // Raised by the dispatches that write it: one that leaves an input unread may run less often than the node says.
+          { name: node.name, elements: elements(node.shape), rate: 'constant' }
+        : { name: node.name, elements: elements(node.shape), rate: node.rate, leaf: node }
     values.set(node.id, made)
     return made
   }
   const kernels = new Map<Node, Kernel>()
   const kernelOf = (node: Node): Kernel => {
     let kernel = kernels.get(node)
-    if (!kernel) kernels.set(node, (kernel = chooseKernel(node, gpu, choose)))
+    if (!kernel) kernels.set(node, (kernel = choose(node, kernelsOf(node, gpu))))
     return kernel
   }
   const nodes = reachable(roots)
@@ -87,10 +92,39 @@ export function lower(roots: readonly Node[], gpu: Capabilities, options: LowerO
     counts[label] = (counts[label] ?? 0) + 1
     steps.push(...fusedSteps(fusion, kernelOf(fusion.producer), value))
   }
-  return { steps, value, fusions: counts }
+  return { steps: withoutRepetition(steps), value, fusions: counts }
 }
 
-function chooseKernel(node: Node, gpu: Capabilities, choose: ChooseKernel): Kernel {
+/**
+ * Without constant dispatches that only repeat another one in a scratch buffer of their own: a network on several images has the packed
+ * form of its weights once.
+ */
+function withoutRepetition(steps: readonly Step[]): Step[] {
+  const numbers = new Map<Value, number>()
+  const numberOf = (v: Value): number => {
+    if (!numbers.has(v)) numbers.set(v, numbers.size)
+    return numbers.get(v)!
+  }
+  const writers = new Map<Value, number>()
+  for (const { writes } of steps) for (const v of writes) writers.set(v, (writers.get(v) ?? 0) + 1)
+  const known = new Map<string, Value>()
+  const instead = new Map<Value, Value>()
+  return steps.filter((step) => {
+    step.reads = step.reads.map((v) => instead.get(v) ?? v)
+    const [written] = step.writes
+    if (step.rate !== 'constant' || step.writes.length > 1 || !written.scratch || writers.get(written) !== 1)
+      return true
+    const { code, params, workgroups } = step.dispatch
+    const key = JSON.stringify([step.reads.map(numberOf), written.elements, workgroups, params, code])
+    const before = known.get(key)
+    if (before) instead.set(written, before)
+    else known.set(key, written)
+    return !before
+  })
+}
+
+/** What an operation offers for this node, best first. Throws ShapeError where it is nothing. */
+export function kernelsOf(node: Node, gpu: Target): Kernel[] {
   const op = node.op as Op<unknown>
   const shapes = node.inputs.map((n) => n.shape)
   const kernels = op.kernels(node.args, shapes, gpu)
@@ -99,10 +133,10 @@ function chooseKernel(node: Node, gpu: Capabilities, choose: ChooseKernel): Kern
       `${op.name}(${node.name}): no kernel for ${shapes.map(formatShape).join(', ')} on ${gpu.description}`,
     )
   }
-  return choose(node, kernels)
+  return kernels
 }
 
-const costOf = (node: Node): Cost =>
+export const costOf = (node: Node): Cost =>
   (node.op as Op<unknown>).cost(
     node.args,
     node.inputs.map((n) => n.shape),
@@ -111,7 +145,7 @@ const costOf = (node: Node): Cost =>
 /** The dispatches of one node. Buffer references from `inputs.length` on are those of a fusion's further operands. */
 function stepsOf(node: Node, kernel: Kernel, value: (node: Node) => Value, further: readonly Value[] = []): Step[] {
   const scratch = (kernel.scratch ?? []).map(
-    (count, i): Value => ({ name: `${node.name}#${i}`, elements: count, rate: 'constant' }),
+    (count, i): Value => ({ name: `${node.name}#${i}`, elements: count, rate: 'constant', scratch: true }),
   )
   const resolve = (buffer: BufferRef): Value => {
     if (buffer === 'output') return value(node)
@@ -172,7 +206,7 @@ function assignRates(own: readonly Step[]): void {
 const highest = (rates: readonly Rate[]): Rate => RATES[Math.max(...rates.map((r) => RATES.indexOf(r)))]
 
 /** Nodes that the roots need, in recording order. */
-function reachable(roots: readonly Node[]): Node[] {
+export function reachable(roots: readonly Node[]): Node[] {
   const seen = new Map<number, Node>()
   const stack = [...roots]
   for (let node = stack.pop(); node; node = stack.pop()) {

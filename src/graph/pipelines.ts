@@ -20,7 +20,10 @@ export function pipelineFor(gpu: Gpu, dispatch: Dispatch): Promise<GPUComputePip
 
 async function compilePipeline(gpu: Gpu, label: string, code: string): Promise<GPUComputePipeline> {
   const { device } = gpu
+  // In a scope, so that code which does not compile is this pipeline's error and not that of whoever waits next.
+  device.pushErrorScope('validation')
   const module = device.createShaderModule({ label, code })
+  device.popErrorScope().catch(() => {}) // where the device is lost, the pipeline is refused as well
   try {
     return await gpu.settle(
       device.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } }),

@@ -1,20 +1,31 @@
 /** A compiled graph: buffers, pipelines and bind groups made beforehand; running it is a flat loop. */
 import { BufferUsage, MAP_READ } from '../device/flags.ts'
-import { DeviceLostError, type Gpu } from '../device/gpu.ts'
-import { elements, formatShape, ShapeError, type Tensor } from '../kernels/op.ts'
+import type { Gpu } from '../device/gpu.ts'
+import { measureRoofs } from '../device/roofs.ts'
+import { timePass } from '../device/stopwatch.ts'
+import { elements, formatShape, type Precision, ShapeError, type Target, type Tensor } from '../kernels/op.ts'
 import { paramBytes } from '../kernels/wgsl.ts'
 import { type Node, RATES, type Rate } from './graph.ts'
-import { type ChooseKernel, type Lowered, lower, type Step, type Value } from './lower.ts'
+import { type ChooseKernel, type Lowered, lower, reachable, type Step, type Value } from './lower.ts'
 import { type MemoryPlan, planMemory, type Slot } from './memory.ts'
 import { pipelineFor } from './pipelines.ts'
+import { type ProfileRow, underRoofs } from './profile.ts'
+import { chooseByTrial, type TuningCache } from './tune.ts'
 
 export interface CompileOptions {
   /** After each run the value is copied to the input: the state of an iteration. */
   updates?: readonly (readonly [input: Tensor, value: Tensor])[]
   /** Fill outputs and temporaries with NaN before each run: shows elements that no kernel writes. Tests use it. */
   poison?: boolean
-  /** Chooses among an operation's kernels; the first unless told. */
+  /** Chooses among an operation's kernels. Unless told, the first is taken, and among rivals the one that `tuning` says. */
   choose?: ChooseKernel
+  /**
+   * Where measured choices among rivals are kept; false for none, the first is taken then. Unless told, what `setTuning` set for the
+   * device; else memory, and false where the adapter is the processor.
+   */
+  tuning?: TuningCache | false
+  /** How exact products must be: `f16` allows kernels that round their operands so, where the adapter has it. f32 unless told. */
+  precision?: Precision
   /** Compute pointwise operations in the kernel before them where possible; on unless told. */
   fuse?: boolean
   /** Upper bound of the plan's GPU memory in bytes; a larger plan is refused before anything is allocated. */
@@ -24,6 +35,11 @@ export interface CompileOptions {
 /** A plan needs more memory than the device or the caller allows. */
 export class PlanMemoryError extends Error {
   override name = 'PlanMemoryError'
+}
+
+/** A plan is used after its end. */
+export class PlanDestroyedError extends Error {
+  override name = 'PlanDestroyedError'
 }
 
 /** Arithmetic after which a submission ends, so that no driver's watchdog resets the GPU (about 50 ms at 1 TFLOP/s). */
@@ -54,8 +70,18 @@ export async function compile(
     }
   }
   const roots = [...(Object.values(outputs) as Node[]), ...updates.flat()]
-  const lowered = lower(roots, gpu.capabilities, options)
+  const foreign = roots.find((root) => root.recorder !== roots[0].recorder)
+  if (foreign) throw new ShapeError(`compile: ${foreign.name} belongs to another graph than ${roots[0].name}`)
+  const target: Target = { ...gpu.capabilities, precision: options.precision }
+  const choose =
+    options.choose ??
+    (await chooseByTrial(gpu, target, reachable(roots), options.tuning, (trial, kernel) =>
+      compile(gpu, trial, { choose: kernel, poison: true }),
+    ))
+  const lowered = lower(roots, target, { ...options, choose })
   const kept = new Set(roots.map(lowered.value))
+  const named = nameValues(outputs, lowered, kept)
+  const copies = copiesOf(updates, lowered)
   const memory = planMemory(lowered, kept)
   checkLimits(gpu, lowered, memory, options.maxBytes)
   const pipelines = await Promise.all(lowered.steps.map((step) => pipelineFor(gpu, step.dispatch)))
@@ -98,33 +124,62 @@ export async function compile(
     return { pipeline, group, workgroups: step.dispatch.workgroups, step }
   })
   const stages = Object.fromEntries(RATES.map((rate) => [rate, calls.filter((c) => c.step.rate === rate)]))
-  const named = new Map<string, Value>()
-  for (const value of kept) if (value.leaf) named.set(value.leaf.name, value)
-  for (const step of lowered.steps) for (const v of step.reads) if (v.leaf) named.set(v.leaf.name, v)
-  for (const [name, tensor] of Object.entries(outputs)) named.set(name, lowered.value(tensor as Node))
   const plan = new Plan(gpu, {
     stages: stages as Record<Rate, Call[]>,
     named,
     buffer,
     buffers: [...bufferOf.values(), params.buffer],
-    updates: updates.map(([to, from]) => [lowered.value(to), lowered.value(from)]),
-    poisoned: options.poison ? memory.slots.filter((s) => !s.values[0].leaf && s.values[0].rate === 'step') : [],
+    updates: copies,
+    poisoned: options.poison ? memory.slots.filter((s) => !s.values[0].leaf) : [],
     poisonBuffer: (slot) => bufferOf.get(slot)!,
     bytes: totalBytes(memory),
     nodes: new Set(lowered.steps.map((s) => s.node)).size,
     fusions: lowered.fusions,
   })
-  await plan.runConstants()
-  // Weights that only the constant stage reads (they were packed into another layout) are not needed any more.
+  try {
+    await plan.runConstants()
+  } catch (error) {
+    plan.destroy()
+    throw error
+  }
+  // What only the constant stage uses is not needed any more: weights that were packed into another layout, and temporaries.
+  const later = new Set(lowered.steps.flatMap((s) => (s.rate === 'constant' ? [] : [...s.reads, ...s.writes])))
   for (const slot of memory.slots) {
-    const [value] = slot.values
-    const needed = kept.has(value) || lowered.steps.some((s) => s.rate !== 'constant' && s.reads.includes(value))
-    if (value.leaf && value.rate === 'constant' && !needed) {
-      bufferOf.get(slot)!.destroy()
-      plan.bytes -= slot.bytes
-    }
+    if (slot.values.some((v) => kept.has(v) || later.has(v))) continue
+    bufferOf.get(slot)!.destroy()
+    plan.bytes -= slot.bytes
   }
   return plan
+}
+
+/** Inputs and outputs by name. Throws ShapeError where two have the same. */
+function nameValues(
+  outputs: Readonly<Record<string, Tensor>>,
+  { steps, value }: Lowered,
+  kept: ReadonlySet<Value>,
+): Map<string, Value> {
+  const named = new Map<string, Value>()
+  const add = (name: string, v: Value) => {
+    if ((named.get(name) ?? v) !== v) throw new ShapeError(`compile: two inputs or outputs are named ${name}`)
+    named.set(name, v)
+  }
+  for (const v of [...kept, ...steps.flatMap((s) => s.reads)]) if (v.leaf && !v.leaf.data) add(v.leaf.name, v)
+  for (const [name, tensor] of Object.entries(outputs)) add(name, value(tensor as Node))
+  return named
+}
+
+/** What is copied after a run, in this order. Throws ShapeError where a copy would overwrite what another one still reads. */
+function copiesOf(updates: readonly (readonly [Node, Node])[], { value }: Lowered): (readonly [Value, Value])[] {
+  const copies = updates.map(([to, from]) => [value(to), value(from)] as const)
+  copies.forEach(([to, from], i) => {
+    for (const [earlier] of copies.slice(0, i)) {
+      if (earlier === to) throw new ShapeError(`compile: ${to.name} has two updates`)
+      if (earlier === from) {
+        throw new ShapeError(`compile: ${to.name} takes ${from.name}, which is updated before; swap the updates`)
+      }
+    }
+  })
+  return copies.filter(([to, from]) => to !== from)
 }
 
 /** What a plan is made of, as numbers. */
@@ -137,16 +192,6 @@ export interface PlanSummary {
   gflop: number
   /** How often which operations are computed in one kernel, by their names joined with `+`. */
   fusions: Readonly<Record<string, number>>
-}
-
-/** Time of one operation of a run; see `Plan.profile`. */
-export interface ProfileRow {
-  op: string
-  node: string
-  shape: string
-  variant: string
-  microseconds: number
-  gflops: number
 }
 
 interface PlanParts {
@@ -194,12 +239,12 @@ export class Plan implements Disposable {
 
   /** Computes what depends on `fixed` inputs alone; call it after they were written and before `run`. */
   prepare(): void {
-    this.submit(this.parts.stages.fixed, [])
+    this.submit('fixed')
   }
 
   /** Encodes and submits one run; does not wait. */
   run(): void {
-    this.submit(this.parts.stages.step, this.parts.updates)
+    this.submit('step', this.parts.updates)
   }
 
   /** The value of an output or input after everything submitted so far. */
@@ -242,14 +287,20 @@ export class Plan implements Disposable {
   }
 
   /**
-   * Runs once with a timestamp around every dispatch: a row per operation, slowest first. Needs the `timestamp-query`
-   * feature; throws where the adapter lacks it. Each dispatch is a pass of its own here, so the total is above a run's time.
+   * Runs once with a timestamp around every dispatch: a row per operation, slowest first, beside the adapter's roofs, which are
+   * measured before the first profile of a device. Needs the `timestamp-query` feature; throws where the adapter lacks it. Each
+   * dispatch is a pass of its own here, so the total is above a run's time.
    */
   async profile(): Promise<ProfileRow[]> {
+    this.check()
     const { device, capabilities } = this.gpu
     if (!capabilities.timestamps) throw new Error(`plan.profile: ${capabilities.description} has no timestamp-query`)
+    const roofs = await measureRoofs(this.gpu)
     const calls = this.parts.stages.step
-    const rows = new Map<string, ProfileRow & { flop: number }>()
+    const rows = new Map<
+      string,
+      Omit<ProfileRow, keyof ReturnType<typeof underRoofs>> & { flop: number; bytes: number }
+    >()
     const perSet = 2048
     for (let start = 0; start < calls.length; start += perSet) {
       const part = calls.slice(start, start + perSet)
@@ -283,11 +334,12 @@ export class Plan implements Disposable {
           shape: formatShape(step.node.shape),
           variant: step.variant,
           microseconds: 0,
-          gflops: 0,
           flop: 0,
+          bytes: 0,
         }
         row.microseconds += Number(times[2 * i + 1] - times[2 * i]) / 1000
         row.flop += step.flop
+        row.bytes += step.bytes
         rows.set(key, row)
       })
       staging.destroy()
@@ -295,8 +347,19 @@ export class Plan implements Disposable {
       querySet.destroy()
     }
     return [...rows.values()]
-      .map(({ flop, ...row }) => ({ ...row, gflops: flop / row.microseconds / 1000 }))
+      .map(({ flop, bytes, ...row }) => ({ ...row, ...underRoofs({ flop, bytes, ...row }, roofs) }))
       .sort((a, b) => b.microseconds - a.microseconds)
+  }
+
+  /**
+   * Microseconds of so many runs without updates, one after another in one pass, by the GPU's own clock where there is one. For short
+   * plans: it is one submission, and drivers reset a GPU that is busy with one for seconds.
+   */
+  async time(runs: number): Promise<number> {
+    this.check()
+    return timePass(this.gpu, (pass) => {
+      for (let i = 0; i < runs; i++) for (const call of this.parts.stages.step) dispatch(pass, call)
+    })
   }
 
   /** Frees the plan's GPU memory. */
@@ -312,15 +375,16 @@ export class Plan implements Disposable {
 
   /** Runs the constant stage; `compile` calls it once. */
   async runConstants(): Promise<void> {
-    this.submit(this.parts.stages.constant, [])
+    this.submit('constant')
     await this.gpu.wait()
   }
 
-  private submit(calls: readonly Call[], updates: readonly (readonly [Value, Value])[]): void {
-    if (this.destroyed)
-      throw new DeviceLostError(this.gpu.capabilities.description, 'destroyed', 'the plan was destroyed')
+  private submit(rate: Rate, updates: readonly (readonly [Value, Value])[] = []): void {
+    this.check()
     const { device } = this.gpu
+    const calls = this.parts.stages[rate]
     for (const slot of this.parts.poisoned) {
+      if (!slot.values.some((v) => v.rate === rate)) continue
       device.queue.writeBuffer(this.parts.poisonBuffer(slot), 0, new Float32Array(slot.bytes / 4).fill(Number.NaN))
     }
     let at = 0
@@ -343,7 +407,12 @@ export class Plan implements Disposable {
     } while (at < calls.length)
   }
 
+  private check(): void {
+    if (this.destroyed) throw new PlanDestroyedError('the plan was destroyed; compile the graph again')
+  }
+
   private find(name: string): Value {
+    this.check()
     const value = this.parts.named.get(name)
     if (!value)
       throw new ShapeError(

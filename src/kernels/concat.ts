@@ -95,14 +95,16 @@ export const concatOp: Op<ConcatArgs> = {
   },
   reference({ axis }, inputs, shapes) {
     const outer = elements(shapes[0].slice(0, axis))
-    const y: number[] = []
+    const y = new Float64Array(inputs.reduce((n, x) => n + x.length, 0))
+    let at = 0
     for (let o = 0; o < outer; o++) {
       inputs.forEach((x, k) => {
         const run = elements(shapes[k].slice(axis))
-        y.push(...x.subarray(o * run, (o + 1) * run))
+        y.set(x.subarray(o * run, (o + 1) * run), at)
+        at += run
       })
     }
-    return Float64Array.from(y)
+    return y
   },
   cases: [
     {

@@ -14,10 +14,12 @@ import {
   outputShape,
   type Pair,
 } from './conv/geometry.ts'
+import { productKernels } from './conv/gpu.ts'
+import { hasPhases, transposeProduct } from './conv/implicit.ts'
 import { canFold, productTranspose } from './conv/lowered.ts'
 import { productLanes } from './conv/product.ts'
-import { tiledTranspose } from './conv/tile.ts'
 import { canFilter, winograd } from './conv/winograd.ts'
+import { winogradTiles } from './conv/winograd-tiles.ts'
 import { conv2d } from './conv2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
@@ -93,9 +95,12 @@ export const convTranspose2dOp: Op<ConvTransposeArgs> = {
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
     if (g.c === g.groups) return [depthwise(g, bias, true) ?? [], directTranspose(g, bias)].flat()
-    const kernels = [tiledTranspose(g, bias)]
+    const kernels = hasPhases(g)
+      ? productKernels(transposeProduct(g, bias), gpu, winogradTiles(g, bias, true, gpu))
+      : [directTranspose(g, bias)]
     if (lanes > 0 && canFold(g)) kernels.unshift(productTranspose(g, bias, lanes))
-    if (lanes > 0 && canFilter(g, true, gpu.maxBindingBytes)) kernels.unshift(winograd(g, bias, true, lanes))
+    if (lanes > 0 && canFilter(g, true, gpu.maxBindingBytes))
+      kernels.unshift(winograd(g, bias, true, lanes, gpu.maxBindingBytes))
     return kernels
   },
   backward({ args: { size: _, ...args }, inputs: [x, weights, bias], gradient, wanted }) {

@@ -13,9 +13,10 @@ import {
   type Pair,
   weightShape,
 } from './conv/geometry.ts'
+import { productKernels } from './conv/gpu.ts'
+import { canCount, weightGradientProduct } from './conv/implicit.ts'
 import { canUnfoldAll, productWeightGradient } from './conv/lowered.ts'
 import { productLanes } from './conv/product.ts'
-import { tiledWeightGradient } from './conv/tile.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2d } from './conv2d.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
@@ -61,7 +62,10 @@ export const conv2dWeightGradientOp: Op<WeightGradientArgs> = {
     const lanes = productLanes(gpu)
     if (g.c === g.groups) return [directWeightGradient(g)]
     const unfolded = lanes > 0 && canUnfoldAll(g, gpu.maxBindingBytes)
-    return [unfolded ? productWeightGradient(g, lanes) : [], tiledWeightGradient(g)].flat()
+    return [
+      unfolded ? productWeightGradient(g, lanes) : [],
+      canCount(g) ? productKernels(weightGradientProduct(g), gpu) : directWeightGradient(g),
+    ].flat()
   },
   backward({ args: { kernel: _, ...args }, inputs: [x, dy], gradient, wanted }) {
     const size = [x.shape[2], x.shape[3]] as const

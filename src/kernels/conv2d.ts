@@ -11,10 +11,12 @@ import {
   forEachProduct,
   outputShape,
 } from './conv/geometry.ts'
+import { productKernels } from './conv/gpu.ts'
+import { forwardProduct } from './conv/implicit.ts'
 import { productForward } from './conv/lowered.ts'
 import { productLanes } from './conv/product.ts'
-import { tiledForward } from './conv/tile.ts'
 import { canFilter, winograd } from './conv/winograd.ts'
+import { winogradTiles } from './conv/winograd-tiles.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
@@ -57,9 +59,10 @@ export const conv2dOp: Op<ConvArgs> = {
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
     if (g.c === g.groups) return [depthwise(g, bias, false) ?? [], directForward(g, bias)].flat()
-    const kernels = [tiledForward(g, bias)]
+    const kernels = productKernels(forwardProduct(g, bias), gpu, winogradTiles(g, bias, false, gpu))
     if (lanes > 0) kernels.unshift(productForward(g, bias, lanes))
-    if (lanes > 0 && canFilter(g, false, gpu.maxBindingBytes)) kernels.unshift(winograd(g, bias, false, lanes))
+    if (lanes > 0 && canFilter(g, false, gpu.maxBindingBytes))
+      kernels.unshift(winograd(g, bias, false, lanes, gpu.maxBindingBytes))
     return kernels
   },
   backward({ args, inputs: [x, weights, bias], gradient, wanted }) {

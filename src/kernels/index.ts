@@ -63,9 +63,10 @@ import { logSoftmaxOp, softmaxOp } from './softmax.ts'
 import { ssimMapOp, ssimWindowOp } from './ssim.ts'
 import { transposeOp } from './transpose.ts'
 
+// Flattened by a call that is marked as pure: an array with spreads stays in a bundle, and every operation with it.
 // biome-ignore lint/suspicious/noExplicitAny: each operation has argument types of its own
-export const operations: readonly Op<any>[] = [
-  ...elementwiseOps,
+export const operations: readonly Op<any>[] = /* @__PURE__ */ [
+  elementwiseOps,
   sumOp,
   meanOp,
   maxOp,
@@ -110,8 +111,8 @@ export const operations: readonly Op<any>[] = [
   powOp,
   ssimWindowOp,
   ssimMapOp,
-  ...sgdOps,
-  ...adamOps,
+  sgdOps,
+  adamOps,
   resizeGradientOp,
   resizeOp,
-]
+].flat()

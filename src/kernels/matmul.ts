@@ -1,8 +1,10 @@
 /** Matrix products, batched, and linear layers. */
 import { broadcastShape, forEachBroadcast, mergedDims, operandStrides } from './broadcast.ts'
+import { productKernels } from './conv/gpu.ts'
 import { type Packing, pack, packedElements, round4 } from './conv/pack.ts'
 import { product, productLanes } from './conv/product.ts'
-import { tiledProduct } from './conv/tile.ts'
+import { areFew, type FewRows, fewRows } from './conv/rows.ts'
+import type { TiledProduct } from './conv/tile.ts'
 import {
   type BufferRef,
   type Case,
@@ -14,6 +16,7 @@ import {
   type Op,
   type Param,
   type Shape,
+  type Target,
   type Tensor,
   u32,
 } from './op.ts'
@@ -93,7 +96,8 @@ export const matmulOp: Op<MatmulArgs> = {
   },
   kernels(args, shapes, gpu) {
     const lanes = productLanes(gpu)
-    return [lanes > 0 ? productMatmul(args, shapes, lanes) : [], tiledMatmul(args, shapes)].flat()
+    const tiled = productKernels(tiledMatmul(args, shapes), gpu, { faster: rowKernels(args, shapes, gpu) })
+    return [lanes > 0 ? productMatmul(args, shapes, lanes) : [], tiled].flat()
   },
   backward({ args: { transposeA, transposeB }, inputs: [a, b, bias], gradient, wanted }) {
     // y = a b; da = dy b^T and db = a^T dy, each written for the layout that a and b came in.
@@ -220,11 +224,28 @@ function batchLoops(batch: Shape, [a, b]: readonly Shape[]): { extent: number; a
   return dims.map(({ extent }, d) => ({ extent, a: ofA[d], b: ofB[d], y: ofY[d] }))
 }
 
+/** For real GPUs, where matrices of few rows are multiplied, each with its own. */
+function rowKernels(args: MatmulArgs, shapes: readonly Shape[], gpu: Target): Kernel[] {
+  const { batch, m, n, k } = extents(args, shapes)
+  const f: FewRows = {
+    batch: elements(batch),
+    rows: m,
+    columns: n,
+    inner: k,
+    transposed: args.transposeB,
+    bias: shapes.length > 2,
+    fusible: batch.length === 0,
+  }
+  const broadcast = shapes.slice(0, 2).some((s) => elements(s.slice(0, -2)) < f.batch)
+  if (broadcast || args.transposeA || !areFew(f)) return []
+  return [fewRows(f, false), ...(gpu.precision === 'f16' && gpu.f16 ? [fewRows(f, true)] : [])]
+}
+
 /** For real GPUs: a is packed into tiles, b read where it is. */
-function tiledMatmul(args: MatmulArgs, shapes: readonly Shape[]): Kernel {
+function tiledMatmul(args: MatmulArgs, shapes: readonly Shape[]): TiledProduct {
   const { batch, m, n, k } = extents(args, shapes)
   const [a, , bias] = shapes
-  const params: Record<string, Param> = { matrixA: u32(m * k), matrixB: u32(k * n), n: u32(n), k: u32(k) }
+  const params: Record<string, Param> = { matrixA: u32(m * k), matrixB: u32(k * n), m: u32(m), n: u32(n), k: u32(k) }
   const loops = batchLoops(batch, shapes).toReversed()
   const matrix = (name: string, step: (loop: (typeof loops)[number]) => number): string => {
     const lines = loops.map((loop, i) => {
@@ -234,33 +255,41 @@ function tiledMatmul(args: MatmulArgs, shapes: readonly Shape[]): Kernel {
     })
     return `fn ${name}Matrix(z: u32) -> u32 { var at = 0u; var rest = z; ${lines.join(' ')} return at; }`
   }
-  return tiledProduct({
+  // Four along the sums of a column at once, where they lie next to each other at whole vec4.
+  const wide = args.transposeB && k % 4 === 0
+  const four = (buffer: string, first: string, step: string): string => `
+  let i = vec4u(0u, 1u, 2u, 3u) + q * 4u;
+  let at = min(i, vec4u(p.k - 1u)) * ${step} + ${first};
+  return select(vec4f(), vec4f(${['x', 'y', 'z', 'w'].map((e) => `${buffer}[at.${e}]`)}), i < vec4u(p.k));`
+  return {
     label: 'matmul',
     rows: m,
-    inner: k,
     columns: n,
-    batch: elements(batch),
-    left: {
-      buffer: 0,
-      rowStep: args.transposeA ? 1 : k,
-      innerStep: args.transposeA ? m : 1,
-      batchStep: m * k,
-      batch: elements(a.slice(0, -2)),
-      ofBatch: 'leftMatrix(z)',
-    },
-    reads: [{ name: 'b', buffer: 1 }, ...(bias ? [{ name: 'bias', buffer: 2 }] : [])],
+    fours: Math.ceil(k / 4),
+    sections: elements(batch),
+    left: { reads: [{ name: 'a', buffer: 0 }], matrices: elements(a.slice(0, -2)), ofSection: 'leftMatrix(z)' },
+    reads: [{ name: 'b', buffer: 1, type: wide ? 'vec4f' : 'f32' }, ...(bias ? [{ name: 'bias', buffer: 2 }] : [])],
+    params,
+    leftCode: `fn leftFour(q: u32, row: u32, matrix: u32) -> vec4f {
+${four('a', `matrix * p.matrixA + row${args.transposeA ? '' : ' * p.k'}`, args.transposeA ? 'p.m' : '1u')}
+}`,
     code: `${matrix('left', (loop) => loop.a)}
 ${matrix('right', (loop) => loop.b)}
 struct Column { to: u32, at: u32 }
 fn column(j: u32, z: u32) -> Column {
-  return Column(z * p.rows * p.n + j, rightMatrix(z) * p.matrixB + ${args.transposeB ? 'j * p.k' : 'j'});
+  return Column(z * p.m * p.n + j, rightMatrix(z) * p.matrixB + ${args.transposeB ? 'j * p.k' : 'j'});
 }
-fn element(i: u32, c: Column) -> f32 { return b[c.at + ${args.transposeB ? 'i' : 'i * p.n'}]; }`,
-    params,
+fn four(q: u32, c: Column) -> vec4f {
+${wide ? '  return b[c.at / 4u + q];' : four('b', 'c.at', args.transposeB ? '1u' : 'p.n')}
+}`,
     rowTo: n,
-    bias: bias ? 'column' : undefined,
-    fusible: false,
-  })
+    elements: elements(batch) * m * n,
+    plane: 1,
+    channels: n,
+    channel: 'j',
+    bias: bias !== undefined,
+    fusible: batch.length === 0,
+  }
 }
 
 /** Columns of a packed panel of b: what a subgroup of eight lanes takes, so that it reads memory in order. */

@@ -30,6 +30,18 @@ export interface Cost {
   bytes: number
 }
 
+/**
+ * `f16`: products of convolutions and matrices may round their operands to f16 (11 bits, 6e-8 to 65504) where the adapter has it.
+ * They are summed in f32, and tensors stay f32.
+ */
+export type Precision = 'f32' | 'f16'
+
+/** What kernels are chosen by: the adapter's facts, and how exact the caller wants products. */
+export interface Target extends Capabilities {
+  /** f32 unless told. */
+  readonly precision?: Precision
+}
+
 /** What a dispatch binds: an input of the operation by position, its output, or a scratch buffer of the kernel. */
 export type BufferRef = number | 'output' | `scratch${number}`
 
@@ -38,7 +50,7 @@ export interface Binding {
   name: string
   buffer: BufferRef
   /** Element type of the bound array; f32 unless told. */
-  type?: 'f32' | 'vec2f' | 'vec4f' | 'u32'
+  type?: 'f32' | 'vec2f' | 'vec4f' | 'u32' | 'f16' | 'vec4h'
 }
 
 /** A field of the uniform struct `p`. Values are per dispatch, so pipelines are shared between shapes. */
@@ -72,7 +84,15 @@ export interface Dispatch {
 
 /** One way to compute an operation on an adapter. */
 export interface Kernel {
+  /** Its name, other than those of the operation's other kernels. */
   variant: string
+  /**
+   * No fact of the adapter says whether it is faster than the kernel before it in the list: where both are at the top, a measured
+   * trial may decide (src/graph/tune.ts). Rivals are timed alone, so either all of them have `stores` or none.
+   */
+  rival?: boolean
+  /** `f16`: it rounds its operands so, and is offered where the caller allows it (`Target.precision`). */
+  precision?: Precision
   dispatches: readonly Dispatch[]
   /** Elements (f32) of each scratch buffer. */
   scratch?: readonly number[]
@@ -112,7 +132,7 @@ export interface Op<A = unknown> {
   shape(args: A, shapes: readonly Shape[]): Shape
   cost(args: A, shapes: readonly Shape[]): Cost
   /** Best first for this adapter; the last one runs everywhere (256 invocations, 16 KiB, f32). Empty for a view. */
-  kernels(args: A, shapes: readonly Shape[], gpu: Capabilities): Kernel[]
+  kernels(args: A, shapes: readonly Shape[], gpu: Target): Kernel[]
   /** The output is the first input's memory with another shape: no kernel runs. */
   readonly view?: boolean
   /**

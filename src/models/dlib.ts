@@ -1,6 +1,7 @@
-import { add, averagePool2d, concat, flatten, globalAveragePool, linear, maxPool2d, relu } from '../kernels/index.ts'
+import { add, averagePool2d, concat, flatten, globalAveragePool, maxPool2d, relu, reshape } from '../kernels/index.ts'
 import { elements, expectShape, formatShape, type Tensor } from '../kernels/op.ts'
-import { convolution, type NetworkWeights, weight } from './layers.ts'
+import { type LayerWeights, membersOf } from './ensemble.ts'
+import { convolution, fullyConnected } from './layers.ts'
 
 /** Residual blocks, and those that halve the image. */
 const BLOCKS = 14
@@ -11,30 +12,34 @@ const DOWN = new Set([3, 7, 10, 13])
  * convolutions.
  *
  * @param x faces with their eyes at dlib's places, RGB minus the mean colour, over 255, [N,3,150,150]
- * @returns embeddings [N,128], not normalised (their norm is about 1.45)
+ * @returns embeddings [N,128], not normalised (their norm is about 1.45); of an ensemble those of its members side by side
  * @throws ShapeError for another size
  */
-export function dlibResnet29(x: Tensor, weights: NetworkWeights): Tensor {
+export function dlibResnet29(x: Tensor, weights: LayerWeights): Tensor {
   expectShape(
     x.shape.length === 4 && x.shape.slice(1).join() === '3,150,150',
     `dlib: x must be [N,3,150,150], not ${formatShape(x.shape)}`,
   )
   let y = maxPool2d(relu(convolution(x, weights, 'conv1', { stride: 2 })), { kernel: 3, stride: 2 })
   for (let i = 0; i < BLOCKS; i++) y = block(y, weights, `blocks.${i}`, DOWN.has(i))
-  return linear(flatten(globalAveragePool(y)), weight(x, weights, 'fc.weight'))
+  return fullyConnected(flatten(globalAveragePool(y)), weights, 'fc', { bias: false })
 }
 
 /**
  * A residual block. One that halves the image convolves without padding but averages its input in whole pairs of pixels; where
  * the first comes out smaller in pixels or the second in channels, zeros follow (dlib's add_prev of unequal tensors).
  */
-function block(x: Tensor, weights: NetworkWeights, key: string, down: boolean): Tensor {
+function block(x: Tensor, weights: LayerWeights, key: string, down: boolean): Tensor {
   let y = relu(convolution(x, weights, `${key}.conv1`, down ? { stride: 2 } : { padding: 1 }))
   y = convolution(y, weights, `${key}.conv2`, { padding: 1 })
   if (!down) return relu(add(x, y))
   const shortcut = averagePool2d(x, { kernel: 2, stride: 2 })
-  const [, , height, width] = shortcut.shape
-  return relu(add(filledUp(shortcut, 1, y.shape[1]), filledUp(filledUp(y, 2, height), 3, width)))
+  const [n, channels, height, width] = shortcut.shape
+  // Members of an ensemble get their zeros each: for this they are images of the batch.
+  const members = membersOf(weights).length
+  const each = reshape(shortcut, [n * members, channels / members, height, width])
+  const filled = reshape(filledUp(each, 1, y.shape[1] / members), [n, y.shape[1], height, width])
+  return relu(add(filled, filledUp(filledUp(y, 2, height), 3, width)))
 }
 
 /** x followed by zeros along an axis, up to an extent. */

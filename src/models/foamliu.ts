@@ -1,6 +1,7 @@
 import { add, flatten, relu, relu6 } from '../kernels/index.ts'
 import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
-import { channelNorm, convolution, convolutionNorm, type NetworkWeights, type PixelMap } from './layers.ts'
+import type { LayerWeights } from './ensemble.ts'
+import { channelNorm, convolution, convolutionNorm, type PixelMap } from './layers.ts'
 
 /** What foamliu's network wants to be fed: RGB in 0..1 with ImageNet's mean and deviation taken out. */
 export const foamliuInput: PixelMap = { range: [0, 1], mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] }
@@ -12,16 +13,16 @@ const STRIDES = [2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1]
  * MobileFaceNet with MobileNetV2's activations (ReLU6), as foamliu trained it (github.com/foamliu/MobileFaceNet), in inference.
  *
  * @param x faces aligned to ArcFace's template, normalised with `foamliuInput`, [N,3,112,112]
- * @returns embeddings [N,128], not normalised
+ * @returns embeddings [N,128], not normalised; of an ensemble those of its members side by side
  * @throws ShapeError for another size
  */
-export function foamliuMobilefacenet(x: Tensor, weights: NetworkWeights): Tensor {
+export function foamliuMobilefacenet(x: Tensor, weights: LayerWeights): Tensor {
   expectShape(
     x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
     `foamliu: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
   )
   const depthwise = (y: Tensor, key: string, norm: string, stride = 1, padding = 1) =>
-    convolutionNorm(y, weights, key, norm, { stride, padding, groups: y.shape[1] })
+    convolutionNorm(y, weights, key, norm, { stride, padding, depthwise: true })
 
   let y = relu6(convolutionNorm(x, weights, 'conv1.0', 'conv1.1', { stride: 2, padding: 1 }))
   y = relu(depthwise(y, 'dw_conv.depthwise', 'dw_conv.bn1'))

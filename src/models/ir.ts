@@ -1,14 +1,7 @@
-import { add, conv2d, flatten, maxPool2d, mean, mul, relu, sigmoid } from '../kernels/index.ts'
+import { add, flatten, maxPool2d, mean, mul, relu, sigmoid } from '../kernels/index.ts'
 import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
-import {
-  channelNorm,
-  channelPrelu,
-  convolutionNorm,
-  fullyConnected,
-  type NetworkWeights,
-  type PixelMap,
-  weight,
-} from './layers.ts'
+import { type LayerWeights, membersOf } from './ensemble.ts'
+import { channelNorm, channelPrelu, convolution, convolutionNorm, fullyConnected, type PixelMap } from './layers.ts'
 
 /** Units and channels of the four stages; every stage halves the image, 112 to 7. */
 export interface IrArchitecture {
@@ -45,10 +38,10 @@ export const faceEvolveInput: PixelMap = { range: [-1, 1], mean: [0, 0, 0], std:
  * no dropout.
  *
  * @param x faces aligned to ArcFace's template, RGB in -1..1, [N,3,112,112]
- * @returns embeddings [N,embedding], not normalised
+ * @returns embeddings [N,embedding], not normalised; of an ensemble those of its members side by side
  * @throws ShapeError for another size, or where the weights are those of another architecture
  */
-export function ir(x: Tensor, weights: NetworkWeights, architecture: IrArchitecture): Tensor {
+export function ir(x: Tensor, weights: LayerWeights, architecture: IrArchitecture): Tensor {
   expectShape(
     x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
     `ir: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
@@ -69,7 +62,7 @@ export function ir(x: Tensor, weights: NetworkWeights, architecture: IrArchitect
 
 function unit(
   x: Tensor,
-  weights: NetworkWeights,
+  weights: LayerWeights,
   key: string,
   channels: number,
   stride: number,
@@ -78,10 +71,10 @@ function unit(
   const layer = (i: number) => `${key}.res_layer.${i}`
   // The first normalisation comes before padding, so it cannot go into the kernels as the others do.
   let y = channelNorm(x, weights, layer(0))
-  y = channelPrelu(conv2d(y, weight(x, weights, `${layer(1)}.weight`), undefined, { padding: 1 }), weights, layer(2))
+  y = channelPrelu(convolution(y, weights, layer(1), { padding: 1, bias: false }), weights, layer(2))
   y = convolutionNorm(y, weights, layer(3), layer(4), { stride, padding: 1 })
   if (squeezeExcitation) y = mul(y, excitation(y, weights, layer(5)))
-  const kept = x.shape[1] === channels
+  const kept = x.shape[1] === channels * membersOf(weights).length
   const shortcut = kept
     ? stride === 1
       ? x
@@ -91,7 +84,7 @@ function unit(
 }
 
 /** Weights of the channels by what all pixels say, [N,C,1,1] in 0..1. */
-function excitation(x: Tensor, weights: NetworkWeights, key: string): Tensor {
-  const squeezed = conv2d(mean(x, [2, 3]), weight(x, weights, `${key}.fc1.weight`))
-  return sigmoid(conv2d(relu(squeezed), weight(x, weights, `${key}.fc2.weight`)))
+function excitation(x: Tensor, weights: LayerWeights, key: string): Tensor {
+  const squeezed = convolution(mean(x, [2, 3]), weights, `${key}.fc1`, { bias: false })
+  return sigmoid(convolution(relu(squeezed), weights, `${key}.fc2`, { bias: false }))
 }

@@ -1,6 +1,7 @@
 import { add, flatten } from '../kernels/index.ts'
 import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
-import { channelPrelu, convolution, fullyConnected, type NetworkWeights } from './layers.ts'
+import type { LayerWeights } from './ensemble.ts'
+import { channelPrelu, convolution, fullyConnected } from './layers.ts'
 
 /** TensorFlow's SAME for a 3x3 kernel with stride 2 on even extents: the one missing row and column come at the end. */
 const SAME_STRIDE_2 = [0, 0, 1, 1] as const
@@ -12,16 +13,16 @@ const STRIDES = [2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1]
  * MobileFaceNet (Chen et al. 2018) as sirius-ai trained it, batch normalisation folded into the convolutions.
  *
  * @param x faces aligned to ArcFace's template, RGB in -127.5/128..127.5/128, [N,3,112,112]
- * @returns embeddings [N,192], not normalised (their norm is about 65)
+ * @returns embeddings [N,192], not normalised (their norm is about 65); of an ensemble those of its members side by side
  * @throws ShapeError for another size
  */
-export function mobilefacenet(x: Tensor, weights: NetworkWeights): Tensor {
+export function mobilefacenet(x: Tensor, weights: LayerWeights): Tensor {
   expectShape(
     x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
     `mobilefacenet: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
   )
   const depthwise = (y: Tensor, key: string, stride: number) =>
-    convolution(y, weights, key, { stride, groups: y.shape[1], padding: stride === 2 ? SAME_STRIDE_2 : 1 })
+    convolution(y, weights, key, { stride, depthwise: true, padding: stride === 2 ? SAME_STRIDE_2 : 1 })
   const activated = (y: Tensor, key: string) => channelPrelu(y, weights, `${key}.prelu`)
 
   let y = activated(convolution(x, weights, 'conv1', { stride: 2, padding: SAME_STRIDE_2 }), 'conv1')
@@ -35,6 +36,6 @@ export function mobilefacenet(x: Tensor, weights: NetworkWeights): Tensor {
   })
   y = activated(convolution(y, weights, 'conv3'), 'conv3')
   // One 7x7 kernel a channel on 7x7 pixels: a weighted mean instead of a pooled one.
-  y = convolution(y, weights, 'conv4', { groups: y.shape[1] })
+  y = convolution(y, weights, 'conv4', { depthwise: true })
   return fullyConnected(flatten(y), weights, 'linear')
 }

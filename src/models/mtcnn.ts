@@ -78,12 +78,12 @@ const ANSWERS = {
 const networks = { pnet, rnet, onet }
 
 /**
- * The networks on a device, for `detectFaces`. P-Net plans are compiled for each image size; those used least recently are
- * freed. Larger images are judged in bands, with the same results. R- and O-Net run in chunks of 1, 8
- * or 64 windows. Dispose it to free them all.
+ * The networks on a device, for `detectFaces`. P-Net plans are compiled for each image size; the least recently used ones are
+ * freed. Large images are judged in bands, with the same results. R- and O-Net run in chunks of 1, 8 or 64 windows. Dispose it to
+ * free all plans.
  *
  * @param weights `mtcnn` of the manifest
- * @param bandPixels size of the bands in pixels; at least 12 rows are taken at once
+ * @param bandPixels size of a band of the P-Net in pixels, but at least 12 rows
  * @throws WeightsError or ShapeError where they are those of another network
  */
 export async function mtcnnNetworks(
@@ -99,7 +99,8 @@ export async function mtcnnNetworks(
   const planFor = (network: keyof typeof networks, shape: Shape): Promise<Plan> =>
     plans[network].get(String(shape), () => {
       const x = graph().input('x', shape)
-      return compile(gpu, { ...networks[network](x, weights) })
+      // Small layers of many sizes, a few runs each: trials would cost more than they gain.
+      return compile(gpu, { ...networks[network](x, weights) }, { tuning: false })
     })
 
   async function judge(network: 'rnet' | 'onet', side: number, crops: Float32Array, count: number): Promise<Answers> {

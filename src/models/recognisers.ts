@@ -1,10 +1,12 @@
 /** Recognisers by the names of the manifest. */
-import type { Tensor } from '../kernels/op.ts'
+import { flip, resize } from '../kernels/index.ts'
+import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
 import { WeightsError } from '../weights/errors.ts'
-import type { ManifestEntry, RecogniserEntry } from '../weights/registry.ts'
-import { dlibResnet29 } from './dlib.ts'
-import { type NetworkWeights, normalised } from './layers.ts'
-import { mobilefacenet } from './mobilefacenet.ts'
+import type { ManifestEntry, NetworkInput, RecogniserEntry, Weights } from '../weights/registry.ts'
+import { architectureIds, architectureOf } from './architectures.ts'
+import type { LayerWeights } from './ensemble.ts'
+import { normalised } from './layers.ts'
+import { type FaceNetwork, storedFaceNetwork } from './onnx/recogniser.ts'
 
 /** A network that makes embeddings of faces. Cosines of embeddings are compared with the threshold. */
 export interface Recogniser {
@@ -15,23 +17,20 @@ export interface Recogniser {
   alignment: RecogniserEntry['alignment']
   /** Length of the embedding. */
   embedding: number
+  /**
+   * Recognisers that name the same differ in `id`, `threshold` and weights alone, and their `build` takes the weights of an ensemble:
+   * they can be recorded as one (ensemble.ts). One that names nothing is recorded by itself.
+   */
+  architecture?: string
   /** Cosine at and above which two faces count as the same person. */
   threshold: number
   /**
    * Records the network, its normalisation of pixels included.
    * @param x01 aligned crops [N,3,size,size], RGB in 0..1
-   * @returns embeddings [N,embedding], not normalised
+   * @returns embeddings [N,embedding], not normalised; [N,E embedding] with the weights of an ensemble of E, member after member
    * @throws ShapeError for another size
    */
-  build(x01: Tensor, weights: NetworkWeights): Tensor
-}
-
-type Build = (x: Tensor, weights: NetworkWeights) => Tensor
-
-/** Networks by the manifest's name of their architecture; x is normalised as the manifest says. */
-const architectures: Record<string, Build> = {
-  mobilefacenet,
-  'dlib-resnet-29': dlibResnet29,
+  build(x01: Tensor, weights: LayerWeights): Tensor
 }
 
 /** Sides of the crops of the alignments. */
@@ -47,21 +46,70 @@ export class UnknownArchitectureError extends WeightsError {
  * @throws UnknownArchitectureError naming the entry, its architecture, and those there are
  */
 export function recogniser(entry: ManifestEntry): Recogniser {
-  const build = architectures[entry.architecture]
-  if (entry.role !== 'recogniser' || !build) {
-    const known = Object.keys(architectures).join(', ')
+  if (entry.role === 'recogniser' && entry.architecture === ONNX) return onnxRecogniser(entry)
+  const architecture = architectureOf(entry.architecture)
+  if (entry.role !== 'recogniser' || architecture?.role !== 'recogniser') {
+    const known = [...architectureIds.filter((id) => architectureOf(id)?.role === 'recogniser'), ONNX].join(', ')
     throw new UnknownArchitectureError(
       'weights/manifest.json',
       `${entry.id} is a ${entry.role} of architecture "${entry.architecture}"; recognisers are of one of ${known}`,
     )
   }
   const { id, alignment, embedding, threshold, input } = entry
+  const { build } = architecture
+  const size = sizes[alignment]
   return {
     id,
-    size: sizes[alignment],
+    size,
     alignment,
     embedding,
     threshold,
-    build: (x01, weights) => x01.recorder.scope(id, () => build(normalised(x01, input), weights)),
+    // The crop is what `build` takes, the map of its pixels a part of what it records.
+    architecture: `${entry.architecture} ${alignment} ${JSON.stringify(input)}`,
+    build: (x01, weights) => x01.recorder.scope(id, () => build(fed(x01, size, input), weights)),
   }
+}
+
+/** Networks that came as ONNX files have their layers in the file of their weights. */
+const ONNX = 'onnx'
+
+/** Networks by the file they are in. */
+const onnxNetworks = new WeakMap<LayerWeights, FaceNetwork>()
+
+function onnxRecogniser({ id, alignment, embedding, threshold, input, file }: RecogniserEntry): Recogniser {
+  const size = sizes[alignment]
+  const networkOf = (weights: LayerWeights): FaceNetwork => {
+    const known = onnxNetworks.get(weights)
+    if (known) return known
+    if (!('metadata' in weights)) throw new WeightsError(file, 'is not loaded with its metadata, which hold the graph')
+    const { width, height } = input
+    const network = storedFaceNetwork(weights as Weights, file, width && height ? [height, width] : undefined)
+    if (network.embedding !== embedding)
+      throw new WeightsError(file, `makes embeddings of ${network.embedding} numbers, not ${embedding}`)
+    onnxNetworks.set(weights, network)
+    return network
+  }
+  return {
+    id,
+    size,
+    alignment,
+    embedding,
+    threshold,
+    build: (x01, weights) => x01.recorder.scope(id, () => networkOf(weights).build(fed(x01, size, input))),
+  }
+}
+
+/**
+ * Crops of an alignment, RGB in 0..1, as a network wants them: its size, its order of colours, its map of the values.
+ * @param x01 [N,3,size,size]
+ * @throws ShapeError for another shape
+ */
+export function fed(x01: Tensor, size: number, input: NetworkInput): Tensor {
+  expectShape(
+    x01.shape.length === 4 && x01.shape.slice(1).join() === `3,${size},${size}`,
+    `crops must be [N,3,${size},${size}], not ${formatShape(x01.shape)}`,
+  )
+  const { width, height, colours } = input
+  const sized = width && height ? resize(x01, { size: [height, width], antialias: true }) : x01
+  return normalised(colours === 'BGR' ? flip(sized, 1) : sized, input)
 }

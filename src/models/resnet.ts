@@ -1,6 +1,7 @@
 import { add, flatten, maxPool2d, relu } from '../kernels/index.ts'
 import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
-import { channelNorm, convolutionNorm, fullyConnected, type NetworkWeights } from './layers.ts'
+import { type LayerWeights, membersOf } from './ensemble.ts'
+import { channelNorm, convolutionNorm, fullyConnected } from './layers.ts'
 
 /** Bottlenecks of the four stages of face.evoLVe's ResNets (backbone/model_resnet.py), by their names there. */
 export const resnetArchitectures = {
@@ -17,10 +18,10 @@ const EXPANSION = 4
  *
  * @param x faces aligned to ArcFace's template, RGB in -1..1, [N,3,112,112]
  * @param blocks bottlenecks of the four stages, see `resnetArchitectures`
- * @returns embeddings [N,512], not normalised
+ * @returns embeddings [N,512], not normalised; of an ensemble those of its members side by side
  * @throws ShapeError for another size, or where the weights are those of another architecture
  */
-export function resnet(x: Tensor, weights: NetworkWeights, blocks: readonly number[]): Tensor {
+export function resnet(x: Tensor, weights: LayerWeights, blocks: readonly number[]): Tensor {
   expectShape(
     x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
     `resnet: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
@@ -37,11 +38,11 @@ export function resnet(x: Tensor, weights: NetworkWeights, blocks: readonly numb
   return channelNorm(fullyConnected(y, weights, 'fc'), weights, 'bn_o2')
 }
 
-function bottleneck(x: Tensor, weights: NetworkWeights, key: string, width: number, stride: number): Tensor {
+function bottleneck(x: Tensor, weights: LayerWeights, key: string, width: number, stride: number): Tensor {
   const layer = (y: Tensor, i: number, padding: number, by: number) =>
     convolutionNorm(y, weights, `${key}.conv${i}`, `${key}.bn${i}`, { stride: by, padding })
   const y = layer(relu(layer(relu(layer(x, 1, 0, 1)), 2, 1, stride)), 3, 0, 1)
-  const kept = stride === 1 && x.shape[1] === EXPANSION * width
+  const kept = stride === 1 && x.shape[1] === EXPANSION * width * membersOf(weights).length
   const shortcut = kept ? x : convolutionNorm(x, weights, `${key}.downsample.0`, `${key}.downsample.1`, { stride })
   return relu(add(y, shortcut))
 }

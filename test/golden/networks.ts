@@ -48,7 +48,7 @@ const manifested = async (id: string): Promise<RealNetwork> => {
 
 /** How to get each real network, or why it cannot be had here. */
 export function realNetwork(id: string): { load: () => Promise<RealNetwork> } | { pending: string } {
-  if (id === 'sirius' || id === 'dlib') return { load: () => manifested(id) }
+  if (id === 'sirius' || id === 'dlib' || id === 'faceplugin') return { load: () => manifested(id) }
   if (id === 'foamliu') {
     const file = testWeights('mobilefacenet-foamliu/mobilefacenet.pt')
     if (!file) return { pending: 'its weights are not in the test data' }

@@ -24,6 +24,9 @@ export function convCases<T>(make: (x: Shape, weights: Shape, options: ConvOptio
     make([2, 8, 7, 7], [8, 1, 7, 7], { groups: 8 }, false),
     make([2, 4, 6, 5], [12, 2, 3, 3], { padding: 1, groups: 2 }, true),
     make([1, 3, 5, 5], [6, 1, 3, 3], { padding: 1, groups: 3 }, true),
+    make([1, 64, 5, 6], [72, 32, 3, 3], { padding: 1, groups: 2 }, true),
+    make([2, 24, 9, 7], [36, 8, 3, 3], { padding: 1, stride: 2, groups: 3 }, true),
+    make([2, 8, 4, 6], [24, 4, 1, 1], { groups: 2 }, true),
     make([1, 2, 4, 4], [1, 2, 4, 4], { padding: 3, stride: 5 }, true),
   ]
 }

@@ -9,8 +9,6 @@ export interface Packing {
   sourceRows?: number
   /** Distances in the source, in elements. */
   rowStep: number
-  /** Where rows are two axes of the source: the extent of the inner one, and the distance of the outer one. */
-  rowSplit?: { extent: number; step: number }
   columnStep: number
   /** Columns of one panel, a multiple of four; one panel of all columns unless told. */
   panel?: number
@@ -25,22 +23,13 @@ export const packedElements = ({ rows, columns, panel = round4(columns), batch =
 export const round4 = (n: number): number => Math.ceil(n / 4) * 4
 
 export function pack(packing: Packing, from: BufferRef, to: BufferRef): Dispatch {
-  const {
-    rows,
-    columns,
-    rowStep,
-    rowSplit,
-    columnStep,
-    sourceRows = rows,
-    panel = round4(columns),
-    batchStep = 0,
-  } = packing
+  const { rows, columns, rowStep, columnStep, sourceRows = rows, panel = round4(columns), batchStep = 0 } = packing
   const count = packedElements(packing) / 4
   const code = linearEntry(`  if (i >= p.count) { return; }
   let row = i / p.panel4 % p.rows;
   let panels = i / (p.panel4 * p.rows);
   let column = (panels % p.panels * p.panel4 + i % p.panel4) * 4u;
-  let at = panels / p.panels * p.batchStep + row / p.split * p.splitStep + row % p.split * p.rowStep + column * p.columnStep;
+  let at = panels / p.panels * p.batchStep + row * p.rowStep + column * p.columnStep;
   var value = vec4f();
   for (var e = 0u; e < 4u; e++) {
     if (column + e < p.columns && row < p.sourceRows) { value[e] = source[at + e * p.columnStep]; }
@@ -59,8 +48,6 @@ export function pack(packing: Packing, from: BufferRef, to: BufferRef): Dispatch
       panel4: u32(panel / 4),
       panels: u32(Math.ceil(columns / panel)),
       rowStep: u32(rowStep),
-      split: u32(rowSplit?.extent ?? rows),
-      splitStep: u32(rowSplit?.step ?? 0),
       columnStep: u32(columnStep),
       batchStep: u32(batchStep),
     },

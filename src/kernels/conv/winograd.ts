@@ -7,74 +7,27 @@ import { type Binding, type BufferRef, type Dispatch, type Kernel, u32 } from '.
 import { linearEntry, linearGrid } from '../wgsl.ts'
 import type { Geometry } from './geometry.ts'
 import { product } from './product.ts'
+import { FOUR, sandwich } from './winograd-transforms.ts'
 
 /** Output and input pixels along one side of a tile. */
-const OUT = 4
-const IN = 6
+const OUT = FOUR.out
+const IN = OUT + 2
 const POSITIONS = IN * IN
-
-/**
- * The polynomials are interpolated at 0, ±a, ±b and infinity. The paper's ±1, ±2 lose two to seven times more of f32 than
- * these, with which the error is that of plain summation (bench/NOTES.md; for the choice of points see Barabasz et al., Error
- * Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks, 2020).
- */
-const [A, B] = [Math.SQRT1_2, Math.SQRT2]
-const [A2, B2] = [1 / 2, 2]
-
-/** B^T, G and A^T of the paper for these points. */
-const INPUT = [
-  [A2 * B2, 0, -(A2 + B2), 0, 1, 0],
-  [0, -A * B2, -B2, A, 1, 0],
-  [0, A * B2, -B2, -A, 1, 0],
-  [0, -B * A2, -A2, B, 1, 0],
-  [0, B * A2, -A2, -B, 1, 0],
-  [0, A2 * B2, 0, -(A2 + B2), 0, 1],
-]
-const WEIGHTS = [
-  [1 / (A2 * B2), 0, 0],
-  ...[A, -A].map((point) => [1, point, A2].map((power) => power / (2 * A2 * (A2 - B2)))),
-  ...[B, -B].map((point) => [1, point, B2].map((power) => power / (2 * B2 * (B2 - A2)))),
-  [0, 0, 1],
-]
-const OUTPUT = [
-  [1, 1, 1, 1, 1, 0],
-  [0, A, -A, B, -B, 0],
-  [0, A2, A2, B2, B2, 0],
-  [0, A * A2, -A * A2, B * B2, -B * B2, 1],
-]
 
 /** Columns of a panel of the transformed weights; see product.ts. */
 const PANEL = 32
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
-/** WGSL for matrix * x * matrix^T, where x is `x0`, `x1`, .. row by row; gives the elements' expressions row by row. */
-function sandwich(matrix: readonly (readonly number[])[], prefix: string): { lines: string[]; elements: string[] } {
-  const n = matrix[0].length
-  const combine = (row: readonly number[], operand: (i: number) => string): string =>
-    row
-      .flatMap((factor, i) => {
-        if (factor === 0) return []
-        const sign = factor < 0 ? '- ' : '+ '
-        const size = Math.abs(factor)
-        return [sign + (size === 1 ? operand(i) : `${size} * ${operand(i)}`)]
-      })
-      .join(' ')
-      .replace(/^\+ /, '')
-      .replace(/^- /, '-')
-  const lines = matrix.flatMap((row, u) =>
-    range(n).map((j) => `let ${prefix}${u}_${j} = ${combine(row, (i) => `x${i * n + j}`)};`),
-  )
-  return { lines, elements: matrix.flatMap((_, u) => matrix.map((row) => combine(row, (j) => `${prefix}${u}_${j}`))) }
-}
-
 /** A convolution as Winograd's algorithm sees it: the transpose is one as well, with flipped weights. */
 interface Filtering {
   n: number
+  groups: number
+  /** Input and output channels of one group. */
   c: number
+  k: number
   h: number
   w: number
-  k: number
   oh: number
   ow: number
   top: number
@@ -82,84 +35,140 @@ interface Filtering {
   transposed: boolean
 }
 
-const filtering = (g: Geometry, transposed: boolean): Filtering =>
-  transposed
+function filtering(g: Geometry, transposed: boolean): Filtering {
+  const { n, groups } = g
+  const [c, k] = [g.c / groups, g.k / groups]
+  return transposed
     ? {
-        n: g.n,
-        c: g.k,
+        n,
+        groups,
+        c: k,
+        k: c,
         h: g.oh,
         w: g.ow,
-        k: g.c,
         oh: g.h,
         ow: g.w,
         top: 2 - g.padding[0],
         left: 2 - g.padding[1],
         transposed,
       }
-    : { n: g.n, c: g.c, h: g.h, w: g.w, k: g.k, oh: g.oh, ow: g.ow, top: g.padding[0], left: g.padding[1], transposed }
+    : { n, groups, c, k, h: g.h, w: g.w, oh: g.oh, ow: g.ow, top: g.padding[0], left: g.padding[1], transposed }
+}
 
-const tilesOf = ({ n, oh, ow }: Filtering): number => n * Math.ceil(oh / OUT) * Math.ceil(ow / OUT)
+/** Tiles of one image. */
+const tilesOf = ({ oh, ow }: Filtering): number => Math.ceil(oh / OUT) * Math.ceil(ow / OUT)
+
+/** Elements of one position of a group's transformed weights. */
+const panelElements = ({ c, k }: Filtering): number => Math.ceil(k / PANEL) * PANEL * c
 
 /** Channels from which on the products outweigh the transforms; folding, the transpose's other way, costs more than unfolding. */
 const FORWARD_CHANNELS = 32
 const TRANSPOSED_CHANNELS = 16
 
-/** Whether the algorithm applies and pays: 3x3, stride and dilation 1, one group, whole vec4 of channels, buffers of `maxBytes`. */
-export function canFilter(g: Geometry, transposed: boolean, maxBytes: number): boolean {
-  const plain = g.groups === 1 && [...g.stride, ...g.dilation].every((e) => e === 1) && g.kh === 3 && g.kw === 3
-  const least = transposed ? TRANSPOSED_CHANNELS : FORWARD_CHANNELS
-  const largest = POSITIONS * tilesOf(filtering(g, transposed)) * Math.max(g.c, g.k) * 4
-  return plain && [g.c, g.k].every((e) => e % 4 === 0 && e >= least) && largest <= maxBytes
+/** Groups and images that are computed at once: everything, unless the buffers between the transforms would be too large. */
+interface Part {
+  group: number
+  groups: number
+  image: number
+  images: number
 }
 
-/** conv2d, or its transpose, by input transform, products and output transform. */
-export function winograd(g: Geometry, bias: boolean, transposed: boolean, lanes: number): Kernel {
+/** As few parts as buffers of `maxBytes` allow; none where one group of one image is too large. */
+function partsOf(f: Filtering, maxBytes: number): Part[] {
+  const bytes = 4 * POSITIONS
+  const image = bytes * tilesOf(f) * Math.max(f.c, f.k)
+  const groups = evenly(f.groups, maxBytes / Math.max(image, bytes * panelElements(f)))
+  const images = evenly(f.n, maxBytes / (image * groups))
+  if (groups === 0) return []
+  const starts = (extent: number, step: number) => range(Math.ceil(extent / step)).map((i) => i * step)
+  return starts(f.groups, groups).flatMap((group) =>
+    starts(f.n, images).map((first) => ({
+      group,
+      groups: Math.min(groups, f.groups - group),
+      image: first,
+      images: Math.min(images, f.n - first),
+    })),
+  )
+}
+
+/** How many of `count` are in the largest of as few even parts as possible of at most `most`; 0 where `most` is below 1. */
+const evenly = (count: number, most: number): number =>
+  most < 1 ? 0 : Math.ceil(count / Math.ceil(count / Math.floor(most)))
+
+/** Whether the algorithm applies and pays: 3x3, stride and dilation 1, whole vec4 of a group's channels, buffers of `maxBytes`. */
+export function canFilter(g: Geometry, transposed: boolean, maxBytes: number): boolean {
+  const plain = [...g.stride, ...g.dilation].every((e) => e === 1) && g.kh === 3 && g.kw === 3
+  const least = transposed ? TRANSPOSED_CHANNELS : FORWARD_CHANNELS
   const f = filtering(g, transposed)
-  const tiles = tilesOf(f)
-  const panels = Math.ceil(f.k / PANEL)
+  return plain && [f.c, f.k].every((e) => e % 4 === 0 && e >= least) && partsOf(f, maxBytes).length > 0
+}
+
+/** conv2d, or its transpose, by input transform, products and output transform, in buffers of `maxBytes` at most. */
+export function winograd(g: Geometry, bias: boolean, transposed: boolean, lanes: number, maxBytes: number): Kernel {
+  const f = filtering(g, transposed)
+  const { c, k } = f
+  const panels = panelElements(f)
   const label = transposed ? 'conv_transpose2d' : 'conv2d'
-  return {
-    variant: 'winograd',
-    dispatches: [
-      transformWeights(f, 'scratch0'),
-      transformInput(f, 'scratch1'),
+  const parts = partsOf(f, maxBytes)
+  const [{ groups, images }] = parts
+  const perGroup = POSITIONS * images * tilesOf(f)
+  const scratch = [perGroup * groups * c, perGroup * groups * k]
+  const dispatches = parts.flatMap((part) => {
+    const rows = part.images * tilesOf(f)
+    const positions = {
+      extent: POSITIONS,
+      a: part.groups * rows * c,
+      b: part.groups * panels,
+      y: rows * part.groups * k,
+    }
+    const ofGroups = { extent: part.groups, a: rows * c, b: panels, y: k }
+    // Parts of the same groups share the transformed weights.
+    const transform = part.image === 0
+    if (transform) scratch.push(POSITIONS * part.groups * panels)
+    const weights: BufferRef = `scratch${scratch.length - 1}`
+    return [
+      ...(transform ? [transformWeights(f, part, weights)] : []),
+      transformInput(f, part, 'scratch0'),
       product(
         {
           label,
-          a: 'scratch1',
-          b: 'scratch0',
-          y: 'scratch2',
-          rows: tiles,
-          inner: f.c,
+          a: 'scratch0',
+          b: weights,
+          y: 'scratch1',
+          rows,
+          inner: c,
           width: PANEL,
-          count: f.k / 4,
-          bSection: f.c * PANEL,
+          count: k / 4,
+          bSection: c * PANEL,
           bRow: PANEL,
           ySection: PANEL,
-          yRow: f.k,
-          batch: [{ extent: POSITIONS, a: tiles * f.c, b: panels * f.c * PANEL, y: tiles * f.k }],
+          yRow: part.groups * k,
+          batch: part.groups > 1 ? [positions, ofGroups] : [positions],
         },
         lanes,
       ),
-      transformOutput(f, 'scratch2', bias),
-    ],
-    scratch: [POSITIONS * panels * PANEL * f.c, POSITIONS * tiles * f.c, POSITIONS * tiles * f.k],
-  }
+      transformOutput(f, part, 'scratch1', bias, parts.length === 1),
+    ]
+  })
+  return { variant: 'winograd', dispatches, scratch }
 }
 
-/** weights[position][panel][c][k in panel] = G w G^T. */
-function transformWeights({ c, k, transposed }: Filtering, to: BufferRef): Dispatch {
-  const { lines, elements } = sandwich(WEIGHTS, 't')
-  const first = transposed ? '(c * p.K + k) * 9u' : '(k * p.C + c) * 9u'
-  const code = linearEntry(`  if (i >= p.C * p.K) { return; }
-  let c = i / p.K;
+/** weights[position][group][panel][c][k in panel] = G w G^T. */
+function transformWeights(f: Filtering, { group, groups }: Part, to: BufferRef): Dispatch {
+  const { c, k, transposed } = f
+  const { lines, elements } = sandwich(FOUR.weights, 't')
+  const code = linearEntry(`  if (i >= p.count) { return; }
   let k = i % p.K;
+  let c = i / p.K % p.C;
+  let own = i / (p.K * p.C);
+  let g = p.group + own;
+  let first = ${transposed ? '(g * p.C + c) * p.K + k' : '(g * p.K + k) * p.C + c'};
   ${range(9)
-    .map((tap) => `let x${tap} = source[${first} + ${transposed ? 8 - tap : tap}u];`)
+    .map((tap) => `let x${tap} = source[first * 9u + ${transposed ? 8 - tap : tap}u];`)
     .join('\n  ')}
   ${lines.join('\n  ')}
   var values = array<f32, ${POSITIONS}>(${elements.join(', ')});
-  var at = (k / ${PANEL}u * p.C + c) * ${PANEL}u + k % ${PANEL}u;
+  var at = own * p.panels + (k / ${PANEL}u * p.C + c) * ${PANEL}u + k % ${PANEL}u;
   for (var position = 0u; position < p.positions; position++) {
     weights[at] = values[position];
     at += p.step;
@@ -169,15 +178,24 @@ function transformWeights({ c, k, transposed }: Filtering, to: BufferRef): Dispa
     code,
     reads: [{ name: 'source', buffer: 1 }],
     writes: [{ name: 'weights', buffer: to }],
-    params: { C: u32(c), K: u32(k), positions: u32(POSITIONS), step: u32(Math.ceil(k / PANEL) * PANEL * c) },
-    workgroups: linearGrid(c * k),
+    params: {
+      count: u32(groups * c * k),
+      C: u32(c),
+      K: u32(k),
+      group: u32(group),
+      panels: u32(panelElements(f)),
+      positions: u32(POSITIONS),
+      step: u32(groups * panelElements(f)),
+    },
+    workgroups: linearGrid(groups * c * k),
   }
 }
 
-/** values[position][tile][c] = B^T d B, of the 6x6 pixels d around each tile of 4x4 output pixels. */
-function transformInput(f: Filtering, to: BufferRef): Dispatch {
-  const { lines, elements } = sandwich(INPUT, 't')
-  const count = tilesOf(f) * f.c
+/** values[position][group][tile][c] = B^T d B, of the 6x6 pixels d around each tile of 4x4 output pixels. */
+function transformInput(f: Filtering, { group, groups, image, images }: Part, to: BufferRef): Dispatch {
+  const { lines, elements } = sandwich(FOUR.input, 't')
+  const tiles = images * tilesOf(f)
+  const count = groups * tiles * f.c
   const loads = range(IN).flatMap((i) => [
     `let r${i} = top + ${i}u; let inside${i} = r${i} < p.H; let line${i} = plane + r${i} * p.W;`,
     ...range(IN).map((j) => {
@@ -186,11 +204,12 @@ function transformInput(f: Filtering, to: BufferRef): Dispatch {
     }),
   ])
   const code = linearEntry(`  if (i >= p.count) { return; }
-  let channel = i % p.C;
-  let tile = i / p.C;
+  let own = i / (p.C * p.tiles);
+  let channel = (p.group + own) * p.C + i % p.C;
+  let tile = i / p.C - own * p.tiles;
   let tx = tile % p.tilesX;
   let ty = tile / p.tilesX % p.tilesY;
-  let plane = (tile / (p.tilesX * p.tilesY) * p.C + channel) * p.H * p.W;
+  let plane = ((p.image + tile / (p.tilesX * p.tilesY)) * p.channels + channel) * p.H * p.W;
   // Unsigned: what is above or left of the image wraps around to beyond its end.
   let top = ty * ${OUT}u - p.top;
   let left = tx * ${OUT}u - p.left;
@@ -215,6 +234,10 @@ function transformInput(f: Filtering, to: BufferRef): Dispatch {
       count: u32(count),
       positions: u32(POSITIONS),
       C: u32(f.c),
+      channels: u32(f.groups * f.c),
+      group: u32(group),
+      image: u32(image),
+      tiles: u32(tiles),
       H: u32(f.h),
       W: u32(f.w),
       tilesX: u32(Math.ceil(f.ow / OUT)),
@@ -227,15 +250,24 @@ function transformInput(f: Filtering, to: BufferRef): Dispatch {
 }
 
 /** result[n,k,tile of 4x4 pixels] = A^T m A of the products m[position][tile][k]. */
-function transformOutput(f: Filtering, from: BufferRef, bias: boolean): Dispatch {
-  const { lines, elements } = sandwich(OUTPUT, 't')
-  const tiles = tilesOf(f)
+function transformOutput(
+  f: Filtering,
+  { group, groups, image, images }: Part,
+  from: BufferRef,
+  bias: boolean,
+  whole: boolean,
+): Dispatch {
+  const { lines, elements } = sandwich(FOUR.output, 't')
+  const channels = groups * f.k
+  const count = images * tilesOf(f) * channels
+  const value = `pixels[a * ${OUT}u + b]${bias ? ' + bias[channel]' : ''}`
+  const at = 'plane + (toY + a) * p.OW + toX + b'
   const code = linearEntry(`  if (i >= p.count) { return; }
-  let channel = i % p.K;
+  let channel = p.first + i % p.K;
   let tile = i / p.K;
   let toX = tile % p.tilesX * ${OUT}u;
   let toY = tile / p.tilesX % p.tilesY * ${OUT}u;
-  let plane = (tile / (p.tilesX * p.tilesY) * p.K + channel) * p.OH * p.OW;
+  let plane = ((p.image + tile / (p.tilesX * p.tilesY)) * p.channels + channel) * p.OH * p.OW;
   ${range(POSITIONS)
     .map((position) => `let x${position} = products[i + ${position}u * p.count];`)
     .join('\n  ')}
@@ -246,7 +278,7 @@ function transformOutput(f: Filtering, from: BufferRef, bias: boolean): Dispatch
   let endX = min(${OUT}u, p.OW - toX);
   for (var a = 0u; a < endY; a++) {
     for (var b = 0u; b < endX; b++) {
-      store(plane + (toY + a) * p.OW + toX + b, channel, pixels[a * ${OUT}u + b]${bias ? ' + bias[channel]' : ''});
+      ${whole ? `store(${at}, channel, ${value})` : `result[${at}] = ${value}`};
     }
   }`)
   const reads: Binding[] = [{ name: 'products', buffer: from }]
@@ -257,14 +289,17 @@ function transformOutput(f: Filtering, from: BufferRef, bias: boolean): Dispatch
     reads,
     writes: [{ name: 'result', buffer: 'output' }],
     params: {
-      count: u32(tiles * f.k),
-      K: u32(f.k),
+      count: u32(count),
+      K: u32(channels),
+      channels: u32(f.groups * f.k),
+      first: u32(group * f.k),
+      image: u32(image),
       OH: u32(f.oh),
       OW: u32(f.ow),
       tilesX: u32(Math.ceil(f.ow / OUT)),
       tilesY: u32(Math.ceil(f.oh / OUT)),
     },
-    workgroups: linearGrid(tiles * f.k),
-    stores: 'f32',
+    workgroups: linearGrid(count),
+    stores: whole ? 'f32' : undefined,
   }
 }
