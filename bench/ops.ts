@@ -1,8 +1,13 @@
 /**
- * Times operations: `node bench/ops.ts [--json] [--only WORD] [--gpu NAME]`.
+ * Times operations: `node bench/ops.ts [--json] [--peers] [--only WORD] [--gpu NAME]`.
  * A row is the median over several runs of a compiled graph with that one operation, timed on the host from the first
  * submission to the end of the last; weights are constants, as in use. `--only` takes the rows whose group or operation
  * is named WORD (conv3x3: the six layers every engine is compared on, batch 1).
+ *
+ * `--peers` times other engines on the same adapter too (`npm ci --prefix bench/peers --ignore-scripts` installs them):
+ * in turn with ours, on the same numbers, data on the device beforehand, only where their result is ours.
+ * `--json` prints one object a line: op, shape, direction, us, gflops, peers (GFLOP/s of WebGPU engines, by name), and
+ * native (that of native code on the processor: no peers).
  */
 import { parseArgs } from 'node:util'
 import type { Gpu } from '../src/device/gpu.ts'
@@ -10,9 +15,9 @@ import { acquire } from '../src/device/node.ts'
 import { compile, type Graph, graph } from '../src/graph/index.ts'
 import { type ConvOptions, convArgs, convGeometry, outputShape } from '../src/kernels/conv/geometry.ts'
 import { conv2d, conv2dWeightGradient, convTranspose2d, linear, matmul } from '../src/kernels/index.ts'
-import { elements, type Shape, type Tensor } from '../src/kernels/op.ts'
-
-type Direction = 'forward' | 'input' | 'weight'
+import type { Shape, Tensor } from '../src/kernels/op.ts'
+import { findPeers, type Peer } from './peers/peers.ts'
+import { type Direction, filled, type Problem } from './peers/problem.ts'
 
 interface Row {
   group: string
@@ -20,15 +25,18 @@ interface Row {
   shape: string
   direction: Direction
   record(g: Graph): Tensor
+  /** The same for the peers. */
+  problem: Problem
 }
 
 /** One run is repeated so often that it lasts this long at least, and so many runs are timed. */
 const RUN_MS = 60
 const RUNS = 7
-
-/** Different from each other and below 1, without a seed to look after. */
-const filled = (shape: Shape): Float32Array =>
-  Float32Array.from({ length: elements(shape) }, (_, i) => ((i * 2654435761) % 2 ** 32) / 2 ** 31 - 1)
+/**
+ * A peer's result may differ from ours by this share of the largest value: float32 sums of 25,088 products in another
+ * order do by 1e-5, Winograd by some more; a peer that computes something else by about 1.
+ */
+const SAME = 1e-3
 
 function conv(
   group: string,
@@ -52,7 +60,14 @@ function conv(
       conv2dWeightGradient(graph.input('x', x), graph.input('dy', y), { ...options, kernel: [g.kh, g.kw] }),
   }
   const shape = x[0] === 1 ? name : `${name} x${x[0]}`
-  return directions.map((direction) => ({ group, op: op[direction], shape, direction, record: record[direction] }))
+  return directions.map((direction) => ({
+    group,
+    op: op[direction],
+    shape,
+    direction,
+    record: record[direction],
+    problem: { kind: 'convolution', direction, geometry: g },
+  }))
 }
 
 /** 3x3 layers of the face networks (IR, ResNet): channels, extent, stride, output channels. */
@@ -94,8 +109,19 @@ function alexnet(photo: number): Row[] {
   )
 }
 
-function product(name: string, x: Shape, record: (g: Graph, x: Tensor) => Tensor, op: string): Row {
-  return { group: op, op: 'matmul', shape: name, direction: 'forward', record: (g) => record(g, g.input('x', x)) }
+/** x [m,k] times constant weights [n,k], a linear layer, or times a second input [k,n]. */
+function product(m: number, k: number, n: number, transposed: boolean): Row {
+  return {
+    group: transposed ? 'linear' : 'matmul',
+    op: 'matmul',
+    shape: `${m}x${k}x${n}`,
+    direction: 'forward',
+    record(g) {
+      const x = g.input('x', [m, k])
+      return transposed ? linear(x, g.constant(filled([n, k]), [n, k])) : matmul(x, g.input('b', [k, n]))
+    },
+    problem: { kind: 'product', m, k, n, transposed },
+  }
 }
 
 const rows: Row[] = [
@@ -118,40 +144,113 @@ const rows: Row[] = [
   ),
   ...alexnet(112),
   ...alexnet(224),
-  ...[1, 4].map((n) =>
-    product(
-      `${n}x25088x512`,
-      [n, 25088],
-      (g, x) => linear(x, g.constant(filled([512, 25088]), [512, 25088])),
-      'linear',
-    ),
-  ),
-  product('256x256x256', [256, 256], (g, x) => matmul(x, g.input('b', [256, 256])), 'matmul'),
+  ...[1, 4].map((n) => product(n, 25088, 512, true)),
+  product(256, 256, 256, false),
   ...conv('weight', '64@56', [1, 64, 56, 56], [64, 64, 3, 3], { padding: 1 }, ['weight']),
   ...conv('weight', '256@14', [4, 256, 14, 14], [256, 256, 3, 3], { padding: 1 }, ['weight']),
 ]
 
-async function time(gpu: Gpu, row: Row): Promise<{ us: number; gflops: number; variants: string }> {
+/** Runs so many times, then waits for the last; gives how long that took, ms. */
+type Runner = (times: number) => Promise<number>
+
+interface Timing {
+  us: number
+  gflops: number
+  dispatches: number
+  /** GFLOP/s by name. */
+  peers: Record<string, number>
+  native: Record<string, number>
+}
+
+/** Times a row on this engine and on the peers, a run of each in turn: what else the machine does meets all of them. */
+async function time(gpu: Gpu, row: Row, peers: Peer[]): Promise<Timing> {
   const g = graph()
-  const x = row.record(g)
-  using plan = await compile(gpu, { y: x })
+  const y = row.record(g)
+  using plan = await compile(gpu, { y })
   for (const node of g.nodes) if (!node.op && !node.data) plan.write(node.name, filled(node.shape))
-  const run = async (times: number): Promise<number> => {
+  const { gflop, dispatches } = plan.summary()
+  const runners = new Map<Peer | 'ours', Runner>()
+  runners.set('ours', async (times) => {
     const start = performance.now()
     for (let i = 0; i < times; i++) plan.run()
     await gpu.wait()
-    return (performance.now() - start) / times
+    return performance.now() - start
+  })
+  plan.run()
+  const result = await plan.read('y')
+  for (const peer of peers) {
+    try {
+      const difference = largestDifference(result, await peer.prepare(row.problem))
+      if (!(difference <= SAME))
+        throw new Error(`its result differs by ${difference.toPrecision(2)} of the largest value`)
+      runners.set(peer, (times) => peer.run(times))
+    } catch (error) {
+      dropped(row, peer, error)
+    }
   }
-  const times = Math.max(1, Math.ceil(RUN_MS / (await run(1))))
-  const each: number[] = []
-  for (let i = 0; i < RUNS; i++) each.push(await run(times))
-  const us = each.sort((a, b) => a - b)[RUNS >> 1] * 1000
-  const { gflop, dispatches } = plan.summary()
-  return { us, gflops: (gflop * 1e6) / us, variants: `${dispatches.step} dispatches` }
+  const ms = await takeTurns(runners, (peer, error) => {
+    if (peer === 'ours') throw error
+    dropped(row, peer, error)
+  })
+  const speeds = (webgpu: boolean) =>
+    Object.fromEntries(
+      peers
+        .filter((peer) => peer.webgpu === webgpu && ms.has(peer))
+        .map((peer) => [peer.name, gflop / (ms.get(peer)! / 1000)]),
+    )
+  for (const peer of peers) await peer.release().catch((error) => dropped(row, peer, error))
+  const us = ms.get('ours')! * 1000
+  return { us, gflops: (gflop * 1e6) / us, dispatches: dispatches.step, peers: speeds(true), native: speeds(false) }
 }
 
+/** The median time of each runner for one, ms. One that fails is given up. */
+async function takeTurns<K>(runners: Map<K, Runner>, fail: (key: K, error: unknown) => void): Promise<Map<K, number>> {
+  const each = new Map([...runners].map(([key, run]) => [key, { run, times: 1, samples: [] as number[] }]))
+  // The first round is for caches and clocks, the second tells how often a run is repeated.
+  for (let round = -2; round < RUNS; round++) {
+    for (const [key, state] of each) {
+      try {
+        const ms = (await state.run(state.times)) / state.times
+        if (round >= 0) state.samples.push(ms)
+        else if (round === -1) state.times = Math.max(1, Math.ceil(RUN_MS / ms))
+      } catch (error) {
+        each.delete(key)
+        fail(key, error)
+      }
+    }
+  }
+  return new Map([...each].map(([key, { samples }]) => [key, samples.sort((a, b) => a - b)[RUNS >> 1]]))
+}
+
+/** As a share of the largest value of `ours`. */
+function largestDifference(ours: Float32Array, theirs: Float32Array): number {
+  if (ours.length !== theirs.length) return Number.POSITIVE_INFINITY
+  let [largest, difference] = [0, 0]
+  for (let i = 0; i < ours.length; i++) {
+    largest = Math.max(largest, Math.abs(ours[i]))
+    difference = Math.max(difference, Math.abs(ours[i] - theirs[i]))
+  }
+  return difference / largest
+}
+
+function dropped({ op, shape, direction }: Row, peer: Peer, error: unknown): void {
+  console.error(`# ${peer.name}: no time for ${op} ${shape} ${direction}: ${(error as Error).message}`)
+}
+
+/** GFLOP/s in a column; a dash where there is none. */
+const speed = (gflops: number | undefined): string =>
+  (gflops === undefined ? '-' : gflops.toFixed(gflops < 10 ? 2 : 1)).padStart(6)
+
+const geometricMean = (values: number[]): number =>
+  Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length)
+
 const { values } = parseArgs({
-  options: { json: { type: 'boolean' }, only: { type: 'string' }, gpu: { type: 'string' } },
+  options: {
+    json: { type: 'boolean' },
+    peers: { type: 'boolean' },
+    only: { type: 'string' },
+    gpu: { type: 'string' },
+  },
 })
 const chosen = rows.filter((r) => values.only === undefined || r.group === values.only || r.op === values.only)
 if (chosen.length === 0) {
@@ -159,17 +258,34 @@ if (chosen.length === 0) {
   throw new Error(`--only ${values.only}: there is none of that name, but ${names.join(', ')}`)
 }
 const gpu = await acquire({ gpu: values.gpu })
-if (!values.json) console.log(`# ${gpu.capabilities.description}, ${gpu.capabilities.device}`)
-let logs = 0
+const peers = values.peers ? await findPeers(gpu, values.gpu, (line) => console.error(`# ${line}`)) : []
+if (!values.json) {
+  console.log(`# ${gpu.capabilities.description}, ${gpu.capabilities.device}`)
+  const names = peers.map(({ name }) => name)
+  if (names.length > 0) console.log(`# GFLOP/s: ours | ${names.join(' | ')} | ours / best WebGPU peer`)
+}
+const speeds: number[] = []
+const ratios: number[] = []
 for (const row of chosen) {
-  const { us, gflops, variants } = await time(gpu, row)
-  logs += Math.log(gflops)
+  const { us, gflops, dispatches, peers: rivals, native } = await time(gpu, row, peers)
+  const ratio = gflops / Math.max(...Object.values(rivals))
+  speeds.push(gflops)
+  if (ratio > 0) ratios.push(ratio) // 0 without any peer: the largest of none is minus infinity
   const { op, shape, direction } = row
-  if (values.json) console.log(JSON.stringify({ op, shape, direction, us, gflops, peers: {} }))
+  if (values.json) console.log(JSON.stringify({ op, shape, direction, us, gflops, peers: rivals, native }))
   else {
     const columns = [op.padEnd(22), shape.padEnd(26), direction.padEnd(8), us.toFixed(0).padStart(9), 'us']
-    console.log(...columns, gflops.toFixed(1).padStart(6), 'GFLOP/s', ` ${variants}`)
+    const others = peers.map(({ name }) => `| ${speed(rivals[name] ?? native[name])}`)
+    if (peers.length > 0) others.push(`| ${ratio > 0 ? ratio.toFixed(2).padStart(6) : '     -'}x`)
+    console.log(...columns, speed(gflops), 'GFLOP/s', ...others, ` ${dispatches} dispatches`)
   }
 }
-if (!values.json) console.log(`# geometric mean ${Math.exp(logs / chosen.length).toFixed(1)} GFLOP/s`)
+if (!values.json) {
+  console.log(`# geometric mean ${geometricMean(speeds).toFixed(1)} GFLOP/s`)
+  if (ratios.length > 0) {
+    const [mean, least] = [geometricMean(ratios), Math.min(...ratios)].map((ratio) => ratio.toFixed(2))
+    console.log(`# ours / best WebGPU peer: geometric mean ${mean}, least ${least}, in ${ratios.length} rows`)
+  }
+}
+for (const peer of peers) peer.close()
 gpu.destroy()

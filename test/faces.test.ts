@@ -35,13 +35,14 @@ import {
 } from '../src/faces/mtcnn.ts'
 import { cutOut, type Pixels, writePlanes } from '../src/faces/pixels.ts'
 import { resize } from '../src/faces/resize.ts'
-import { readSafetensors, type StoredTensor } from '../src/weights/safetensors.ts'
+import { readSafetensors } from '../src/weights/safetensors.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const goldenFolder = process.env.LOWKEY_GOLDEN ?? join(root, '../shared/golden')
 const weightsFile = join(root, 'weights/mtcnn.safetensors')
 
-type Tensors = ReadonlyMap<string, StoredTensor>
+/** None of the tensors here is of 64-bit integers. */
+type Tensors = ReadonlyMap<string, { shape: readonly number[]; data: ArrayLike<number> & Iterable<number> }>
 interface GoldenCase {
   file: string
   tensors: Record<string, number[]>
@@ -55,7 +56,7 @@ const goldenCases: [string, GoldenCase][] = hasGolden
   : []
 const detectorCases = goldenCases.filter(([name, golden]) => name.startsWith('d_mtcnn_') && golden.scales)
 
-const read = (file: string): Tensors => readSafetensors(readFileSync(file), file).tensors
+const read = (file: string): Tensors => readSafetensors(readFileSync(file), file).tensors as Tensors
 const goldenTensors = (golden: GoldenCase) => read(join(goldenFolder, golden.file))
 const numbers = (tensors: Tensors, name: string) => Array.from(tensors.get(name)!.data)
 const pixels = (tensors: Tensors, name: string): Pixels => {

@@ -123,7 +123,12 @@ function relmax(actual: ArrayLike<number>, reference: ArrayLike<number>): number
 }
 
 const folder = process.env.LOWKEY_GOLDEN ?? '../shared/golden'
-const golden = (name: string) => readSafetensors(readFileSync(join(folder, `${name}.safetensors`)), name).tensors
+/** The tensors of a reference file, none of which is of 64-bit integers. */
+const golden = (name: string) =>
+  readSafetensors(readFileSync(join(folder, `${name}.safetensors`)), name).tensors as ReadonlyMap<
+    string,
+    { shape: readonly number[]; data: Float32Array | Uint8Array }
+  >
 /** Image `n` of a batch [N,3,H,W], each value mapped. */
 function imageOf(
   tensors: ReturnType<typeof golden>,

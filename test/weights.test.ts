@@ -95,7 +95,7 @@ describe('the manifest', () => {
   }
   it.each([
     ['no JSON', '{', /m\.json: is not JSON/],
-    ['another version', '{"version":2,"networks":[]}', /version cannot be 2/],
+    ['another version', '{"version":2,"networks":[],"published":[]}', /version cannot be 2/],
     ['a network twice', edited((n) => n.push(n[0])), /"mtcnn" twice/],
     ['a missing field', edited((n) => delete n[1].sha256), /networks\[1\]\.sha256 cannot be undefined/],
     ['an unknown field', edited((n) => (n[1].licens = 'MIT')), /networks\[1\]\.licens is not a known field/],

@@ -21,7 +21,11 @@ const commands: Readonly<Record<string, Command>> = {
     run: (args) => protect(args, interruption()),
   },
   doctor: { summary: 'what this machine offers, and whether everything works', help: doctorHelp, run: doctor },
-  weights: { summary: 'the networks: list, verify, path', help: weightsHelp, run: weights },
+  weights: {
+    summary: 'the networks: list, import, fetch, remove, verify, accuracy, path',
+    help: weightsHelp,
+    run: (args) => weights(args, interruption()),
+  },
 }
 
 const help = `lowkey-gpu ${version}: changes photos slightly, so that face recognition does not match them to you
@@ -32,7 +36,7 @@ ${Object.entries(commands)
   .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
   .join('\n')}
 
-  lowkey-gpu COMMAND --help says more. Nothing but 'npm run weights' ever uses the network.
+  lowkey-gpu COMMAND --help says more. Nothing but 'weights fetch' and 'npm run weights' ever uses the network.
 
 Exit codes: 0 done; 1 some inputs failed; 2 wrong usage; 3 no face in any input; 4 no GPU; 5 weights missing or damaged;
 130 interrupted.

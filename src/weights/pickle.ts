@@ -22,11 +22,32 @@ export interface PickleWorld {
   persistent(id: unknown): unknown
 }
 
+/** What a call makes where the pickle then sets the object's state, as it does with numpy's arrays. */
+export interface PickleObject {
+  /** Takes the state, checks it, and throws for what it does not know. */
+  setState(state: unknown): void
+}
+
+const isObject = (value: unknown): value is PickleObject =>
+  typeof value === 'object' && value !== null && typeof (value as Partial<PickleObject>).setState === 'function'
+
+/** A value of a pickle for messages: of text the beginning, of anything but texts and numbers only what it is. */
+export function briefly(value: unknown): string {
+  if (typeof value === 'string') return value.length > 80 ? `${value.slice(0, 80)}...` : value
+  return typeof value === 'number' || typeof value === 'bigint' ? `${value}` : `(a ${typeof value})`
+}
+
 const MARK = Symbol('mark')
 
 /**
- * Runs the pickle that starts at byte `at`. Lists and tuples become arrays, dictionaries Maps, integers numbers where they
- * are safe and bigints elsewhere.
+ * More steps than a network's file takes (a tensor about 50, a network at most some thousand tensors). Every step may make an object
+ * out of a single byte.
+ */
+const STEP_LIMIT = 2_000_000
+
+/**
+ * Runs the pickle that starts at byte `at`. Lists and tuples become arrays, dictionaries Maps, bytes views of `bytes`, integers numbers
+ * where they are safe and bigints elsewhere.
  *
  * @param file the file's name, for messages
  * @returns the value, and the byte after the pickle
@@ -52,9 +73,21 @@ export function unpickle(
   const u8 = () => bytes[take(1)]
   const u16 = () => view.getUint16(take(2), true)
   const u32 = () => view.getUint32(take(4), true)
+  const u64 = () => Number(view.getBigUint64(take(8), true))
   const text = (length: number): string => {
     const start = take(length)
     return new TextDecoder().decode(bytes.subarray(start, start + length))
+  }
+  /** Bytes as they are, and Python 2's texts, of which nobody knows the encoding: one character a byte. */
+  const binary = (length: number): Uint8Array => {
+    const start = take(length)
+    return bytes.subarray(start, start + length)
+  }
+  const oldText = (length: number): string => {
+    const held = binary(length)
+    const parts: string[] = []
+    for (let i = 0; i < length; i += 4096) parts.push(String.fromCharCode(...held.subarray(i, i + 4096)))
+    return parts.join('')
   }
   const line = (): string => {
     const end = bytes.indexOf(0x0a, at)
@@ -113,7 +146,8 @@ export function unpickle(
     stack.push(callable(...args))
   }
 
-  for (;;) {
+  for (let step = 0; ; step++) {
+    if (step > STEP_LIMIT) throw damaged('is longer than that of any network')
     const opcode = u8()
     switch (opcode) {
       case 0x80: {
@@ -162,8 +196,22 @@ export function unpickle(
         stack.push(text(u32()))
         break
       case 0x8c: // SHORT_BINUNICODE
-      case 0x55: // SHORT_BINSTRING, Python 2's text
         stack.push(text(u8()))
+        break
+      case 0x55: // SHORT_BINSTRING
+        stack.push(oldText(u8()))
+        break
+      case 0x54: // BINSTRING
+        stack.push(oldText(u32()))
+        break
+      case 0x43: // SHORT_BINBYTES
+        stack.push(binary(u8()))
+        break
+      case 0x42: // BINBYTES
+        stack.push(binary(u32()))
+        break
+      case 0x8e: // BINBYTES8
+        stack.push(binary(u64()))
         break
       case 0x5d: // EMPTY_LIST
       case 0x29: // EMPTY_TUPLE
@@ -234,10 +282,14 @@ export function unpickle(
       case 0x52: // REDUCE
         reduce()
         break
-      case 0x62: // BUILD: attributes of an object; of a dictionary they are notes such as PyTorch's _metadata
-        pop()
-        if (!(top() instanceof Map)) throw damaged('sets attributes of what is no dictionary')
+      case 0x62: {
+        // BUILD: the state of an object; of a dictionary it is notes such as PyTorch's _metadata
+        const state = pop()
+        const object = top()
+        if (isObject(object)) object.setState(state)
+        else if (!(object instanceof Map)) throw damaged('sets attributes of what is no dictionary')
         break
+      }
       default:
         throw damaged(`has the opcode 0x${opcode.toString(16).padStart(2, '0')}, which files of numbers do not use`)
     }

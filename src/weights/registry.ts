@@ -29,14 +29,23 @@ export interface RepositorySource {
   note: string
 }
 
+/** A file that the user brought: its name, length and SHA-256 as it was, and when it was imported (ISO 8601, UTC). */
+export interface ImportSource {
+  kind: 'import'
+  file: string
+  bytes: number
+  sha256: string
+  date: string
+}
+
 /**
  * What the network wants to be fed: pixels of the named colour order, mapped linearly from black..white to `range`, then
- * `(value - mean[channel]) / std[channel]`. `width` and `height` are null where any size will do.
+ * `(value - mean[channel]) / std[channel]`, channels counted in that order. `width` and `height` are null where any size will do.
  */
 export interface NetworkInput {
   width: number | null
   height: number | null
-  colours: 'RGB'
+  colours: 'RGB' | 'BGR'
   range: [black: number, white: number]
   mean: [number, number, number]
   std: [number, number, number]
@@ -45,7 +54,8 @@ export interface NetworkInput {
 interface EntryBase {
   id: string
   title: string
-  architecture: 'mtcnn' | 'mobilefacenet' | 'dlib-resnet-29' | 'lpips-alex'
+  /** Its layers and the names of its tensors, by the ids of `src/models`. */
+  architecture: string
   /** Name of the safetensors file in the weights folder, its length and SHA-256. */
   file: string
   bytes: number
@@ -53,7 +63,7 @@ interface EntryBase {
   /** SPDX expression for the weights themselves; the package around them may have another. */
   licence: string
   authors: string[]
-  source: PackageSource | RepositorySource
+  source: PackageSource | RepositorySource | ImportSource
   input: NetworkInput
 }
 
@@ -84,9 +94,32 @@ export interface RecogniserEntry extends EntryBase {
 
 export type ManifestEntry = DetectorEntry | PerceptualEntry | RecogniserEntry
 
+/**
+ * A file of weights that others publish and that is imported from PyTorch's format. What is not known of it is null; only a file
+ * with an address and a checksum is ever downloaded.
+ */
+export interface PublishedFile {
+  /** Its name here, also of the network it becomes. */
+  id: string
+  title: string
+  architecture: string
+  /** Name of the file where it is published. */
+  file: string
+  bytes: number | null
+  /** All 64 hexadecimal digits, or the first ones (at least 8) where only these are known. */
+  sha256: string | null
+  /** https */
+  url: string | null
+  /** Where a person finds it. */
+  where: string
+  licence: string
+  authors: string[]
+}
+
 export interface Manifest {
   version: 1
   networks: ManifestEntry[]
+  published: PublishedFile[]
 }
 
 /** A tensor of a loaded network: C order, PyTorch's conventions (convolution OIHW, depthwise [C,1,kh,kw], linear [out,in]). */
@@ -95,10 +128,12 @@ export interface Tensor {
   readonly data: Float32Array
 }
 
-/** A network's weights, checked against the manifest. */
+/** A network's weights, checked against its entry. */
 export interface Weights {
   readonly id: string
   readonly entry: ManifestEntry
+  /** What the file says beside its tensors; the graph of a network that came as ONNX is there (onnx-store.ts). */
+  readonly metadata: Readonly<Record<string, string>>
   /** Names of all tensors, in the order of the file. */
   names(): string[]
   /**
@@ -114,10 +149,11 @@ export interface Weights {
  * @throws SafetensorsError if it cannot be read
  */
 export function weightsOf(entry: ManifestEntry, bytes: Uint8Array, file: string): Weights {
-  const { tensors } = readSafetensors(bytes, file)
+  const { tensors, metadata } = readSafetensors(bytes, file)
   return {
     id: entry.id,
     entry,
+    metadata,
     names: () => [...tensors.keys()],
     tensor(name, shape) {
       const found = tensors.get(name)
@@ -130,6 +166,23 @@ export function weightsOf(entry: ManifestEntry, bytes: Uint8Array, file: string)
         throw new WeightsError(file, `tensor "${name}" is ${found.dtype}, not a float`)
       return { shape: found.shape, data }
     },
+  }
+}
+
+/**
+ * The weights of one network that lie in several files, whose tensors have different names.
+ *
+ * @param parts one at least; identity, entry and metadata are those of the first
+ */
+export function joinedWeights(parts: readonly Weights[]): Weights {
+  const holder = new Map(parts.flatMap((part) => part.names().map((name) => [name, part])))
+  const { id, entry, metadata } = parts[0]
+  return {
+    id,
+    entry,
+    metadata,
+    names: () => [...holder.keys()],
+    tensor: (name, shape) => (holder.get(name) ?? parts[0]).tensor(name, shape),
   }
 }
 
@@ -163,11 +216,11 @@ export async function sha256(bytes: Uint8Array): Promise<string> {
 }
 
 /**
- * The manifest's entry for a network.
+ * The entry of a network, in the manifest or another list.
  *
  * @throws WeightsError naming the networks there are, if there is none of that id
  */
-export function entryOf(manifest: Manifest, id: string): ManifestEntry {
+export function entryOf(manifest: Pick<Manifest, 'networks'>, id: string): ManifestEntry {
   const entry = manifest.networks.find((network) => network.id === id)
   if (entry) return entry
   const known = manifest.networks.map((network) => network.id).join(', ')

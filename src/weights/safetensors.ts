@@ -6,20 +6,22 @@
  * The reader is strict: whatever the format does not allow is refused, so that a file which is read is known to be whole.
  */
 import { WeightsError } from './errors.ts'
+import {
+  bytesOf,
+  decodeNumbers,
+  encodeFloat16,
+  isNumberType,
+  type Numbers,
+  type NumberType,
+  numberTypes,
+  type StoredTensor,
+} from './numbers.ts'
+
+export { decodeFloat16, type StoredTensor } from './numbers.ts'
 
 /** A file that breaks the rules of safetensors. The message names the file and, where there is one, the tensor. */
 export class SafetensorsError extends WeightsError {
   override name = 'SafetensorsError'
-}
-
-export type TensorType = 'F32' | 'F16' | 'U8' | 'I32'
-export type TensorData = Float32Array | Uint8Array | Int32Array
-
-/** A tensor as it was stored. `data` is in C order; of an F16 tensor it is the f32 values, decoded when first asked for. */
-export interface StoredTensor {
-  readonly dtype: TensorType
-  readonly shape: readonly number[]
-  readonly data: TensorData
 }
 
 export interface WeightFile {
@@ -27,15 +29,13 @@ export interface WeightFile {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-const BYTES_OF: Record<TensorType, number> = { F32: 4, F16: 2, U8: 1, I32: 4 }
-
 /** A header of a network with ten thousand tensors is about 1 MB; a longer one is not a network's. */
 const HEADER_LIMIT = 16 * 1024 * 1024
 const RANK_LIMIT = 8
 
 /**
- * Reads a whole safetensors file. Tensors are views of `bytes` where their alignment allows it, so `bytes` must not be
- * written to afterwards.
+ * Reads a whole safetensors file. Tensors are views of `bytes` where type and alignment allow it, so `bytes` must not be
+ * written to afterwards; others are decoded when they are first asked for.
  *
  * @param bytes the file
  * @param file its name, for messages
@@ -79,19 +79,26 @@ export function readSafetensors(bytes: Uint8Array, file: string): WeightFile {
   return { tensors, metadata }
 }
 
+/** A tensor to be written, in C order. `dtype` is what it is stored as, F32 unless told; F16 is rounded to nearest. */
+export interface WritableTensor {
+  readonly shape: readonly number[]
+  readonly data: Float32Array
+  readonly dtype?: 'F32' | 'F16'
+}
+
 /**
- * Writes a safetensors file of f32 tensors, in the order of the map. The same tensors and metadata give the same bytes.
+ * Writes a safetensors file of floats, in the order of the map. The same tensors and metadata give the same bytes.
  *
  * @throws SafetensorsError if a tensor's data is not as long as its shape says
  */
 export function writeSafetensors(
-  tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>,
+  tensors: ReadonlyMap<string, WritableTensor>,
   metadata: Readonly<Record<string, string>>,
   file: string,
 ): Uint8Array<ArrayBuffer> {
   const header: [string, unknown][] = [['__metadata__', metadata]]
   let end = 0
-  for (const [name, { shape, data }] of tensors) {
+  for (const [name, { shape, data, dtype = 'F32' }] of tensors) {
     const length = shape.reduce((product, n) => product * n, 1)
     if (length !== data.length) {
       throw new SafetensorsError(
@@ -99,8 +106,9 @@ export function writeSafetensors(
         `tensor "${name}": shape [${shape}] asks for ${length} numbers, not ${data.length}`,
       )
     }
-    header.push([name, { dtype: 'F32', shape, data_offsets: [end, end + data.byteLength] }])
-    end += data.byteLength
+    const size = length * bytesOf(dtype)
+    header.push([name, { dtype, shape, data_offsets: [end, end + size] }])
+    end += size
   }
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)))
   // The data starts at a multiple of 8, so that readers can take views of it; the format pads with spaces.
@@ -110,25 +118,12 @@ export function writeSafetensors(
   bytes.fill(0x20, 8, 8 + headerLength)
   bytes.set(json, 8)
   let at = 8 + headerLength
-  for (const { data } of tensors.values()) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
-    at += data.byteLength
+  for (const { data, dtype } of tensors.values()) {
+    const { buffer, byteOffset, byteLength } = dtype === 'F16' ? encodeFloat16(data) : data
+    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at)
+    at += byteLength
   }
   return bytes
-}
-
-/** IEEE 754 binary16 to binary32, exact for every value (subnormals, infinities and NaN included). */
-export function decodeFloat16(halves: Uint16Array): Float32Array<ArrayBuffer> {
-  const bits = new Uint32Array(halves.length)
-  const floats = new Float32Array(bits.buffer)
-  for (let i = 0; i < halves.length; i++) {
-    const sign = (halves[i] & 0x8000) << 16
-    const exponent = (halves[i] >> 10) & 31
-    const fraction = halves[i] & 0x3ff
-    if (exponent === 0) floats[i] = (sign === 0 ? 1 : -1) * fraction * 2 ** -24
-    else bits[i] = sign | ((exponent === 31 ? 255 : exponent + 112) << 23) | (fraction << 13)
-  }
-  return floats
 }
 
 function parseHeader(bytes: Uint8Array, file: string): Record<string, unknown> {
@@ -180,9 +175,7 @@ function parseEntry(value: unknown, name: string, available: number, file: strin
   if (!isRecord(value)) return fail('its entry is not an object')
   const { dtype, shape, data_offsets: offsets, ...rest } = value
   if (Object.keys(rest).length > 0) fail(`its entry has an unknown field "${Object.keys(rest)[0]}"`)
-  if (typeof dtype !== 'string' || !Object.hasOwn(BYTES_OF, dtype)) {
-    return fail(`dtype ${JSON.stringify(dtype)} is not one of ${Object.keys(BYTES_OF).join(', ')}`)
-  }
+  if (!isNumberType(dtype)) return fail(`dtype ${JSON.stringify(dtype)} is not one of ${numberTypes.join(', ')}`)
   if (!isNaturals(shape)) return fail(`shape ${JSON.stringify(shape)} is not a list of whole numbers >= 0`)
   if (shape.length > RANK_LIMIT) fail(`it has ${shape.length} dimensions; the limit is ${RANK_LIMIT}`)
   if (!isNaturals(offsets) || offsets.length !== 2) {
@@ -191,25 +184,18 @@ function parseEntry(value: unknown, name: string, available: number, file: strin
   const [begin, end] = offsets
   if (begin > end || end > available)
     fail(`data_offsets [${offsets}] lie outside the file's ${available} bytes of data`)
-  const size = shape.reduce((product, n) => product * n, BYTES_OF[dtype as TensorType])
+  const size = shape.reduce((product, n) => product * n, bytesOf(dtype))
   if (size !== end - begin) fail(`${dtype} of shape [${shape}] takes ${size} bytes, data_offsets give ${end - begin}`)
-  return { dtype: dtype as TensorType, shape, begin, end }
+  return { dtype, shape, begin, end }
 }
 
-function storedTensor(dtype: TensorType, shape: readonly number[], bytes: Uint8Array): StoredTensor {
-  if (dtype === 'U8') return { dtype, shape, data: bytes }
-  // Typed arrays need an aligned start, which the format does not promise: a copy has one. (Not slice(): Node's Buffer
-  // gives a view for that.)
-  const { buffer, byteOffset, byteLength } = bytes.byteOffset % BYTES_OF[dtype] === 0 ? bytes : new Uint8Array(bytes)
-  const length = byteLength / BYTES_OF[dtype]
-  if (dtype === 'F32') return { dtype, shape, data: new Float32Array(buffer, byteOffset, length) }
-  if (dtype === 'I32') return { dtype, shape, data: new Int32Array(buffer, byteOffset, length) }
-  let decoded: Float32Array | undefined
+function storedTensor(dtype: NumberType, shape: readonly number[], bytes: Uint8Array): StoredTensor {
+  let decoded: Numbers | undefined
   return {
     dtype,
     shape,
     get data() {
-      decoded ??= decodeFloat16(new Uint16Array(buffer, byteOffset, length))
+      decoded ??= decodeNumbers(dtype, bytes)
       return decoded
     },
   }

@@ -7,8 +7,16 @@
  * that refers to any other is refused.
  */
 import { WeightsError } from './errors.ts'
-import { type PickleWorld, unpickle } from './pickle.ts'
-import { decodeFloat16 } from './safetensors.ts'
+import {
+  bytesOf,
+  decodeNumbers,
+  inOrder,
+  isOrdered,
+  type Numbers,
+  type NumberType,
+  type StoredTensor,
+} from './numbers.ts'
+import { briefly, type PickleWorld, unpickle } from './pickle.ts'
 import { readZip } from './zip.ts'
 
 /** A file that is none of PyTorch's, is damaged, or holds more than weights. The message says which. */
@@ -16,57 +24,40 @@ export class TorchFileError extends WeightsError {
   override name = 'TorchFileError'
 }
 
-/** The type a tensor was stored in. Floats of every width are given as f32; F64 is rounded. */
-export type TorchType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL'
-
-export interface TorchTensor {
-  readonly dtype: TorchType
-  readonly shape: readonly number[]
-  /** In C order, whatever the strides in the file. */
-  readonly data: Float32Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array
-}
-
-type Data = TorchTensor['data']
-
-/** The storages of `torch`, by the name their pickles use: type, bytes of a number, and the numbers behind aligned bytes. */
-const STORAGES: Record<
-  string,
-  { dtype: TorchType; bytes: number; decode: (buffer: ArrayBuffer, at: number, count: number) => Data }
-> = {
-  DoubleStorage: { dtype: 'F64', bytes: 8, decode: (b, at, n) => Float32Array.from(new Float64Array(b, at, n)) },
-  FloatStorage: { dtype: 'F32', bytes: 4, decode: (b, at, n) => new Float32Array(b, at, n) },
-  HalfStorage: { dtype: 'F16', bytes: 2, decode: (b, at, n) => decodeFloat16(new Uint16Array(b, at, n)) },
-  BFloat16Storage: { dtype: 'BF16', bytes: 2, decode: (b, at, n) => decodeBfloat16(new Uint16Array(b, at, n)) },
-  LongStorage: { dtype: 'I64', bytes: 8, decode: (b, at, n) => new BigInt64Array(b, at, n) },
-  IntStorage: { dtype: 'I32', bytes: 4, decode: (b, at, n) => new Int32Array(b, at, n) },
-  ShortStorage: { dtype: 'I16', bytes: 2, decode: (b, at, n) => new Int16Array(b, at, n) },
-  CharStorage: { dtype: 'I8', bytes: 1, decode: (b, at, n) => new Int8Array(b, at, n) },
-  ByteStorage: { dtype: 'U8', bytes: 1, decode: (b, at, n) => new Uint8Array(b, at, n) },
-  BoolStorage: { dtype: 'BOOL', bytes: 1, decode: (b, at, n) => new Uint8Array(b, at, n) },
+/** The storages of `torch`, by the name their pickles use. */
+const STORAGES: Readonly<Record<string, NumberType>> = {
+  DoubleStorage: 'F64',
+  FloatStorage: 'F32',
+  HalfStorage: 'F16',
+  BFloat16Storage: 'BF16',
+  LongStorage: 'I64',
+  IntStorage: 'I32',
+  ShortStorage: 'I16',
+  CharStorage: 'I8',
+  ByteStorage: 'U8',
+  BoolStorage: 'BOOL',
 }
 
 /** A block of numbers that tensors are views of. The older container brings the bytes after the pickle. */
 class Storage {
-  readonly type: keyof typeof STORAGES
+  readonly type: NumberType
   readonly key: string
   readonly count: number
   bytes: Uint8Array | undefined
-  private decoded: Data | undefined
+  private decoded: Numbers | undefined
 
   constructor(type: string, key: string, count: number) {
-    this.type = type
+    this.type = STORAGES[type]
     this.key = key
     this.count = count
   }
 
-  get numbers(): Data {
-    if (!this.decoded) {
-      const { bytes: width, decode } = STORAGES[this.type]
-      const bytes = this.bytes!
-      // Typed arrays need an aligned start; a copy has one.
-      const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes)
-      this.decoded = decode(buffer as ArrayBuffer, byteOffset, this.count)
-    }
+  get size(): number {
+    return this.count * bytesOf(this.type)
+  }
+
+  get numbers(): Numbers {
+    this.decoded ??= decodeNumbers(this.type, this.bytes!)
     return this.decoded
   }
 }
@@ -101,6 +92,11 @@ const ZIP_START = 0x04034b50
 const TENSOR_LIMIT = 100_000
 const DEPTH_LIMIT = 16
 const RANK_LIMIT = 8
+/**
+ * Bytes of the copies that tensors out of C order need, as a multiple of the file's: a file whose tensors all lie otherwise
+ * (channels last) in f16 needs 2. Without a limit thousands of views of one large storage would fill the memory.
+ */
+const COPY_LIMIT = 4
 
 /**
  * All tensors of a PyTorch file. Names inside nested dictionaries and lists are joined with dots, as in
@@ -110,10 +106,10 @@ const RANK_LIMIT = 8
  * @param file the file's name, for messages
  * @throws TorchFileError, or PickleError or ZipError (all WeightsErrors), if the file is anything but a whole file of weights
  */
-export function readTorch(bytes: Uint8Array, file: string): ReadonlyMap<string, TorchTensor> {
+export function readTorch(bytes: Uint8Array, file: string): ReadonlyMap<string, StoredTensor> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const zipped = bytes.length >= 4 && view.getUint32(0, true) === ZIP_START
-  return collect(zipped ? readZipped(bytes, file) : readOlder(bytes, file), file)
+  return collect(zipped ? readZipped(bytes, file) : readOlder(bytes, file), COPY_LIMIT * bytes.length, file)
 }
 
 function readZipped(bytes: Uint8Array, file: string): unknown {
@@ -133,10 +129,10 @@ function readZipped(bytes: Uint8Array, file: string): unknown {
     const storage = new Storage(type, key, count)
     storage.bytes = entries.get(`${folder}data/${key}`)
     const held = storage.bytes?.length ?? 0
-    if (!storage.bytes || held !== count * STORAGES[type].bytes) {
+    if (!storage.bytes || held !== storage.size) {
       throw new TorchFileError(
         file,
-        `its storage ${key} should hold ${count} numbers (${STORAGES[type].dtype}); ${held} bytes are there`,
+        `its storage ${briefly(key)} should hold ${count} numbers (${storage.type}); ${held} bytes are there`,
       )
     }
     storages.set(id, storage)
@@ -162,7 +158,7 @@ function readOlder(bytes: Uint8Array, file: string): unknown {
     throw new TorchFileError(file, "is a pickle, but not one of PyTorch's: its magic number is another")
   const protocol = unpickle(bytes, magic.end, nothing, file)
   if (protocol.value !== PROTOCOL)
-    throw new TorchFileError(file, `has version ${String(protocol.value)}, not ${PROTOCOL}`)
+    throw new TorchFileError(file, `has version ${briefly(protocol.value)}, not ${PROTOCOL}`)
   const system = unpickle(bytes, protocol.end, nothing, file)
   if (!(system.value instanceof Map) || system.value.get('little_endian') !== true) {
     throw new TorchFileError(file, 'does not say that its numbers are little-endian')
@@ -170,8 +166,8 @@ function readOlder(bytes: Uint8Array, file: string): unknown {
   const storages = new Map<string, Storage>()
   const world = worldOf(file, (type, key, count) => {
     const storage = storages.get(key) ?? new Storage(type, key, count)
-    if (storage.type !== type || storage.count !== count) {
-      throw new TorchFileError(file, `describes storage ${key} twice, and differently`)
+    if (storage.type !== STORAGES[type] || storage.count !== count) {
+      throw new TorchFileError(file, `describes storage ${briefly(key)} twice, and differently`)
     }
     storages.set(key, storage)
     return storage
@@ -185,12 +181,13 @@ function readOlder(bytes: Uint8Array, file: string): unknown {
   let at = keys.end
   for (const key of keys.value) {
     const storage = storages.get(key)
+    const named = `storage ${briefly(key)}`
     if (!storage || storage.bytes)
-      throw new TorchFileError(file, `lists storage ${key}, which it ${storage ? 'lists twice' : 'does not describe'}`)
-    const size = storage.count * STORAGES[storage.type].bytes
-    if (at + 8 + size > bytes.length) throw new TorchFileError(file, `ends inside storage ${key}`)
+      throw new TorchFileError(file, `lists ${named}, which it ${storage ? 'lists twice' : 'does not describe'}`)
+    const { size } = storage
+    if (at + 8 + size > bytes.length) throw new TorchFileError(file, `ends inside ${named}`)
     if (view.getBigUint64(at, true) !== BigInt(storage.count)) {
-      throw new TorchFileError(file, `its storage ${key} holds another count of numbers than ${storage.count}`)
+      throw new TorchFileError(file, `its ${named} holds another count of numbers than ${storage.count}`)
     }
     storage.bytes = bytes.subarray(at + 8, at + 8 + size)
     at += 8 + size
@@ -232,7 +229,7 @@ function worldOf(file: string, storageOf: (type: string, key: string, count: num
         return fail('refers to a storage in a way that PyTorch does not')
       }
       if (part !== undefined && part !== null)
-        fail(`its storage ${key} is a part of another, which PyTorch gave up in 2017`)
+        fail(`its storage ${briefly(key)} is a part of another, which PyTorch gave up in 2017`)
       return storageOf(type.name, key, count)
     },
   }
@@ -241,7 +238,7 @@ function worldOf(file: string, storageOf: (type: string, key: string, count: num
 function refuse(module: string, name: string, file: string): never {
   throw new TorchFileError(
     file,
-    `refers to ${module}.${name}; only files of weights are read, as torch.save(model.state_dict(), file) writes them`,
+    `refers to ${briefly(`${module}.${name}`)}; only files of weights are read, as torch.save(model.state_dict(), file) writes them`,
   )
 }
 
@@ -265,15 +262,21 @@ function stridedTensor(
 }
 
 /** Walks nested dictionaries and lists and takes their tensors. */
-function collect(root: unknown, file: string): Map<string, TorchTensor> {
-  const found = new Map<string, TorchTensor>()
+function collect(root: unknown, copyLimit: number, file: string): Map<string, StoredTensor> {
+  const found = new Map<string, StoredTensor>()
   let visited = 0
+  let copied = 0
+  const take = ({ storage, offset, shape, strides }: StridedTensor): StoredTensor => {
+    if (!isOrdered(shape, strides)) copied += 4 * shape.reduce((n, extent) => n * extent, 1)
+    if (copied > copyLimit) throw new TorchFileError(file, 'its tensors are much larger than the file that holds them')
+    return { dtype: storage.type, shape, data: inOrder(storage.numbers, offset, shape, strides) }
+  }
   const walk = (value: unknown, name: string, depth: number): void => {
     if (depth > DEPTH_LIMIT || ++visited > TENSOR_LIMIT)
       throw new TorchFileError(file, 'holds more, or is nested deeper, than a network does')
     if (value instanceof StridedTensor) {
-      if (found.has(name)) throw new TorchFileError(file, `holds two tensors named "${name}"`)
-      found.set(name, { dtype: STORAGES[value.storage.type].dtype, shape: value.shape, data: gathered(value) })
+      if (found.has(name)) throw new TorchFileError(file, `holds two tensors named "${briefly(name)}"`)
+      found.set(name, take(value))
     } else if (value instanceof Map || Array.isArray(value)) {
       for (const [key, inner] of value.entries()) {
         if (typeof key === 'string' || typeof key === 'number')
@@ -284,36 +287,6 @@ function collect(root: unknown, file: string): Map<string, TorchTensor> {
   walk(root, '', 0)
   if (found.size === 0) throw new TorchFileError(file, 'holds no tensors')
   return found
-}
-
-/** The tensor's numbers in C order: a view where they lie that way already, else a copy. */
-function gathered({ storage, offset, shape, strides }: StridedTensor): Data {
-  const { numbers } = storage
-  const count = shape.reduce((n, extent) => n * extent, 1)
-  let step = 1
-  let ordered = true
-  for (let axis = shape.length - 1; axis >= 0; axis--) {
-    if (shape[axis] !== 1 && strides[axis] !== step) ordered = false
-    step *= shape[axis]
-  }
-  if (ordered) return numbers.subarray(offset, offset + count)
-  const data = numbers.slice(0, count)
-  for (let i = 0; i < count; i++) {
-    let rest = i
-    let at = offset
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      at += (rest % shape[axis]) * strides[axis]
-      rest = Math.floor(rest / shape[axis])
-    }
-    data[i] = numbers[at]
-  }
-  return data
-}
-
-/** The upper halves of f32 numbers. */
-function decodeBfloat16(halves: Uint16Array): Float32Array {
-  const words = Uint32Array.from(halves, (half) => half << 16)
-  return new Float32Array(words.buffer)
 }
 
 function isNatural(value: unknown): value is number {

@@ -3,12 +3,20 @@ import type { ManifestEntry, Tensor } from '../registry.ts'
 import { writeSafetensors } from '../safetensors.ts'
 import { convertDlib } from './dlib.ts'
 import { convertMtcnn } from './mtcnn.ts'
+import { convertOnnx } from './onnx.ts'
 import { convertSirius } from './sirius.ts'
 
-const CONVERTERS: Record<string, (files: ReadonlyMap<string, Uint8Array>) => Map<string, Tensor>> = {
-  mtcnn: convertMtcnn,
-  mobilefacenet: convertSirius,
-  'dlib-resnet-29': convertDlib,
+/** A network's tensors, and what is written beside them. */
+interface Converted {
+  tensors: ReadonlyMap<string, Tensor>
+  metadata?: Readonly<Record<string, string>>
+}
+
+const CONVERTERS: Record<string, (files: ReadonlyMap<string, Uint8Array>) => Converted> = {
+  mtcnn: (files) => ({ tensors: convertMtcnn(files) }),
+  mobilefacenet: (files) => ({ tensors: convertSirius(files) }),
+  'dlib-resnet-29': (files) => ({ tensors: convertDlib(files) }),
+  onnx: convertOnnx,
 }
 
 /**
@@ -22,6 +30,7 @@ export function convert(entry: ManifestEntry, files: ReadonlyMap<string, Uint8Ar
   const converter = CONVERTERS[entry.architecture]
   if (!converter || entry.source.kind !== 'npm') throw new WeightsError(entry.file, 'is not built from a package')
   const { package: name, version } = entry.source
-  const metadata = { network: entry.id, source: `${name}@${version}`, licence: entry.licence }
-  return writeSafetensors(converter(files), metadata, entry.file)
+  const { tensors, metadata } = converter(files)
+  const origin = { network: entry.id, source: `${name}@${version}`, licence: entry.licence }
+  return writeSafetensors(tensors, { ...origin, ...metadata }, entry.file)
 }

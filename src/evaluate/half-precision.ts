@@ -1,0 +1,61 @@
+/** How much a recogniser's embeddings change where its weights are stored in half precision. */
+import { similarityOf } from '../attack/embedder.ts'
+import type { Surrogate } from '../attack/objective.ts'
+import type { Gpu } from '../device/gpu.ts'
+import { compile, graph } from '../graph/index.ts'
+import { normalize } from '../kernels/index.ts'
+
+/** Half precision is taken where it changes a cosine by less than this. */
+export const HALF_PRECISION_LIMIT = 1e-3
+
+/** Images that a network is tried on. */
+const IMAGES = 6
+
+/**
+ * The largest 1 - cosine between the embeddings that two versions of a network give the same images.
+ * @throws RangeError where the first version gives no finite embedding: its weights are not those of such a network
+ */
+export async function embeddingDeviation(gpu: Gpu, version: Surrogate, other: Surrogate): Promise<number> {
+  // One after the other: there may not be room for two large networks.
+  const before = await embedTrials(gpu, version)
+  if (!before.every((embedding) => embedding.every(Number.isFinite))) {
+    throw new RangeError(`${version.network.id} gives embeddings that are not finite`)
+  }
+  const after = other === version ? before : await embedTrials(gpu, other)
+  return Math.max(...before.map((embedding, i) => 1 - similarityOf(embedding, after[i])))
+}
+
+async function embedTrials(gpu: Gpu, { network, weights }: Surrogate): Promise<Float32Array[]> {
+  const { size, embedding: length } = network
+  const g = graph()
+  const crops = g.input('crops', [IMAGES, 3, size, size])
+  using plan = await compile(gpu, { embedding: normalize(network.build(crops, weights)) })
+  plan.write('crops', trialImages(size))
+  plan.run()
+  const embeddings = await plan.read('embedding')
+  return Array.from({ length: IMAGES }, (_, i) => embeddings.slice(i * length, (i + 1) * length))
+}
+
+/**
+ * Images [N,3,size,size] in 0..1 that are the same everywhere: colours that vary slowly, as on a face, with more and more noise.
+ */
+function trialImages(size: number): Float32Array {
+  const images = new Float32Array(IMAGES * 3 * size * size)
+  let state = 1
+  // Park and Miller, "Random number generators: good ones are hard to find", 1988.
+  const random = () => (state = (state * 48271) % 0x7fffffff) / 0x7fffffff
+  let at = 0
+  for (let image = 0; image < IMAGES; image++) {
+    const noise = image / (IMAGES - 1)
+    for (let channel = 0; channel < 3; channel++) {
+      const [across, down, phase] = [random() * 3, random() * 3, random()]
+      for (let y = 0; y < size; y++) {
+        for (let x = 0; x < size; x++) {
+          const wave = 0.5 + 0.45 * Math.sin(2 * Math.PI * ((across * x + down * y) / size + phase))
+          images[at++] = (1 - noise) * wave + noise * random()
+        }
+      }
+    }
+  }
+  return images
+}

@@ -1,0 +1,147 @@
+/**
+ * Networks that the user brought. Each is two files in a folder of weights: `ID.safetensors`, and `ID.json` with an entry like those of
+ * the manifest. The entry is written last and removed first, so that there is never one without its file.
+ */
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { WeightsError } from './errors.ts'
+import { parseImported } from './manifest.ts'
+import { placeFile } from './place.ts'
+import { type ManifestEntry, sha256, type Tensor } from './registry.ts'
+import { type WritableTensor, writeSafetensors } from './safetensors.ts'
+
+/** The manifest lies in a folder of weights, too. */
+const MANIFEST = 'manifest.json'
+
+/** What the folders hold: entries by the order of their ids, and files that should be entries and are not. */
+export interface ImportedNetworks {
+  entries: ManifestEntry[]
+  damaged: WeightsError[]
+}
+
+/**
+ * Reads the entries in these folders. Of two with one id the first folder's counts.
+ *
+ * @throws WeightsError if a folder is there but cannot be read
+ */
+export async function importedNetworks(folders: readonly string[]): Promise<ImportedNetworks> {
+  const entries = new Map<string, ManifestEntry>()
+  const damaged: WeightsError[] = []
+  for (const folder of folders) {
+    for (const name of await entryFiles(folder)) {
+      const path = join(folder, name)
+      try {
+        const entry = parseImported(await readFile(path, 'utf8'), path)
+        if (name !== `${entry.id}.json`) throw new WeightsError(path, `describes ${entry.id}; its name must be that`)
+        if (!entries.has(entry.id)) entries.set(entry.id, entry)
+      } catch (error) {
+        damaged.push(error instanceof WeightsError ? error : new WeightsError(path, `cannot be read (${error})`))
+      }
+    }
+  }
+  return { entries: [...entries.values()].sort((a, b) => (a.id < b.id ? -1 : 1)), damaged }
+}
+
+async function entryFiles(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => /^[a-z0-9][a-z0-9-]*\.json$/.test(name) && name !== MANIFEST)
+  } catch (cause) {
+    const { code = '', message } = cause as NodeJS.ErrnoException
+    if (['ENOENT', 'ENOTDIR'].includes(code)) return []
+    throw new WeightsError(folder, `cannot be read (${message})`, { cause })
+  }
+}
+
+/** An entry before its file is made, which gives it name, length and checksum. */
+export type NewEntry<Entry extends ManifestEntry = ManifestEntry> = Entry extends ManifestEntry
+  ? Omit<Entry, 'file' | 'bytes' | 'sha256'>
+  : never
+
+/** What a network's file is made of. */
+export interface NetworkContents {
+  tensors: ReadonlyMap<string, Tensor>
+  /** Written into the file beside what it says of itself. */
+  metadata?: Readonly<Record<string, string>>
+}
+
+/** A network as it will lie on the disk. */
+export interface PackedNetwork {
+  entry: ManifestEntry
+  bytes: Uint8Array
+}
+
+/**
+ * Makes a network's file.
+ *
+ * @param halves kernels and matrices are stored in half precision; what there is one of a channel stays as it is
+ * @throws WeightsError if the entry is not one that would be read again
+ */
+export async function packNetwork(
+  fields: NewEntry,
+  { tensors, metadata = {} }: NetworkContents,
+  halves: boolean,
+): Promise<PackedNetwork> {
+  const { id, architecture, source } = fields
+  const file = `${id}.safetensors`
+  const stored = new Map(
+    [...tensors].map(([name, { shape, data }]): [string, WritableTensor] => [
+      name,
+      { shape, data, dtype: halves && isHalved(shape) ? 'F16' : 'F32' },
+    ]),
+  )
+  const origin = source.kind === 'import' ? source.file : source.kind
+  const bytes = writeSafetensors(stored, { network: id, architecture, source: origin, ...metadata }, file)
+  const entry = { ...fields, file, bytes: bytes.length, sha256: await sha256(bytes) } as ManifestEntry
+  parseImported(JSON.stringify(entry), file)
+  return { entry, bytes }
+}
+
+const isHalved = (shape: readonly number[]): boolean => shape.length > 1
+
+/** Name of a tensor with numbers beyond half precision, which ends at 65504; undefined if there is none. */
+export function beyondHalves(tensors: ReadonlyMap<string, Tensor>): string | undefined {
+  for (const [name, { shape, data }] of tensors) {
+    if (isHalved(shape) && data.some((value) => Math.abs(value) >= 65520)) return name
+  }
+  return undefined
+}
+
+/**
+ * Writes a network and its entry into a folder and replaces one of the same id.
+ *
+ * @returns the path of the network's file
+ * @throws WeightsError if a file cannot be written
+ */
+export async function writeNetwork({ entry, bytes }: PackedNetwork, folder: string): Promise<string> {
+  const file = `${entry.id}.json`
+  try {
+    await rm(join(folder, file), { force: true })
+  } catch (cause) {
+    throw new WeightsError(join(folder, file), `cannot be replaced (${(cause as Error).message})`, { cause })
+  }
+  await placeFile(bytes, folder, entry.file)
+  await placeFile(`${JSON.stringify(entry, undefined, 2)}\n`, folder, file)
+  return join(folder, entry.file)
+}
+
+/**
+ * Deletes an imported network.
+ *
+ * @returns the files that were deleted; none if there is no network of that id in the folder
+ * @throws WeightsError if a file cannot be deleted
+ */
+export async function removeImported(id: string, folder: string): Promise<string[]> {
+  const removed: string[] = []
+  const names = await entryFiles(folder)
+  if (!names.includes(`${id}.json`)) return []
+  for (const path of [join(folder, `${id}.json`), join(folder, `${id}.safetensors`)]) {
+    try {
+      await rm(path)
+      removed.push(path)
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException
+      if (code !== 'ENOENT') throw new WeightsError(path, `cannot be deleted (${message})`, { cause })
+    }
+  }
+  return removed
+}
