@@ -4,8 +4,9 @@ import { matrixKernels } from './matrix.ts'
 import { safeTile, type TiledProduct, tileKernels } from './tile.ts'
 
 /**
- * Kernels for this adapter, others that are likely to be `faster` than tiles or not among them, and last the one that runs everywhere. On a GPU they are rivals: which is
- * fastest, a measured trial says, which also finds out those that a driver gets wrong. On a processor there is the last alone.
+ * Kernels for this adapter, among them further ones that are likely to be `faster` than tiles, and others; last the one that
+ * runs everywhere. On a GPU they are rivals: which is fastest, a measured trial says, which also finds out those that a driver
+ * gets wrong. On a processor there is the last alone.
  */
 export function productKernels(
   t: TiledProduct,

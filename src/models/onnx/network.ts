@@ -54,10 +54,11 @@ export function onnxNetwork(model: OnnxModel, { outputs }: OnnxNetworkOptions = 
   const nodes = neededNodes(model, names)
   for (const node of nodes) operatorOf(model, node)
   const values = new Map<string, Value>(model.constants)
-  const made = new Set([...model.constants.keys(), ...nodes.flatMap((node) => node.outputs)])
   const taken = new Set([...names, ...nodes.flatMap((node) => node.inputs)])
   const inputs = model.inputs.filter(({ name }) => taken.has(name))
-  const nowhere = names.find((name) => !made.has(name) && !inputs.some((input) => input.name === name))
+  const given = [...model.constants.keys(), ...inputs.map(({ name }) => name)]
+  const defined = new Set([...given, ...nodes.flatMap((node) => node.outputs)])
+  const nowhere = names.find((name) => !defined.has(name))
   if (nowhere !== undefined) throw new OnnxError(file, `has no value "${nowhere}"`)
 
   // Constants of constants need no recorder: what folds asks for none.
