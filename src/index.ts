@@ -16,6 +16,7 @@ export {
 } from './attack/protect.ts'
 export { type Capabilities, DeviceLostError, Gpu, GpuError, openDevice } from './device/gpu.ts'
 export { measureRoofs, type Roofs } from './device/roofs.ts'
+export { type Accuracy, accuracyOf, type EmbeddedFaces, embedFaces, type LabelledPhoto } from './evaluate/accuracy.ts'
 export { type Affine, align112, align150, FaceGeometryError, type Landmarks } from './faces/alignment.ts'
 export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export type { Pixels } from './faces/pixels.ts'
@@ -24,6 +25,16 @@ export * from './kernels/index.ts'
 export { type Op, type Shape, ShapeError, type Tensor } from './kernels/op.ts'
 export { type EnsembleWeights, ensembleWeights, type LayerWeights } from './models/ensemble.ts'
 export { mtcnnNetworks } from './models/mtcnn.ts'
+export { type OnnxNetwork, type OnnxNetworkOptions, onnxNetwork } from './models/onnx/network.ts'
+export {
+  type FaceNetwork,
+  type OnnxRecogniser,
+  type OnnxRecogniserOptions,
+  recogniserFromOnnx,
+} from './models/onnx/recogniser.ts'
 export { type Recogniser, recogniser } from './models/recognisers.ts'
 export { WeightsDamagedError, WeightsError, WeightsMissingError } from './weights/errors.ts'
+export { readOnnx } from './weights/onnx.ts'
+export type { OnnxModel } from './weights/onnx-model.ts'
+export { type ExternalData, OnnxError } from './weights/onnx-tensor.ts'
 export { type Manifest, type ManifestEntry, openWeights, type Weights } from './weights/registry.ts'

@@ -1,6 +1,14 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** What only Node can do: open an adapter through Dawn, find weights on disk, read and write photos. */
-export { DEFAULT_SURROGATES, keepTuning, loadNetworks, UnknownModelError } from './attack/node.ts'
+export {
+  DEFAULT_SURROGATES,
+  keepTuning,
+  loadDetector,
+  loadNetworks,
+  loadPerceptual,
+  loadRecogniser,
+  UnknownModelError,
+} from './attack/node.ts'
 export {
   type AcquireOptions,
   type AdapterEntry,
@@ -12,4 +20,12 @@ export {
 } from './device/node.ts'
 export { fileTuning } from './graph/node.ts'
 export * from './images/index.ts'
-export { loadManifest, loadWeights, verifyWeights, weightsFolder, weightsFolders } from './weights/node.ts'
+export {
+  knownNetworks,
+  loadManifest,
+  loadWeights,
+  verifyWeights,
+  weightsFolder,
+  weightsFolders,
+} from './weights/node.ts'
+export { filesBeside } from './weights/onnx-node.ts'

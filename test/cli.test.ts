@@ -186,6 +186,7 @@ describe('protect, on a photo', () => {
     expect(face.recognisers.map((r: { id: string; heldOut: boolean }) => [r.id, r.heldOut])).toEqual([
       ['sirius', false],
       ['dlib', true],
+      ['faceplugin', true],
     ])
     for (const recogniser of face.recognisers) {
       expect(Object.keys(recogniser)).toEqual(['id', 'heldOut', 'threshold', 'before', 'after'])
@@ -607,8 +608,8 @@ describe('usage', () => {
     [['protect', 'a.png', '--compare', '-'], /--compare takes a file/],
     [['protect', 'empty'], /empty: the folder has no photos/],
     [['doctor', 'a.png'], /doctor takes no names; got "a\.png"/],
-    [['weights'], /weights takes list, verify or path; got nothing/],
-    [['weights', 'eat'], /weights takes list, verify or path; got "eat"/],
+    [['weights'], /weights takes list, fetch, import, remove, verify, accuracy or path; got nothing/],
+    [['weights', 'eat'], /weights takes list, .* or path; got "eat"/],
     [['weights', 'list', 'more'], /takes no further names, got "more"/],
   ])('%j: exit code 2', async (args, message) => {
     const run = await lowkey(args, { cwd })
@@ -732,7 +733,7 @@ describe('doctor', () => {
 
 describe('weights', () => {
   const cwd = room()
-  const ids = ['mtcnn', 'sirius', 'dlib', 'lpips-alex-scratch']
+  const ids = ['mtcnn', 'sirius', 'dlib', 'faceplugin', 'lpips-alex-scratch']
 
   it('list, verify and path', async () => {
     const list = await lowkey(['weights', 'list'], { cwd })

@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { WeightsDamagedError } from '../src/weights/errors.ts'
 import { type Downloadable, downloadFile } from '../src/weights/fetch.ts'
-import { loadManifest } from '../src/weights/node.ts'
+import { parseManifest } from '../src/weights/manifest.ts'
+import { loadManifest, weightsFolder } from '../src/weights/node.ts'
 import { FetchError, OfflineError } from '../src/weights/npm.ts'
 import { lowkey, room } from './support/cli.ts'
 import { uniform } from './support/random.ts'
@@ -265,6 +266,30 @@ describe('the manifest', () => {
       expect((sha256 === null) === (bytes === null), file).toBe(true)
       if (url) expect(sha256).not.toBeNull()
     }
+  })
+})
+
+describe('a manifest', () => {
+  const text = readFileSync(join(weightsFolder(), 'manifest.json'), 'utf8')
+  const edited = (edit: (published: Record<string, unknown>[], networks: Record<string, unknown>[]) => void) => {
+    const copy = JSON.parse(text)
+    edit(copy.published, copy.networks)
+    return JSON.stringify(copy)
+  }
+  test.each([
+    [
+      'an address that is not https',
+      edited((p) => (p[0].url = 'http://a.test/b.pth')),
+      /published\[0\]\.url cannot be "http:/,
+    ],
+    ['an address with a query', edited((p) => (p[0].url = 'https://a.test/b?c')), /published\[0\]\.url/],
+    ['seven digits of a checksum', edited((p) => (p[0].sha256 = '0123456')), /published\[0\]\.sha256/],
+    ['a file in another folder', edited((p) => (p[0].file = '../b.pth')), /published\[0\]\.file/],
+    ['a field too many', edited((p) => (p[0].path = 'x')), /published\[0\]\.path is not a known field/],
+    ['the id of a network', edited((p, n) => (p[0].id = n[0].id)), /describes network "mtcnn" twice/],
+    ['no list', edited(() => {}).replace('"published":[', '"published":["x",'), /published\[0\] is not an object/],
+  ])('with %s is refused', (_, json, message) => {
+    expect(() => parseManifest(json, 'm.json')).toThrow(message)
   })
 })
 

@@ -62,11 +62,12 @@ describe('the manifest', () => {
   const file = join(weightsFolder(), 'manifest.json')
   const json = readFileSync(file, 'utf8')
 
-  it('describes a detector, a perceptual distance and two recognisers', () => {
+  it('describes a detector, a perceptual distance and three recognisers', () => {
     expect(manifest.networks.map(({ id, role }) => [id, role])).toEqual([
       ['mtcnn', 'detector'],
       ['sirius', 'recogniser'],
       ['dlib', 'recogniser'],
+      ['faceplugin', 'recogniser'],
       ['lpips-alex-scratch', 'perceptual'],
     ])
   })
@@ -197,6 +198,7 @@ describe('finding weights', () => {
       ['mtcnn', false],
       ['sirius', false],
       ['dlib', false],
+      ['faceplugin', false],
       ['lpips-alex-scratch', true],
     ])
     expect(statuses[0]).toMatchObject({
@@ -208,12 +210,12 @@ describe('finding weights', () => {
       sha256: small.sha256,
       problem: expect.stringMatching(/long/),
     })
-    expect(statuses[3]).toMatchObject({
+    expect(statuses[4]).toMatchObject({
       path: join(folder, 'lpips-alex-scratch.safetensors'),
       bytes: 4943368,
       licence: 'MIT',
     })
-    expect(statuses[3].problem).toBeUndefined()
+    expect(statuses[4].problem).toBeUndefined()
   })
 })
 

@@ -5,7 +5,7 @@ import { acquire, adapterName, NoAdapterError } from '../device/node.ts'
 import { embeddingDeviation, HALF_PRECISION_LIMIT } from '../evaluate/half-precision.ts'
 import { architectureOf, assemblies } from '../models/architectures.ts'
 import { recogniserFromOnnx } from '../models/onnx/recogniser.ts'
-import { recogniseNetwork } from '../models/recognise.ts'
+import { recogniseNetwork, titleOf } from '../models/recognise.ts'
 import { recogniser } from '../models/recognisers.ts'
 import { WeightsError, WeightsMissingError } from '../weights/errors.ts'
 import { readWeightFile } from '../weights/import.ts'
@@ -93,7 +93,13 @@ export async function importFile(path: string, options: ImportOptions, published
   const { packed, notes } = await pack(fieldsOf(id, found, source, options, known), found.contents, options)
   const written = await writeNetwork(packed, importFolder())
   const { entry } = packed
-  return { entry, path: written, report: [`${file}: ${found.summary}`, ...found.notes, ...notes, await useOf(entry)] }
+  const report = [
+    `${file}: ${found.summary}`,
+    ...found.notes,
+    ...strangerNotes(manifest.published, file, hash),
+    ...notes,
+  ]
+  return { entry, path: written, report: [...report, await useOf(entry)] }
 }
 
 async function readBytes(path: string): Promise<Uint8Array> {
@@ -112,6 +118,14 @@ async function readBytes(path: string): Promise<Uint8Array> {
 /** By its checksum; by its name alone only where no checksum is known. */
 const isPublished = ({ file, sha256 }: PublishedFile, name: string, hash: string): boolean =>
   sha256 === null ? file === name : hash.startsWith(sha256)
+
+/** That a file has the name of a published one and is another. */
+function strangerNotes(published: readonly PublishedFile[], file: string, hash: string): string[] {
+  const namesake = published.find((each) => each.file === file && each.sha256 !== null && !hash.startsWith(each.sha256))
+  return namesake
+    ? [`  it is not the published ${file}, whose SHA-256 is ${namesake.sha256}: this one's is ${hash}`]
+    : []
+}
 
 /** A file's name as the name of a network: `Backbone_IR_50.pth` is `backbone-ir-50`. */
 function idOf(file: string): string {
@@ -174,7 +188,7 @@ async function readTensors(bytes: Uint8Array, path: string, options: ImportOptio
     input,
     embedding: recogniser?.embedding,
     alignment: recogniser?.alignment,
-    summary: `${title} (${id}), ${millions(parameters)}${numbers}; ${network.tensors.size} tensors, ${format}`,
+    summary: `${titleOf(architecture)}, ${millions(parameters)}${numbers}; ${network.tensors.size} tensors, ${format}`,
     notes: [
       ...(prefix === '' ? [] : [`  the names of its tensors begin with "${prefix}"`]),
       ...leftOut.map((what) => `  left out: ${what}`),

@@ -29,7 +29,8 @@ async function embedTrials(gpu: Gpu, { network, weights }: Surrogate): Promise<F
   const { size, embedding: length } = network
   const g = graph()
   const crops = g.input('crops', [IMAGES, 3, size, size])
-  using plan = await compile(gpu, { embedding: normalize(network.build(crops, weights)) })
+  // It runs once: looking for its fastest kernels would take longer.
+  using plan = await compile(gpu, { embedding: normalize(network.build(crops, weights)) }, { tuning: false })
   plan.write('crops', trialImages(size))
   plan.run()
   const embeddings = await plan.read('embedding')

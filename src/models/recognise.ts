@@ -193,8 +193,9 @@ export function recogniseNetwork(
   return { architecture, prefix, tensors, parameters, leftOut: sentences }
 }
 
-/** The title with the id by which `--as` knows it. */
-const titleOf = ({ title, id }: Architecture): string => (title.toLowerCase() === id ? title : `${title} (${id})`)
+/** The title with the id by which entries know it. */
+export const titleOf = ({ title, id }: Pick<Architecture, 'title' | 'id'>): string =>
+  title.toLowerCase() === id ? title : `${title} (${id})`
 
 /** What is wrong with a tensor; undefined if it is as it should be. */
 function fault(name: string, inFile: string, { dtype, shape, data }: StoredTensor, wanted: Shape): string | undefined {

@@ -1,14 +1,12 @@
-/** ONNX models on this machine's disk. */
-
+/** Files beside an ONNX model on this machine's disk. */
 import { readFileSync, realpathSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { basename, dirname, join, sep } from 'node:path'
-import { WeightsError } from './errors.ts'
-import { readOnnx } from './onnx.ts'
-import type { OnnxModel } from './onnx-model.ts'
+import { dirname, join, sep } from 'node:path'
 import type { ExternalData } from './onnx-tensor.ts'
 
-/** Files beside a model, in its folder and below. A link that leads out of the folder is not followed. */
+/**
+ * Gives the files in which the model of this path keeps constants: those in its folder and below, read once. A link that leads out of
+ * the folder is not followed; a file that cannot be read is not there.
+ */
 export function filesBeside(path: string): ExternalData {
   const files = new Map<string, Uint8Array | undefined>()
   return (location) => {
@@ -24,19 +22,4 @@ function readBeside(folder: string, location: string): Uint8Array | undefined {
   } catch {
     return undefined
   }
-}
-
-/**
- * Reads a model and the files beside it in which it keeps constants.
- *
- * @throws WeightsError if the file cannot be read, OnnxError if it is no model that can be
- */
-export async function openOnnx(path: string): Promise<OnnxModel> {
-  let bytes: Uint8Array
-  try {
-    bytes = await readFile(path)
-  } catch (cause) {
-    throw new WeightsError(path, `cannot be read (${(cause as Error).message})`, { cause })
-  }
-  return readOnnx(bytes, basename(path), filesBeside(path))
 }

@@ -84,8 +84,10 @@ const encodeTensor = ({ type, shape, data }: OnnxTensor): [OnnxType, readonly nu
   Array.from(data, encodeNumber),
 ]
 
-const encodeNumber = (value: number): JsonNumber =>
-  Number.isInteger(value) && !Object.is(value, -0) ? value : String(value)
+function encodeNumber(value: number): JsonNumber {
+  if (Object.is(value, -0)) return '-0'
+  return Number.isInteger(value) ? value : String(value)
+}
 
 function encodeAttribute(value: OnnxAttribute['value']): unknown {
   if (typeof value === 'number') return encodeNumber(value)

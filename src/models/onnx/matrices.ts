@@ -1,7 +1,9 @@
 /** Products of matrices. */
-import { add, affine, linear, matmul, reshape } from '../../kernels/index.ts'
-import { elements, type Tensor } from '../../kernels/op.ts'
+import { add, affine, matmul, reshape } from '../../kernels/index.ts'
+import { elements, type Shape, type Tensor } from '../../kernels/op.ts'
+import { linearInPieces } from '../layers.ts'
 import type { Call, Operator } from './call.ts'
+import { isKnown, singlesOf } from './values.ts'
 
 /** NumPy's matmul: a vector is a row on the left and a column on the right, and the axis is dropped from the result. */
 function product(call: Call): Tensor {
@@ -25,17 +27,29 @@ function matrixProduct(a: Tensor, b: Tensor): Tensor {
 
 /** alpha A B + beta C, where A and B may be transposed and C broadcasts to the product. */
 function gemm(call: Call): Tensor {
-  const [a, b, c] = [call.tensor(0), call.tensor(1), call.optionalTensor(2)]
   const [alpha, beta] = [call.float('alpha', 1), call.float('beta', 1)]
   const [transposeA, transposeB] = [call.flag('transA', false), call.flag('transB', false)]
-  if (a.shape.length !== 2 || b.shape.length !== 2)
-    call.failShape('takes matrices, not', a.shape.length === 2 ? b.shape : a.shape)
-  const bias = c && beta === 1 && alpha === 1 && elements(c.shape) === b.shape[0] && c.shape.at(-1) === b.shape[0]
-  if (bias && transposeB && !transposeA) return linear(a, b, reshape(c, [b.shape[0]]))
-  const y = matmul(a, b, { transposeA, transposeB })
-  const scaled = alpha === 1 ? y : affine(y, alpha, 0)
-  if (!c || beta === 0) return scaled
-  return add(scaled, beta === 1 ? c : affine(c, beta, 0))
+  const [a, c] = [call.tensor(0), call.optionalTensor(2)]
+  const [first, second] = [a.shape, call.value(1).shape]
+  if (first.length !== 2 || second.length !== 2)
+    call.failShape('takes matrices, not', first.length === 2 ? second : first)
+  const weights = call.value(1)
+  if (transposeB && !transposeA && alpha === 1 && isKnown(weights) && second[1] === first[1]) {
+    // A layer as PyTorch writes it. Its matrix may be larger than a device can bind.
+    const bias = c && beta === 1 && isRow(c.shape, second[0]) ? reshape(c, [second[0]]) : undefined
+    const y = linearInPieces(a, { shape: second, data: singlesOf(weights) }, bias)
+    return bias ? y : plus(y, c, beta)
+  }
+  const y = matmul(a, call.tensor(1), { transposeA, transposeB })
+  return plus(alpha === 1 ? y : affine(y, alpha, 0), c, beta)
+}
+
+/** Whether C is one row of so many numbers. */
+const isRow = (c: Shape, count: number): boolean => elements(c) === count && c.at(-1) === count
+
+function plus(y: Tensor, c: Tensor | undefined, beta: number): Tensor {
+  if (!c || beta === 0) return y
+  return add(y, beta === 1 ? c : affine(c, beta, 0))
 }
 
 export const matrices: { [op: string]: Operator } = {

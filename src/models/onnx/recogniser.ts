@@ -31,8 +31,8 @@ type Size = readonly [height: number, width: number]
 /** Where neither model nor caller says: what nearly every recogniser takes. */
 const USUAL_SIZE: Size = [112, 112]
 
-/** More samples than one, and a number that few axes have by chance: with it a trial shows whether a model takes batches. */
-const TRIAL = 5
+/** Numbers of samples that show whether a model takes batches: more than one, and such as extents seldom are, both at once never. */
+const TRIALS = [5, 7]
 
 /**
  * A model as a network of faces. Models that were written for one image at a time take more where every operation keeps samples apart;
@@ -78,8 +78,11 @@ export function faceNetwork(model: OnnxModel, options: { output?: string; size?:
 
   function takesBatches(): boolean {
     try {
-      const { y, nodes } = attempt(TRIAL)
-      return y.shape[0] === TRIAL && elements(y.shape) === TRIAL * embedding && !nodes.some(joinsSamples)
+      return TRIALS.every((samples) => {
+        const { y, nodes } = attempt(samples)
+        const isWhole = y.shape[0] === samples && elements(y.shape) === samples * embedding
+        return isWhole && !nodes.some((node) => joinsSamples(node, samples))
+      })
     } catch (error) {
       if (error instanceof OnnxError || error instanceof ShapeError) return false
       throw error
@@ -88,8 +91,8 @@ export function faceNetwork(model: OnnxModel, options: { output?: string; size?:
 }
 
 /** Whether an operation computes one number of several samples. */
-function joinsSamples({ op, args, inputs, rate }: Node): boolean {
-  if (!op || rate === 'constant' || inputs[0].shape[0] !== TRIAL) return false
+function joinsSamples({ op, args, inputs, rate }: Node, samples: number): boolean {
+  if (!op || rate === 'constant' || inputs[0].shape[0] !== samples) return false
   const { axes, axis } = args as { axes?: readonly number[]; axis?: number }
   const isReduction = op.name === 'sum' || op.name === 'mean' || op.name === 'max'
   if (isReduction) return axes?.includes(0) ?? false
