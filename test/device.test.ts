@@ -257,7 +257,7 @@ describe('a lost device', () => {
     let lose: (info: { reason: string; message: string }) => void = () => {}
     const lost = new Promise((resolve) => (lose = resolve))
     const queue = { onSubmittedWorkDone: () => new Promise(() => {}) }
-    const gpu = new Gpu({ lost, queue, addEventListener() {} } as unknown as GPUDevice, software)
+    const gpu = new Gpu(Object.assign(new EventTarget(), { lost, queue }) as unknown as GPUDevice, software)
     const wait = gpu.wait()
     lose({ reason: 'unknown', message: 'VK_ERROR_DEVICE_LOST' })
     await expect(wait).rejects.toMatchObject({
@@ -330,7 +330,9 @@ describe('the words for an adapter', () => {
     expect(describeAdapter(software)).toMatch(
       /in software, on SwiftShader.*minutes.*lavapipe.*mesa-vulkan-drivers.*GPU/,
     )
-    expect(describeAdapter({ ...software, driver: 'lavapipe' })).toMatch(/in software, on lavapipe.*seconds for each face.*GPU/)
+    expect(describeAdapter({ ...software, driver: 'lavapipe' })).toMatch(
+      /in software, on lavapipe.*seconds for each face.*GPU/,
+    )
     expect(describeAdapter({ ...software, driver: 'other' })).toMatch(/in software.*GPU/)
     expect(describeAdapter(card)).toBe('Runs on the GPU nvidia h100 80gb hbm3 (NVIDIA: 550.90.07).')
   })

@@ -34,7 +34,7 @@ export function mergedDims(output: Shape, operands: readonly Shape[]): LoopDim[]
       return i >= 0 && shape[i] !== 1
     })
     const last = dims.at(-1)
-    if (last && last.varies.every((v, k) => v === varies[k])) last.extent *= extent
+    if (last?.varies.every((v, k) => v === varies[k])) last.extent *= extent
     else dims.push({ extent, varies })
   })
   return dims.length > 0 ? dims : [{ extent: 1, varies: operands.map(() => true) }]
