@@ -327,7 +327,8 @@ class Run {
       ])
       lines.push(...table(['recogniser', 'role', 'before', 'after', 'threshold', ''], rows).map((line) => `  ${line}`))
     })
-    lines.push(`visible change: LPIPS ${lpips.toFixed(4)}, PSNR ${psnr.toFixed(1)} dB (of the area around the face)`)
+    const area = { photo: 'the whole photo', face: 'the area around the face' }[options.preset.area]
+    lines.push(`visible change: LPIPS ${lpips.toFixed(4)}, PSNR ${psnr.toFixed(1)} dB (of ${area})`)
     const { detect, compile, attack, measure } = protection.seconds
     lines.push(
       `${seconds.toFixed(1)} s (detect ${detect.toFixed(1)}, compile ${compile.toFixed(1)}, attack ${attack.toFixed(1)}, ` +
