@@ -283,6 +283,9 @@ describe('batches', () => {
     expect(
       attempt({ ...small, nodes: [{ op: 'Constant', inputs: '', attributes: { value_float: { f: 1 } } }] }),
     ).toThrow(/a recogniser takes one image/)
+    expect(attempt({ ...small, inputs: { x: [1, 3, 2 ** 20, 6] }, nodes: relu })).toThrow(
+      /images of 1048576x6 pixels: too many/,
+    )
     const g = graph()
     expect(() => networkOf(small).build(g.input('x', [1, 3, 7, 6]))).toThrow(
       /m\.onnx: takes images \[N,3,6,6\], not \[1,3,7,6\]/,

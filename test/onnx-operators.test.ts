@@ -253,7 +253,7 @@ describe('what cannot be computed is refused with the name of the node', () => {
     [
       'a kernel_shape that lies',
       { op: 'Conv', inputs: 'x w', attributes: { kernel_shape: [5, 5] } },
-      /kernel_shape \[5,5\] and weights of \[3,3\]/,
+      /has weights of \[3,3\] and kernel_shape \[5,5\]/,
       { w: filter },
     ],
     [

@@ -57,7 +57,7 @@ function preluOperator(call: Call): Tensor {
   if (broadcastsTo(slope.shape, x.shape)) return prelu(x, slope)
   if (slope.shape.length === 1 && slope.shape[0] === x.shape[1])
     return prelu(x, reshape(slope, [slope.shape[0], ...x.shape.slice(2).map(() => 1)]))
-  return call.failShape('its slopes do not fit x', slope.shape)
+  return call.failList('its slopes do not fit x', slope.shape)
 }
 
 /** Until version 12 the axes from `axis` on are one, from 13 on it is that axis alone. */

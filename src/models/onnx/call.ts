@@ -1,7 +1,7 @@
 /** What an operator is, and one use of it: a node with its inputs, attributes and errors. */
-import { formatShape, type Recorder, type Shape, type Tensor } from '../../kernels/op.ts'
+import { formatShape, type Recorder, type Tensor } from '../../kernels/op.ts'
 import { nodeError, type OnnxAttributes, type OnnxNode } from '../../weights/onnx-model.ts'
-import { isFloat, type OnnxError, type OnnxNumbers, type OnnxType } from '../../weights/onnx-tensor.ts'
+import { isFloat, type OnnxNumbers, type OnnxType } from '../../weights/onnx-tensor.ts'
 import { isKnown, type Known, numbersOf, singlesOf, type Value } from './values.ts'
 
 /** How an operator of ONNX becomes operations of ours. */
@@ -48,7 +48,7 @@ export interface Work {
 
 export const newWork = (): Work => ({ left: 2 ** 22 })
 
-/** Most numbers in a list of axes, sizes or the like. */
+/** Most numbers in a list of axes, sizes or the like, and most that a message shows. */
 const LIST_LIMIT = 64
 
 export class Call {
@@ -65,12 +65,13 @@ export class Call {
     return this.place.opset
   }
 
-  error(problem: string, cause?: unknown): OnnxError {
-    return nodeError(this.place.file, this.node, problem, cause === undefined ? undefined : { cause })
+  fail(problem: string): never {
+    throw nodeError(this.place.file, this.node, problem)
   }
 
-  fail(problem: string): never {
-    throw this.error(problem)
+  /** What stands in the way of a shape or another list of numbers. */
+  failList(what: string, list: readonly number[]): never {
+    return this.fail(`${what} ${list.length > LIST_LIMIT ? `${list.length} numbers` : formatShape(list)}`)
   }
 
   /** Whether the node is given its k-th input. */
@@ -197,11 +198,6 @@ export class Call {
     const found = axes.map((axis) => this.axis(axis, rank))
     if (new Set(found).size !== found.length) this.fail(`names an axis twice: ${axes.join(', ')}`)
     return found
-  }
-
-  /** What stands in the way of a shape. */
-  failShape(what: string, shape: Shape): never {
-    return this.fail(`${what} ${formatShape(shape)}`)
   }
 
   #list(k: number): number[] {

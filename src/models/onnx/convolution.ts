@@ -3,7 +3,7 @@ import { affine, conv2d, convTranspose2d, div, mul, reshape, sqrt, sub } from '.
 import { expectShape, formatShape, type Tensor } from '../../kernels/op.ts'
 import type { Call, Operator } from './call.ts'
 import { type Norm, normOf } from './normalisation.ts'
-import { imageOf, likeInput, pairOf, spanOf, split, type Windows, windowsOf } from './windows.ts'
+import { both, imageOf, likeInput, type Pair, pairOf, spanOf, split, windowsOf } from './windows.ts'
 
 /** The kernel's extents along the axes of the input, which the attribute may repeat. */
 function kernelExtents(call: Call, x: Tensor, weights: Tensor): readonly number[] {
@@ -14,11 +14,9 @@ function kernelExtents(call: Call, x: Tensor, weights: Tensor): readonly number[
     `weights ${formatShape(weights.shape)} do not fit x ${formatShape(x.shape)}`,
   )
   const said = call.ints('kernel_shape')
-  if (said && String(said) !== String(extents)) call.fail(`has kernel_shape [${said}] and weights of [${extents}]`)
+  if (said && String(said) !== String(extents)) call.failList(`has weights of [${extents}] and kernel_shape`, said)
   return extents
 }
-
-const sides = ({ before, after }: Windows) => [...before, ...after] as const
 
 /** Conv. With a norm, what follows is batch normalisation by it, which goes into weights and bias: that costs nothing in a run. */
 export function convolution(call: Call, norm?: Norm): Tensor {
@@ -27,9 +25,9 @@ export function convolution(call: Call, norm?: Norm): Tensor {
   const bias = call.optionalTensor(2)
   const kernel = kernelExtents(call, input, weights)
   const x = imageOf(call, input)
-  const windows = windowsOf(call, x.shape, kernel)
-  const { stride, dilation } = windows
-  const options = { stride, dilation, padding: sides(windows), groups: call.int('group', 1) }
+  const { stride, dilation, before, after } = windowsOf(call, x.shape, kernel)
+  const padding = [...before, ...after] as const
+  const options = { stride, dilation, padding, groups: call.int('group', 1) }
   const filters = imageOf(call, weights)
   if (!norm) return likeInput(conv2d(x, filters, bias, options), input)
   // (conv(x) + bias - mean) / sqrt(variance + epsilon) * weight + shift
@@ -42,6 +40,10 @@ export function convolution(call: Call, norm?: Norm): Tensor {
 /** Conv and the BatchNormalization after it, as one. */
 export const convolutionNorm = (call: Call, after: Call): Tensor => convolution(call, normOf(after))
 
+/**
+ * ConvTranspose: the transpose of a convolution, with pads cut off. These are given, or follow from the size of the result, which the
+ * attribute output_shape says or, with SAME, is `stride` times that of the input.
+ */
 function transposed(call: Call): Tensor {
   const input = call.tensor(0)
   const weights = call.tensor(1)
@@ -52,43 +54,32 @@ function transposed(call: Call): Tensor {
   const further = pairOf(call, 'output_padding', call.ints('output_padding') ?? kernel.map(() => 0), 0)
   const shape = call.ints('output_shape')
   const groups = call.int('group', 1)
-  // What windowsOf says of automatic pads holds for convolutions; only the rest of it serves here.
-  const windows = auto === 'NOTSET' ? windowsOf(call, x.shape, kernel) : plainWindows(call, kernel)
+  const { before, after, ...windows } = windowsOf(call, x.shape, kernel)
+  const { stride, dilation } = windows
   const span = spanOf(windows)
-  /** Rows or columns of the whole sum, of which the pads are cut off. */
-  const whole = ([0, 1] as const).map((a) => (x.shape[a + 2] - 1) * windows.stride[a] + span[a] + further[a])
-  const same = auto === 'SAME_UPPER' || auto === 'SAME_LOWER'
-  const asked = shape
-    ? pairOf(call, 'output_shape', shape.slice(-kernel.length), 1)
-    : same && ([x.shape[2] * windows.stride[0], x.shape[3] * windows.stride[1]] as const)
+  /** Rows or columns before pads are cut off. */
+  const whole = both((a) => (x.shape[a + 2] - 1) * stride[a] + span[a] + further[a])
+  const size = (): Pair | undefined => {
+    if (shape) return pairOf(call, 'output_shape', shape.slice(-kernel.length), 1)
+    return auto.startsWith('SAME') ? both((a) => x.shape[a + 2] * stride[a]) : undefined
+  }
+  const asked = size()
+  // Automatic pads are those of a convolution; here the odd pixel is cut off at the end for SAME_UPPER, else at the front.
+  const given = auto === 'NOTSET' ? { before, after } : { before: [0, 0], after: [0, 0] }
   const cut = asked
     ? split(
-        asked.map((extent, a) => Math.max(0, whole[a] - extent)),
+        both((a) => Math.max(0, whole[a] - asked[a])),
         auto !== 'SAME_UPPER',
       )
-    : windows
-  const size = asked || ([0, 1] as const).map((a) => whole[a] - cut.before[a] - cut.after[a])
+    : given
   const y = convTranspose2d(x, imageOf(call, weights), bias, {
-    stride: windows.stride,
-    dilation: windows.dilation,
-    padding: sides({ ...windows, ...cut }),
+    stride,
+    dilation,
+    padding: [cut.before[0], cut.before[1], cut.after[0], cut.after[1]],
     groups,
-    size: [size[0], size[1]],
+    size: asked ?? both((a) => whole[a] - cut.before[a] - cut.after[a]),
   })
   return likeInput(y, input)
-}
-
-/** Windows without pads. */
-function plainWindows(call: Call, kernel: readonly number[]): Windows {
-  call.ignore('pads')
-  const pair = (name: string) => pairOf(call, name, call.ints(name) ?? kernel.map(() => 1), 1)
-  return {
-    kernel: pairOf(call, 'kernel_shape', kernel, 1),
-    stride: pair('strides'),
-    dilation: pair('dilations'),
-    before: [0, 0],
-    after: [0, 0],
-  }
 }
 
 export const convolutions: { [op: string]: Operator } = {

@@ -14,7 +14,7 @@ const reshaping = (inputs: Operator['inputs'], shapeOf: (call: Call, x: Shape) =
   fold(call) {
     const x = call.known(0)
     const shape = shapeOf(call, x.shape)
-    if (elements(shape) !== x.data.length) call.failShape(`${x.data.length} elements do not have the shape`, shape)
+    if (elements(shape) !== x.data.length) call.failList(`${x.data.length} elements do not have the shape`, shape)
     return reshaped(x, shape)
   },
   build(call) {
@@ -31,10 +31,10 @@ function target(call: Call, x: Shape): Shape {
   const shape = call.integers(1) ?? call.fail('has no shape')
   const keepZeros = call.flag('allowzero', false)
   if (shape.some((extent) => extent < -1) || shape.filter((extent) => extent === -1).length > 1)
-    call.failShape('is given the shape', shape)
+    call.failList('is given the shape', shape)
   const whole = shape.map((extent, axis) => {
     if (extent !== 0 || keepZeros) return extent
-    return x[axis] ?? call.failShape(`keeps axis ${axis}, which is not there in x`, x)
+    return x[axis] ?? call.failList(`keeps axis ${axis}, which is not there in x`, x)
   })
   const { samples, fixed } = call.place.batch
   if (samples !== fixed && whole[0] === fixed && x[0] === samples) whole[0] = samples
@@ -42,7 +42,7 @@ function target(call: Call, x: Shape): Shape {
   if (free < 0) return whole
   const others = elements(whole.toSpliced(free, 1))
   const left = elements(x) / others
-  if (!Number.isInteger(left)) call.failShape(`cannot give ${elements(x)} elements the shape`, whole)
+  if (!Number.isInteger(left)) call.failList(`cannot give ${elements(x)} elements the shape`, whole)
   return whole.with(free, left)
 }
 
@@ -56,7 +56,7 @@ function squeezed(call: Call, x: Shape): Shape {
   const axes = listedAxes(call)
   const gone = axes ? call.axes(axes, x.length) : x.flatMap((extent, axis) => (extent === 1 ? [axis] : []))
   const long = gone.find((axis) => x[axis] !== 1)
-  if (long !== undefined) call.failShape(`axis ${long} cannot be dropped from`, x)
+  if (long !== undefined) call.failList(`axis ${long} cannot be dropped from`, x)
   return x.filter((_, axis) => !gone.includes(axis))
 }
 

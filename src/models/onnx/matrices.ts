@@ -1,6 +1,7 @@
 /** Products of matrices. */
 import { add, affine, matmul, reshape } from '../../kernels/index.ts'
 import { elements, type Shape, type Tensor } from '../../kernels/op.ts'
+import { isFloat } from '../../weights/onnx-tensor.ts'
 import { linearInPieces } from '../layers.ts'
 import type { Call, Operator } from './call.ts'
 import { isKnown, singlesOf } from './values.ts'
@@ -32,9 +33,9 @@ function gemm(call: Call): Tensor {
   const [a, c] = [call.tensor(0), call.optionalTensor(2)]
   const [first, second] = [a.shape, call.value(1).shape]
   if (first.length !== 2 || second.length !== 2)
-    call.failShape('takes matrices, not', first.length === 2 ? second : first)
+    call.failList('takes matrices, not', first.length === 2 ? second : first)
   const weights = call.value(1)
-  if (transposeB && !transposeA && alpha === 1 && isKnown(weights) && second[1] === first[1]) {
+  if (transposeB && !transposeA && alpha === 1 && isKnown(weights) && isFloat(weights.type) && second[1] === first[1]) {
     // A layer as PyTorch writes it. Its matrix may be larger than a device can bind.
     const bias = c && beta === 1 && isRow(c.shape, second[0]) ? reshape(c, [second[0]]) : undefined
     const y = linearInPieces(a, { shape: second, data: singlesOf(weights) }, bias)

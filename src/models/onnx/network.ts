@@ -64,13 +64,9 @@ export function onnxNetwork(model: OnnxModel, { outputs }: OnnxNetworkOptions = 
   // Constants of constants need no recorder: what folds asks for none.
   const place = { file, opset, recorder: graph(), batch: { samples: 1, fixed: undefined }, values, work: newWork() }
   const rest = nodes.filter((node) => {
-    const { fold } = operatorOf(model, node)
-    if (!fold || !isFoldable(node, values)) return true
-    run(model, node, new Map(), () => {
-      const call = new Call(node, place)
-      values.set(node.outputs[0], fold(call))
-      call.end()
-    })
+    const operator = operatorOf(model, node)
+    if (!operator.fold || !isFoldable(node, values)) return true
+    run(model, node, values, () => evaluate(new Call(node, place), operator, values))
     return false
   })
   const norms = normsAfterConvolutions(rest, model, new Set(names))
@@ -112,12 +108,15 @@ export function onnxNetwork(model: OnnxModel, { outputs }: OnnxNetworkOptions = 
   }
 }
 
+/** Most of the operators that a message names. */
+const SHOWN_OPERATORS = 20
+
 function operatorOf({ file, opset, nodes }: OnnxModel, node: OnnxNode): Operator {
   const operator = node.domain === '' ? operators.get(node.op) : undefined
   if (!operator) {
     const unknown = new Set(nodes.filter((n) => n.domain !== '' || !operators.has(n.op)).map((n) => n.op))
     unknown.delete(node.op)
-    const others = unknown.size > 0 ? `, nor are ${[...unknown].join(', ')}` : ''
+    const others = unknown.size > 0 ? `, nor are ${[...unknown].slice(0, SHOWN_OPERATORS).join(', ')}` : ''
     const domain = node.domain === '' ? '' : ` of "${node.domain}"`
     throw nodeError(file, node, `the operator ${node.op}${domain} is not supported${others}`)
   }

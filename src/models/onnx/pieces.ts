@@ -1,6 +1,6 @@
 /** Operators that take tensors apart, put them together and add to them. */
 import { concat, expand, flip, pad, reshape, slice } from '../../kernels/index.ts'
-import { elements, type Shape, sameShape, type Tensor } from '../../kernels/op.ts'
+import { elements, formatShape, type Shape, sameShape, type Tensor } from '../../kernels/op.ts'
 import type { Call, Operator } from './call.ts'
 import { type Known, known, rearranged, type Value } from './values.ts'
 
@@ -23,7 +23,7 @@ function rangesOf(call: Call, x: Shape): Range[] {
   const places = call.axes(axes ?? starts.map((_, i) => i), x.length)
   const by = steps ?? starts.map(() => 1)
   if (ends.length !== starts.length || places.length !== starts.length || by.length !== starts.length || by.includes(0))
-    call.fail(`is given starts ${starts}, ends ${ends}, axes ${places}, steps ${by}`)
+    call.failList(`has ${starts.length} starts, ${ends.length} ends, ${places.length} axes and steps`, by)
   return places.map((axis, i) => {
     const extent = x[axis]
     const step = by[i]
@@ -37,7 +37,7 @@ function rangesOf(call: Call, x: Shape): Range[] {
 
 /** A range of a tensor: a plain slice, turned round for negative steps, of which every so many elements are kept. */
 function rangeOf(call: Call, x: Tensor, { axis, start, step, count }: Range): Tensor {
-  if (count === 0) call.failShape(`takes nothing of axis ${axis} of`, x.shape)
+  if (count === 0) call.failList(`takes nothing of axis ${axis} of`, x.shape)
   const last = start + (count - 1) * step
   const forward = slice(x, axis, Math.min(start, last), Math.max(start, last) + 1)
   const part = step > 0 ? forward : flip(forward, axis)
@@ -92,7 +92,7 @@ const concats: Operator = {
 function joined(call: Call, parts: readonly Known[], axis: number): Known {
   const [{ type, shape }] = parts
   const odd = parts.find((each) => each.type !== type || !sameShape(each.shape.with(axis, 0), shape.with(axis, 0)))
-  if (odd) call.failShape(`joins ${type} [${shape}] and ${odd.type}`, odd.shape)
+  if (odd) call.failList(`joins ${type} [${shape}] and ${odd.type}`, odd.shape)
   const whole = shape.with(
     axis,
     parts.reduce((n, each) => n + each.shape[axis], 0),
@@ -172,7 +172,7 @@ const splits: Operator = {
     const equal = Array.from({ length }, (_, k) => Math.min(each, x.shape[axis] - k * each))
     const parts = (call.opset < 13 ? call.ints('split') : call.integers(1)) ?? equal
     if (parts.length !== length || parts.reduce((n, extent) => n + extent, 0) !== x.shape[axis])
-      call.failShape(`has ${length} outputs of extents [${parts}] and an axis ${axis} of`, x.shape)
+      call.failList(`has x ${formatShape(x.shape)} and for ${length} outputs along axis ${axis} the extents`, parts)
     let start = 0
     return parts.map((extent) => slice(x, axis, start, (start += extent)))
   },
@@ -198,7 +198,7 @@ const pads: Operator = {
     const value = (call.opset < 11 ? call.float('value') : call.number(2)) ?? 0
     const axes = call.axes(call.integers(3) ?? x.shape.map((_, axis) => axis), x.shape.length)
     if (counts.length !== 2 * axes.length)
-      call.failShape(`has ${counts.length} pads for ${axes.length} axes of`, x.shape)
+      call.failList(`has ${counts.length} pads for ${axes.length} axes of`, x.shape)
     const before = x.shape.map(() => 0)
     const after = x.shape.map(() => 0)
     axes.forEach((axis, i) => {

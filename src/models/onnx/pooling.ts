@@ -1,9 +1,9 @@
 /** Pools. */
 import { averagePool2d, conv2d, max, maximum, maxPool2d, mean, mul, pad, slice } from '../../kernels/index.ts'
-import { expectShape, type Shape, type Tensor } from '../../kernels/op.ts'
+import { expectShape, formatShape, type Shape, type Tensor } from '../../kernels/op.ts'
 import type { Call, Operator } from './call.ts'
 import { known } from './values.ts'
-import { countWindows, imageOf, likeInput, spanOf, type Windows, windowsOf } from './windows.ts'
+import { both, countWindows, imageOf, likeInput, type Pair, spanOf, type Windows, windowsOf } from './windows.ts'
 
 /** The smallest f32: with it around an image, the pads never win. */
 const LOWEST = -3.4028234663852886e38
@@ -17,7 +17,8 @@ interface Pool {
 function poolOf(call: Call, input: Tensor): Pool {
   const x = imageOf(call, input)
   const kernel = call.ints('kernel_shape') ?? call.fail('has no kernel_shape')
-  if (kernel.length !== input.shape.length - 2) call.failShape(`kernel_shape [${kernel}] does not fit x`, input.shape)
+  if (kernel.length !== input.shape.length - 2)
+    call.failList(`has x ${formatShape(input.shape)}, which does not fit kernel_shape`, kernel)
   return { x, windows: windowsOf(call, x.shape, kernel), ceil: call.flag('ceil_mode', false) }
 }
 
@@ -29,11 +30,9 @@ const isPlain = ({ kernel, dilation, before, after }: Windows): boolean =>
   [0, 1].every((a) => dilation[a] === 1 && before[a] === after[a] && 2 * before[a] <= kernel[a])
 
 /** Pixels to add behind the image so that `counts` windows fit in whole; none where it is long enough. */
-const overhang = (windows: Windows, image: Shape, counts: readonly number[]): [number, number] => {
+const overhang = (windows: Windows, image: Shape, counts: Pair): Pair => {
   const span = spanOf(windows)
-  const behind = (a: 0 | 1) =>
-    Math.max(0, (counts[a] - 1) * windows.stride[a] + span[a] - image[a + 2] - windows.before[a])
-  return [behind(0), behind(1)]
+  return both((a) => Math.max(0, (counts[a] - 1) * windows.stride[a] + span[a] - image[a + 2] - windows.before[a]))
 }
 
 /**
@@ -102,7 +101,7 @@ const global = (reduce: (x: Tensor, axes: readonly number[]) => Tensor): Operato
   build(call) {
     const x = call.tensor(0)
     const axes = x.shape.map((_, axis) => axis).slice(2)
-    if (axes.length === 0) call.failShape('needs axes behind the channels, not', x.shape)
+    if (axes.length === 0) call.failList('needs axes behind the channels, not', x.shape)
     return reduce(x, axes)
   },
 })

@@ -31,6 +31,9 @@ type Size = readonly [height: number, width: number]
 /** Where neither model nor caller says: what nearly every recogniser takes. */
 const USUAL_SIZE: Size = [112, 112]
 
+/** More pixels a side than any recogniser of faces takes. */
+const LARGEST_SIDE = 4096
+
 /** Numbers of samples that show whether a model takes batches: more than one, and such as extents seldom are, both at once never. */
 const TRIALS = [5, 7]
 
@@ -96,7 +99,7 @@ function joinsSamples({ op, args, inputs, rate }: Node, samples: number): boolea
   const { axes, axis } = args as { axes?: readonly number[]; axis?: number }
   const isReduction = op.name === 'sum' || op.name === 'mean' || op.name === 'max'
   if (isReduction) return axes?.includes(0) ?? false
-  if (op.name === 'softmax') return axis === 0
+  if (op.name === 'softmax' || op.name === 'log_softmax') return axis === 0
   return op.name === 'normalize' && inputs[0].shape.length === 1
 }
 
@@ -121,7 +124,9 @@ function imageOf(file: string, { name, type, shape }: OnnxValue, open: Size): { 
   if (!type || !isFloat(type) || extents.length !== 4 || (typeof channels === 'number' && channels !== 3))
     throw new OnnxError(file, `takes "${name}" ${type} [${extents.map((n) => n || '?')}], which is no colour image`)
   const extent = (given: number | string, otherwise: number) => (typeof given === 'number' ? given : otherwise)
-  return { size: [extent(rows, open[0]), extent(columns, open[1])], channelsLast }
+  const size: Size = [extent(rows, open[0]), extent(columns, open[1])]
+  if (Math.max(...size) > LARGEST_SIDE) throw new OnnxError(file, `takes images of ${size.join('x')} pixels: too many`)
+  return { size, channelsLast }
 }
 
 /** What the network wants of the pixels is as in `NetworkInput`; v in -1..1 unless told, as InsightFace has it. */

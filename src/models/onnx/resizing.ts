@@ -1,6 +1,6 @@
 /** Resize (and Upsample, as it was called before version 10). */
 import { matmul, reshape, resize } from '../../kernels/index.ts'
-import { elements, type Shape, type Tensor } from '../../kernels/op.ts'
+import { elements, formatShape, type Shape, type Tensor } from '../../kernels/op.ts'
 import type { OnnxNumbers } from '../../weights/onnx-tensor.ts'
 import type { Call, Operator } from './call.ts'
 import { known } from './values.ts'
@@ -138,17 +138,17 @@ function resized(call: Call, axes: readonly Axis[], method: Method): Tensor {
 /** Sizes by factors. The product is rounded to f32 first, as other runtimes do: 10 by 0.7 is 7. */
 function scaled(call: Call, x: Shape, places: readonly number[], scales: readonly number[]): Axis[] {
   if (scales.length !== places.length || !scales.every((scale) => scale > 0 && Number.isFinite(scale)))
-    call.failShape(`has scales [${scales}] for`, x)
+    call.failList(`has x ${formatShape(x)} and scales`, scales)
   return places.map((axis, i) => {
     const size = Math.floor(Math.fround(x[axis] * scales[i]))
-    if (!(size > 0 && size < 2 ** 31)) call.failShape(`has scales [${scales}] for`, x)
+    if (!(size > 0 && size < 2 ** 31)) call.failList(`has x ${formatShape(x)} and scales`, scales)
     return { axis, extent: x[axis], size, scale: scales[i] }
   })
 }
 
 function sized(call: Call, x: Shape, places: readonly number[], sizes: readonly number[]): Axis[] {
   if (sizes.length !== places.length || !sizes.every((size) => size > 0 && size < 2 ** 31))
-    call.failShape(`has sizes [${sizes}] for`, x)
+    call.failList(`has x ${formatShape(x)} and sizes`, sizes)
   return places.map((axis, i) => ({ axis, extent: x[axis], size: sizes[i], scale: sizes[i] / x[axis] }))
 }
 

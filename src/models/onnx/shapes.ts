@@ -33,9 +33,9 @@ function cast(call: Call): Value {
 
 function constantOfShape(call: Call): Known {
   const shape = call.integers(0) ?? []
-  if (shape.some((extent) => extent < 0)) call.failShape('would have the shape', shape)
+  if (shape.some((extent) => extent < 0)) call.failList('would have the shape', shape)
   const value = call.constant('value') ?? known('float32', [1], Float32Array.of(0))
-  if (value.data.length !== 1) call.failShape('repeats a value of', value.shape)
+  if (value.data.length !== 1) call.failList('repeats a value of', value.shape)
   return known(value.type, shape, call.numbers(value.type, elements(shape)).fill(value.data[0]))
 }
 

@@ -7,14 +7,17 @@ export type Known = OnnxTensor
 
 export type Value = Tensor | Known
 
+/** Tells what is known from tensors, which have a recorder. */
 export const isKnown = (value: Value): value is Known => !('recorder' in value)
 
+/** A known value of these numbers. */
 export const known = (type: OnnxType, shape: Shape, data: OnnxNumbers): Known => onnxTensor(type, shape, () => data)
 
 /** Room for values of a type; halves are computed as f32. */
 export const numbersOf = (type: OnnxType, count: number): OnnxNumbers =>
   isFloat(type) && type !== 'float64' ? new Float32Array(count) : new Float64Array(count)
 
+/** What a type makes of a number; f64 takes it as it is. */
 const narrow: Partial<Record<OnnxType, (value: number) => number>> = {
   float32: Math.fround,
   float16: Math.fround,
