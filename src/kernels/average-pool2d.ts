@@ -7,7 +7,9 @@ import {
   type PoolGeometry,
   type PoolOptions,
   poolArgs,
+  poolCost,
   poolGeometry,
+  poolShape,
   traffic,
   windowCode,
   windowOrigin,
@@ -76,14 +78,8 @@ function forEachAverage(
 export const averagePool2dOp: Op<AveragePoolArgs> = {
   name: 'average_pool2d',
   inputs: ['x'],
-  shape(args, [x]) {
-    const { oh, ow } = poolGeometry('average_pool2d', args, x)
-    return [x[0], x[1], oh, ow]
-  },
-  cost(args, shapes) {
-    const y = averagePool2dOp.shape(args, shapes)
-    return { flop: elements(y) * args.kernel[0] * args.kernel[1], bytes: traffic(shapes[0], y) }
-  },
+  shape: (args, shapes) => poolShape('average_pool2d', args, shapes),
+  cost: (args, shapes) => poolCost('average_pool2d', args, shapes),
   kernels(args, [x]) {
     const g = poolGeometry('average_pool2d', args, x)
     const count = g.planes * g.oh * g.ow

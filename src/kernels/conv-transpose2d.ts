@@ -1,6 +1,6 @@
 /** Transposed two-dimensional convolution: the gradient of conv2d with respect to its image. */
 import { convCases } from './conv/cases.ts'
-import { depthwiseKernels } from './conv/depthwise.ts'
+import { depthwise } from './conv/depthwise.ts'
 import { directTranspose } from './conv/direct.ts'
 import {
   type ConvArgs,
@@ -94,7 +94,7 @@ export const convTranspose2dOp: Op<ConvTransposeArgs> = {
     const g = geometry(args, shapes)
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
-    if (g.c === g.groups) return [...depthwiseKernels(g, bias, true, lanes), directTranspose(g, bias)]
+    if (g.c === g.groups) return [depthwise(g, bias, true, lanes) ?? [], directTranspose(g, bias)].flat()
     const kernels = hasPhases(g)
       ? productKernels(transposeProduct(g, bias), gpu, winogradTiles(g, bias, true, gpu))
       : [directTranspose(g, bias)]

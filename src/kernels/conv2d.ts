@@ -1,6 +1,6 @@
 /** Two-dimensional convolution (cross-correlation, as in every deep learning framework). */
 import { convCases } from './conv/cases.ts'
-import { depthwiseKernels } from './conv/depthwise.ts'
+import { depthwise } from './conv/depthwise.ts'
 import { directForward } from './conv/direct.ts'
 import {
   type ConvArgs,
@@ -58,7 +58,7 @@ export const conv2dOp: Op<ConvArgs> = {
     const g = geometry(args, shapes)
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
-    if (g.c === g.groups) return [...depthwiseKernels(g, bias, false, lanes), directForward(g, bias)]
+    if (g.c === g.groups) return [depthwise(g, bias, false, lanes) ?? [], directForward(g, bias)].flat()
     const kernels = productKernels(forwardProduct(g, bias), gpu, winogradTiles(g, bias, false, gpu))
     if (lanes > 0) kernels.unshift(productForward(g, bias, lanes))
     if (lanes > 0 && canFilter(g, false, gpu.maxBindingBytes))

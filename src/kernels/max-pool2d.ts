@@ -6,7 +6,9 @@ import {
   type PoolArgs,
   type PoolOptions,
   poolArgs,
+  poolCost,
   poolGeometry,
+  poolShape,
   traffic,
   windowCode,
   windowOrigin,
@@ -27,14 +29,8 @@ export const maxPool2d = (x: Tensor, options: PoolOptions): Tensor =>
 export const maxPool2dOp: Op<PoolArgs> = {
   name: 'max_pool2d',
   inputs: ['x'],
-  shape(args, [x]) {
-    const { oh, ow } = poolGeometry('max_pool2d', args, x)
-    return [x[0], x[1], oh, ow]
-  },
-  cost(args, shapes) {
-    const y = maxPool2dOp.shape(args, shapes)
-    return { flop: elements(y) * args.kernel[0] * args.kernel[1], bytes: traffic(shapes[0], y) }
-  },
+  shape: (args, shapes) => poolShape('max_pool2d', args, shapes),
+  cost: (args, shapes) => poolCost('max_pool2d', args, shapes),
   kernels(args, [x]) {
     const g = poolGeometry('max_pool2d', args, x)
     const count = g.planes * g.oh * g.ow

@@ -1,5 +1,5 @@
 /** Where the windows of a pooling lie: the arguments and shape rule that maximum and average pooling share. */
-import { type Dispatch, elements, expectShape, formatShape, i32, type Shape, u32 } from './op.ts'
+import { type Cost, type Dispatch, elements, expectShape, formatShape, i32, type Shape, u32 } from './op.ts'
 
 type Pair = readonly [height: number, width: number]
 
@@ -85,6 +85,18 @@ export function forEachWindow(
       for (let ox = 0; ox < ow; ox++) visit(index++, plane * ih * iw, range(oy, 0, ih), range(ox, 1, iw))
     }
   }
+}
+
+/** [N,C,oh,ow] of a pooling's [N,C,H,W]. */
+export function poolShape(name: string, args: PoolArgs, [x]: readonly Shape[]): Shape {
+  const { oh, ow } = poolGeometry(name, args, x)
+  return [x[0], x[1], oh, ow]
+}
+
+/** One operation for each pixel of each window. */
+export function poolCost(name: string, args: PoolArgs, shapes: readonly Shape[]): Cost {
+  const y = poolShape(name, args, shapes)
+  return { flop: elements(y) * args.kernel[0] * args.kernel[1], bytes: traffic(shapes[0], y) }
 }
 
 /** Bytes of maps, each read or written once. */

@@ -1,27 +1,7 @@
 /** Kernels with one thread an element of the result, for any geometry on any adapter. */
 import { elements, type Kernel, type Param, type Shape, u32 } from '../op.ts'
 import { LINEAR, linearEntry, linearGrid, usedParams } from '../wgsl.ts'
-import { type Geometry, imageShape, outputShape, weightShape } from './geometry.ts'
-
-const geometryParams = (g: Geometry): Record<string, Param> => ({
-  N: u32(g.n),
-  C: u32(g.c),
-  H: u32(g.h),
-  W: u32(g.w),
-  K: u32(g.k),
-  OH: u32(g.oh),
-  OW: u32(g.ow),
-  KH: u32(g.kh),
-  KW: u32(g.kw),
-  CG: u32(g.c / g.groups),
-  KG: u32(g.k / g.groups),
-  SH: u32(g.stride[0]),
-  SW: u32(g.stride[1]),
-  DH: u32(g.dilation[0]),
-  DW: u32(g.dilation[1]),
-  PT: u32(g.padding[0]),
-  PL: u32(g.padding[1]),
-})
+import { type Geometry, geometryParams, imageShape, outputShape, weightShape } from './geometry.ts'
 
 /** Threads along the pixels of one channel of one image: `pixel`, `channel`, `image`. */
 function pixelKernel(label: string, code: string, all: Record<string, Param>, reads: string[], shape: Shape): Kernel {
@@ -71,7 +51,7 @@ export function directForward(g: Geometry, bias: boolean): Kernel {
   }
   store((image * p.K + channel) * p.OH * p.OW + pixel, channel, total);`
   const reads = bias ? ['x', 'weights', 'bias'] : ['x', 'weights']
-  return pixelKernel('conv2d', code, geometryParams(g), reads, outputShape(g))
+  return pixelKernel('conv2d', code, { N: u32(g.n), ...geometryParams(g) }, reads, outputShape(g))
 }
 
 /** x[n,c,iy,ix]: the sum over the group's output channels and the taps through which this pixel was seen. */
@@ -107,7 +87,7 @@ export function directTranspose(g: Geometry, bias: boolean): Kernel {
   }
   store((image * p.C + channel) * p.H * p.W + pixel, channel, total);`
   const reads = bias ? ['y', 'weights', 'bias'] : ['y', 'weights']
-  return pixelKernel('conv_transpose2d', code, geometryParams(g), reads, imageShape(g))
+  return pixelKernel('conv_transpose2d', code, { N: u32(g.n), ...geometryParams(g) }, reads, imageShape(g))
 }
 
 /** w[k,c,r,s]: the sum over images and output pixels. */
@@ -140,7 +120,7 @@ export function directWeightGradient(g: Geometry): Kernel {
         code,
         reads: ['x', 'dy'].map((name, buffer) => ({ name, buffer })),
         writes: [{ name: 'result', buffer: 'output' }],
-        params: usedParams(code, { count: u32(count), ...geometryParams(g) }),
+        params: usedParams(code, { count: u32(count), N: u32(g.n), ...geometryParams(g) }),
         workgroups: linearGrid(count),
       },
     ],

@@ -1,5 +1,5 @@
 /** How the extents of a convolution hang together; shared by conv2d, its transpose and its weight gradient. */
-import { expectShape, formatShape, type Shape } from '../op.ts'
+import { expectShape, formatShape, type Param, type Shape, u32 } from '../op.ts'
 
 /** Rows first, columns second. */
 export type Pair = readonly [number, number]
@@ -120,3 +120,23 @@ export function forEachProduct(g: Geometry, visit: (xi: number, wi: number, yi: 
     }
   }
 }
+
+/** The numbers that kernels address images and weights by: CG and KG are the channels of one group. */
+export const geometryParams = (g: Geometry): Record<string, Param> => ({
+  C: u32(g.c),
+  H: u32(g.h),
+  W: u32(g.w),
+  K: u32(g.k),
+  OH: u32(g.oh),
+  OW: u32(g.ow),
+  KH: u32(g.kh),
+  KW: u32(g.kw),
+  CG: u32(g.c / g.groups),
+  KG: u32(g.k / g.groups),
+  SH: u32(g.stride[0]),
+  SW: u32(g.stride[1]),
+  DH: u32(g.dilation[0]),
+  DW: u32(g.dilation[1]),
+  PT: u32(g.padding[0]),
+  PL: u32(g.padding[1]),
+})

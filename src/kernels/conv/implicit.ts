@@ -3,30 +3,11 @@
  * taps first and channels second, in units of four channels of one tap: its pixel and whether it lies inside the image are
  * worked out once for all four.
  */
-import { type Binding, elements, type Param, u32 } from '../op.ts'
-import { type Geometry, imageShape, outputShape, weightShape } from './geometry.ts'
+import { type Binding, elements, u32 } from '../op.ts'
+import { type Geometry, geometryParams, imageShape, outputShape, weightShape } from './geometry.ts'
 import { inverse, QUOTIENT_LIMIT, type TiledProduct } from './tile.ts'
 
 const fours = (n: number): number => Math.ceil(n / 4)
-
-const sizes = (g: Geometry): Record<string, Param> => ({
-  C: u32(g.c),
-  H: u32(g.h),
-  W: u32(g.w),
-  K: u32(g.k),
-  OH: u32(g.oh),
-  OW: u32(g.ow),
-  KH: u32(g.kh),
-  KW: u32(g.kw),
-  CG: u32(g.c / g.groups),
-  KG: u32(g.k / g.groups),
-  SH: u32(g.stride[0]),
-  SW: u32(g.stride[1]),
-  DH: u32(g.dilation[0]),
-  DW: u32(g.dilation[1]),
-  PT: u32(g.padding[0]),
-  PL: u32(g.padding[1]),
-})
 
 const WEIGHTS: Binding = { name: 'weights', buffer: 1 }
 const biasReads = (bias: boolean): Binding[] => (bias ? [{ name: 'bias', buffer: 2 }] : [])
@@ -55,7 +36,7 @@ export function forwardProduct(g: Geometry, bias: boolean): TiledProduct {
     sections: g.groups,
     left: { reads: [WEIGHTS], matrices: g.groups },
     reads: [{ name: 'x', buffer: 0 }, ...biasReads(bias)],
-    params: { ...sizes(g), C4: u32(perTap), perTap: inverse(perTap), perRow: inverse(g.kw) },
+    params: { ...geometryParams(g), C4: u32(perTap), perTap: inverse(perTap), perRow: inverse(g.kw) },
     leftCode: `fn leftFour(q: u32, row: u32, group: u32) -> vec4f {${split}
   let at = ((group * p.KG + row) * p.CG + channel) * p.KH * p.KW + tap;
   let inside = true;${fourChannels('weights', '(p.KH * p.KW)', 'p.CG')}
@@ -125,7 +106,7 @@ fn phaseOf(z: u32) -> Phase {
     sections: g.groups * phases,
     left: { reads: [WEIGHTS], matrices: g.groups * phases },
     reads: [{ name: 'y', buffer: 0 }, ...biasReads(bias)],
-    params: { ...sizes(g), K4: u32(perTap), perTap: inverse(perTap), PH: u32(rows), PW: u32(columns) },
+    params: { ...geometryParams(g), K4: u32(perTap), perTap: inverse(perTap), PH: u32(rows), PW: u32(columns) },
     leftCode: `${phase}
 fn leftFour(q: u32, row: u32, z: u32) -> vec4f {
   let f = phaseOf(z);
@@ -193,7 +174,7 @@ export function weightGradientProduct(g: Geometry): TiledProduct {
     left: { reads: [{ name: 'dy', buffer: 1 }], matrices: g.groups },
     reads: [{ name: 'x', buffer: 0 }],
     params: {
-      ...sizes(g),
+      ...geometryParams(g),
       P4: u32(perImage),
       perImage: inverse(perImage),
       perLine: inverse(g.ow),
