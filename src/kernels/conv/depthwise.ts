@@ -59,7 +59,7 @@ function tiled(
   const x = axis(g, 1, columns, transposed)
   const [h, w, oh, ow] = transposed ? [g.oh, g.ow, g.h, g.w] : [g.h, g.w, g.oh, g.ow]
   // Lanes that share a row store whole vectors where they can, and do not load rows for results that are not there.
-  if (!y || !x || (lanes > 0 && (ow % columns || rows > oh))) return undefined
+  if (!y || !x || (lanes && (ow % columns || rows > oh))) return undefined
   const loaded = (y.end - y.begin) * (lanes > 0 ? x.step : x.end - x.begin)
   // Lanes that only load for their neighbours, except at the ends of a row.
   const left = lanes && Math.max(0, -Math.floor(x.begin / x.step))
@@ -67,7 +67,7 @@ function tiled(
   const sharing = Math.max(1, lanes)
   const inner = sharing - left - right
   const tiles = Math.ceil(ow / columns)
-  const across = Math.max(tiles, Math.ceil(w / x.step))
+  const across = Math.max(tiles, lanes && Math.ceil(w / x.step))
   if ((across > lanes && inner < 1) || Math.max(loaded, g.kh * g.kw) > LARGEST_WINDOW) return undefined
   const sections = across > lanes ? Math.ceil((across - left - right) / inner) : 1
   const down = Math.ceil(oh / rows)
@@ -91,12 +91,11 @@ function tiled(
   for (const i of range(y.end - y.begin)) {
     lines.push(`let r${i} = ty * ${y.step}u + ${(y.begin + i) >>> 0}u;`)
     for (const j of loads) {
-      const inside = `r${i} < p.H && c${j} < p.W`
+      const inside = `(r${i} < p.H) & (c${j} < p.W)`
       const value = `select(${type}(), source[select(0u, plane + r${i} * p.W + c${j}, ${inside})], ${inside})`
       lines.push(`let ${lanes > 0 ? 'v' : 'x'}${i}_${j} = ${value};`)
     }
-    if (lanes === 0) continue
-    for (const j of range(x.end - x.begin)) {
+    for (const j of range(lanes && x.end - x.begin)) {
       const at = x.begin + j
       const lane = Math.floor(at / x.step)
       const e = at - lane * x.step
@@ -115,18 +114,16 @@ function tiled(
   })
   const code = linearEntry(`  let at = lane % ${sharing}u;
   let job = min(i / ${sharing}u, p.count - 1u);
-  let strip = job / p.sections;
   let section = job % p.sections;
-  let channel = strip / p.down;
-  let ty = strip % p.down;
+  let ty = job / p.sections % p.down;
+  let channel = job / p.sections / p.down;
   let k = channel % p.K;
   let tile = section * ${inner >>> 0}u + at;
   // Unsigned: what is above or left of the image wraps around to beyond its end.
   let plane = channel / ${g.k / g.c}u * p.H * p.W;
   ${lines.join('\n  ')}
   // A loop, though sums are then read back from memory: code fused into the store would be compiled for every pixel otherwise.
-  var sums = array<${stores}, ${rows * units}>(
-    ${sums.join(',\n    ')});
+  var sums = array<${stores}, ${rows * units}>(${sums});
   if (i / ${sharing}u >= p.count || tile * ${units}u >= p.OW || (at < ${left}u && section > 0u)
     || (at >= ${(sharing - right) >>> 0}u && section < p.sections - 1u)) { return; }
   for (var a = 0u; a < min(${rows}u, p.OH - ty * ${rows}u); a++) {
@@ -172,8 +169,8 @@ function tiled(
  */
 export function depthwise(g: Geometry, bias: boolean, transposed: boolean, lanes: number): Kernel | undefined {
   if (transposed && g.k !== g.c) return undefined
-  for (const rows of lanes > 0 ? [14, 8, 7, 4, 2, 1] : [4, 2]) {
-    for (const columns of [4, 2, 1]) {
+  for (const columns of [4, 2, 1]) {
+    for (const rows of lanes > 0 ? [14, 7, 4, 2, 1] : [4, 2]) {
       const kernel = tiled(g, bias, transposed, lanes, rows, columns)
       if (kernel) return kernel
     }
