@@ -17,21 +17,21 @@ export const compactKernels: Plugin = {
   },
 }
 
-/** Literal lists of cases, as a property (`cases: [`) or a constant (`const poolCases: Case<A>[] = [`), become empty. */
+/**
+ * The cases of an operation (`cases: [ ... ]`, `cases: kinked(same)`, `cases: pairs`) and literal lists of them (`const poolCases: Case<A>[] =
+ * [ ... ]`) become empty; bundlers then drop what only they used.
+ */
 function withoutCases(source: string): string {
-  const start = /^(?:cases: |(?:export )?const \w*[cC]ases\b[^\n]*= )\[/gm
+  const start = /^(?:cases: (?:[\w.]+\(|\[|\w+(?=,$))|(?:export )?const \w*[cC]ases\b[^\n]*= \[)/gm
   let result = ''
   let from = 0
   for (let match = start.exec(source); match; match = start.exec(source)) {
-    const open = start.lastIndex - 1
-    let depth = 0
-    let end = open
-    do {
-      if (source[end] === '[') depth++
-      if (source[end] === ']') depth--
-      end++
-    } while (depth > 0 && end < source.length)
-    result += `${source.slice(from, open)}[]`
+    let end = start.lastIndex
+    for (let depth = /[([]$/.test(match[0]) ? 1 : 0; depth > 0 && end < source.length; end++) {
+      if ('([{'.includes(source[end])) depth++
+      if (')]}'.includes(source[end])) depth--
+    }
+    result += `${source.slice(from, match.index)}${match[0].replace(/(?<=^cases: |= )[^=]*$/, '')}[]`
     from = end
     start.lastIndex = end
   }

@@ -6,8 +6,9 @@ import {
   type ConvArgs,
   type ConvOptions,
   convArgs,
-  convFlop,
+  convCost,
   convGeometry,
+  expectBias,
   forEachProduct,
   type Geometry,
   imageShape,
@@ -22,7 +23,7 @@ import { canFilter, winograd } from './conv/winograd.ts'
 import { winogradTiles } from './conv/winograd-tiles.ts'
 import { conv2d } from './conv2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
-import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
+import { type Case, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
 import { sum } from './reduce.ts'
 import { reshape } from './reshape.ts'
 
@@ -78,17 +79,12 @@ export const convTranspose2dOp: Op<ConvTransposeArgs> = {
   inputs: ['x', 'weights', 'bias?'],
   shape(args, shapes) {
     const g = geometry(args, shapes)
-    const bias = shapes[2]
-    expectShape(
-      !bias || (bias.length === 1 && bias[0] === g.c),
-      `conv_transpose2d: the bias must be [${g.c}], not ${formatShape(bias ?? [])}`,
-    )
+    expectBias('conv_transpose2d', shapes[2], g.c)
     return imageShape(g)
   },
   cost(args, shapes) {
     const g = geometry(args, shapes)
-    const bytes = 4 * [...shapes, imageShape(g)].reduce((n, s) => n + elements(s), 0)
-    return { flop: convFlop(g), bytes }
+    return convCost(g, shapes, imageShape(g))
   },
   kernels(args, shapes, gpu) {
     const g = geometry(args, shapes)

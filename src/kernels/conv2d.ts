@@ -6,8 +6,9 @@ import {
   type ConvArgs,
   type ConvOptions,
   convArgs,
-  convFlop,
+  convCost,
   convGeometry,
+  expectBias,
   forEachProduct,
   outputShape,
 } from './conv/geometry.ts'
@@ -19,7 +20,7 @@ import { canFilter, winograd } from './conv/winograd.ts'
 import { winogradTiles } from './conv/winograd-tiles.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
-import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
+import type { Case, Op, Shape, Tensor } from './op.ts'
 import { sum } from './reduce.ts'
 import { reshape } from './reshape.ts'
 
@@ -42,17 +43,12 @@ export const conv2dOp: Op<ConvArgs> = {
   inputs: ['x', 'weights', 'bias?'],
   shape(args, shapes) {
     const g = geometry(args, shapes)
-    const bias = shapes[2]
-    expectShape(
-      !bias || (bias.length === 1 && bias[0] === g.k),
-      `conv2d: the bias must be [${g.k}], not ${formatShape(bias ?? [])}`,
-    )
+    expectBias('conv2d', shapes[2], g.k)
     return outputShape(g)
   },
   cost(args, shapes) {
     const g = geometry(args, shapes)
-    const bytes = 4 * [...shapes, outputShape(g)].reduce((n, s) => n + elements(s), 0)
-    return { flop: convFlop(g), bytes }
+    return convCost(g, shapes, outputShape(g))
   },
   kernels(args, shapes, gpu) {
     const g = geometry(args, shapes)

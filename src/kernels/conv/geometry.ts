@@ -1,5 +1,5 @@
 /** How the extents of a convolution hang together; shared by conv2d, its transpose and its weight gradient. */
-import { expectShape, formatShape, type Param, type Shape, u32 } from '../op.ts'
+import { type Cost, elements, expectShape, formatShape, type Param, type Shape, u32 } from '../op.ts'
 
 /** Rows first, columns second. */
 export type Pair = readonly [number, number]
@@ -139,4 +139,18 @@ export const geometryParams = (g: Geometry): Record<string, Param> => ({
   DW: u32(g.dilation[1]),
   PT: u32(g.padding[0]),
   PL: u32(g.padding[1]),
+})
+
+/** Throws ShapeError unless the bias, where there is one, has a value for each of the channels. */
+export function expectBias(name: string, bias: Shape | undefined, channels: number): void {
+  expectShape(
+    !bias || (bias.length === 1 && bias[0] === channels),
+    `${name}: the bias must be [${channels}], not ${formatShape(bias ?? [])}`,
+  )
+}
+
+/** The products of a convolution or its transpose, and every tensor moved once. */
+export const convCost = (g: Geometry, shapes: readonly Shape[], output: Shape): Cost => ({
+  flop: convFlop(g),
+  bytes: 4 * [...shapes, output].reduce((n, s) => n + elements(s), 0),
 })
