@@ -1,5 +1,6 @@
 /** Every operation: functions that record them, and the list that drives tests and benchmarks. One line a file. */
 
+export { type AdadeltaOptions, type AdadeltaState, adadelta } from './adadelta.ts'
 export { type AdamOptions, type AdamState, adam } from './adam.ts'
 export { affineWarp } from './affine-warp.ts'
 export { averagePool2d, globalAveragePool } from './average-pool2d.ts'
