@@ -7,6 +7,7 @@ import { architectureOf, assemblies } from '../models/architectures.ts'
 import { recogniserFromOnnx } from '../models/onnx/recogniser.ts'
 import { recogniseNetwork, titleOf } from '../models/recognise.ts'
 import { recogniser } from '../models/recognisers.ts'
+import { isYunet, storeYunet, YUNET, yunetInput } from '../models/yunet.ts'
 import { WeightsError, WeightsMissingError } from '../weights/errors.ts'
 import { readWeightFile } from '../weights/import.ts'
 import {
@@ -19,6 +20,8 @@ import {
   writeNetwork,
 } from '../weights/imported.ts'
 import { importFolder, loadManifest } from '../weights/node.ts'
+import { readOnnx } from '../weights/onnx.ts'
+import type { OnnxModel } from '../weights/onnx-model.ts'
 import { filesBeside } from '../weights/onnx-node.ts'
 import {
   type ImportSource,
@@ -202,6 +205,8 @@ const isOnnx = (path: string, { as }: ImportOptions): boolean =>
 function readOnnxFile(bytes: Uint8Array, path: string, options: ImportOptions): Found {
   const { colours, range, mean, std, size, output } = options
   if (options.prefix !== undefined) throw new UsageError('--prefix is not for ONNX files')
+  const model = readOnnx(bytes, basename(path), filesBeside(path))
+  if (isYunet(model)) return foundYunet(model, options)
   const { tensors, metadata, input, embedding, parameters } = recogniserFromOnnx(bytes, {
     ...{ file: basename(path), external: filesBeside(path) },
     ...{ output, size, colours, range, mean, std },
@@ -219,6 +224,24 @@ function readOnnxFile(bytes: Uint8Array, path: string, options: ImportOptions): 
     alignment: 'arcface112',
     summary: `a graph of ONNX, ${millions(parameters)}, ${embedding} numbers a face; images of ${pixels} pixels`,
     notes: pixelNotes(input, options),
+  }
+}
+
+/** A detector that brings its graph. What it wants to be fed is known. */
+function foundYunet(model: OnnxModel, { colours, range, mean, std, size, output }: ImportOptions): Found {
+  if ([colours, range, mean, std, size, output].some((option) => option !== undefined))
+    throw new UsageError(
+      `--output, --input-size, --colours, --range, --mean and --std are for recognisers; ${model.file} is YuNet, a detector`,
+    )
+  const { tensors, metadata, parameters } = storeYunet(model)
+  return {
+    architecture: YUNET,
+    title: 'YuNet',
+    role: 'detector',
+    contents: { tensors, metadata: { ...metadata } },
+    input: yunetInput,
+    summary: `YuNet, a detector of faces, ${millions(parameters)}; a graph of ONNX, images of any size`,
+    notes: [],
   }
 }
 
@@ -323,6 +346,7 @@ async function tryOut(a: PackedNetwork, b: PackedNetwork, name?: string): Promis
 /** What can be done with the network now, or what is still missing. */
 async function useOf({ id, role, architecture }: ManifestEntry): Promise<string> {
   if (role === 'recogniser') return `  use it: lowkey-gpu protect --models ${id} PHOTO`
+  if (architecture === YUNET) return '  `lowkey-gpu evaluate` finds and aligns faces with it a second time'
   const [whole, parts] = Object.entries(assemblies).find(([, parts]) => parts.includes(architecture)) ?? []
   if (!whole || !parts) return '  from now on it is used instead of the embedded one'
   const { entries } = await importedNetworks([importFolder()])

@@ -5,6 +5,7 @@ import { compile, graph, type Plan } from '../graph/index.ts'
 import { flatten, maxPool2d, softmax } from '../kernels/index.ts'
 import { expectShape, type Shape, type Tensor } from '../kernels/op.ts'
 import { channelPrelu, convolution, fullyConnected, type NetworkWeights } from './layers.ts'
+import { PlanCache } from './plan-cache.ts'
 
 /** RGB in (v - 127.5) / 128. Probabilities are of "no face" and "face"; offsets and landmarks in units of the window's side. */
 interface Judgement {
@@ -200,36 +201,3 @@ const ofFace = (probability: Float32Array): Float32Array => probability.filter((
 
 const mapValues = <A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> =>
   Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]))
-
-/** Compiled plans by key; the one used least recently goes when there are too many. */
-class PlanCache {
-  private readonly capacity: number
-  private readonly plans = new Map<string, Promise<Plan>>()
-
-  constructor(capacity: number) {
-    this.capacity = capacity
-  }
-
-  get(key: string, make: () => Promise<Plan>): Promise<Plan> {
-    const plan = this.plans.get(key) ?? make()
-    // A Map keeps the order of insertion: the plan used last is the last one.
-    this.plans.delete(key)
-    this.plans.set(key, plan)
-    plan.catch(() => this.plans.delete(key))
-    if (this.plans.size > this.capacity) this.release(this.plans.keys().next().value as string)
-    return plan
-  }
-
-  clear(): void {
-    for (const key of [...this.plans.keys()]) this.release(key)
-  }
-
-  private release(key: string): void {
-    const plan = this.plans.get(key)
-    this.plans.delete(key)
-    plan?.then(
-      (made) => made.destroy(),
-      () => {},
-    )
-  }
-}
