@@ -126,7 +126,12 @@ describe('the gradient of the whole objective', () => {
     const size = height * width
     const shape: ObjectiveShape = { height, width, faces, grey }
     // With this weight both parts of the gradient matter for these networks.
-    const preset = { stepSize: 0.01, lpipsWeight: 3e-4, blur: blur ? { size: 7, sigma: 3 } : undefined }
+    const preset = {
+      ...presets.paper,
+      stepSize: 0.01,
+      lpipsWeight: 3e-4,
+      blur: blur ? { size: 7, sigma: 3 } : undefined,
+    }
     const g = graph()
     const { total, feature, lpips, gradient } = recordObjective(g, shape, tinySurrogates, tinyLpips, preset, masked)
     const clean = uniform(31, 3 * size, 0, 1)
@@ -605,7 +610,7 @@ describe('the first noise', () => {
 describe('an attack', () => {
   const [height, width] = [64, 72]
   const shape: ObjectiveShape = { height, width, faces: 1, grey: false }
-  const preset = { stepSize: 0.004, lpipsWeight: 1e-5, blur: { size: 7, sigma: 3 } }
+  const preset = { ...presets.paper, stepSize: 0.004, lpipsWeight: 1e-5, blur: { size: 7, sigma: 3 } }
   const clean = uniform(51, 3 * height * width, 0.2, 0.8)
   const images: AttackImages = {
     clean,

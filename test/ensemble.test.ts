@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { Attack } from '../src/attack/loop.ts'
 import { matrixInput, type Perceptual, recordObjective, type Surrogate } from '../src/attack/objective.ts'
+import { presets } from '../src/attack/presets.ts'
 import type { Gpu } from '../src/device/gpu.ts'
 import type { Affine } from '../src/faces/alignment.ts'
 import { type ChooseKernel, compile, grad, graph } from '../src/graph/index.ts'
@@ -249,7 +250,7 @@ describe('the objective of surrogates of one architecture', async () => {
   const surrogates = [surrogate('a', micro, 1), surrogate('b', other, 2), surrogate('c', micro, 3)]
   const perceptual: Perceptual = { weights: await loadWeights('lpips-alex-scratch'), trunk: 'alex' }
   const shape = { height: 64, width: 72, faces: 2, grey: false }
-  const preset = { stepSize: 0.01, lpipsWeight: 0.05, blur: { size: 7, sigma: 3 } }
+  const preset = { ...presets.paper, stepSize: 0.01, lpipsWeight: 0.05, blur: { size: 7, sigma: 3 } }
   const clean = uniform(1, 3 * 64 * 72, 0, 1)
   const delta = uniform(2, 3 * 64 * 72, -0.05, 0.05)
   const matrices: Affine[] = [

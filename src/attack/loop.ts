@@ -2,9 +2,24 @@
 import type { Gpu } from '../device/gpu.ts'
 import type { Affine } from '../faces/alignment.ts'
 import { compile, graph, type Plan, PlanMemoryError } from '../graph/index.ts'
+import { elements } from '../kernels/op.ts'
 import type { Recogniser } from '../models/recognisers.ts'
-import { matrixInput, type ObjectiveShape, type Perceptual, recordObjective, type Surrogate } from './objective.ts'
-import type { Preset } from './presets.ts'
+import { STEP_INPUT } from './ascent.ts'
+import { directionOf } from './directions.ts'
+import { jitterMatrices } from './jitter.ts'
+import {
+  branchesOf,
+  directionInput,
+  isDirected,
+  matrixInput,
+  type ObjectivePreset,
+  type ObjectiveShape,
+  type Perceptual,
+  recordObjective,
+  type Surrogate,
+  stacksOf,
+  viewInput,
+} from './objective.ts'
 
 /** The photo's part of an attack. Planes are [3,height,width] in 0..1. */
 export interface AttackImages {
@@ -14,6 +29,8 @@ export interface AttackImages {
   mask?: Float32Array
   /** For each alignment in use, one sampling matrix a face (crop to area, see affineWarp). */
   matrices: ReadonlyMap<Recogniser['alignment'], readonly Affine[]>
+  /** One draw of normal numbers for each face, from which directions follow; only where the preset has directions. */
+  draws?: readonly Float32Array[]
 }
 
 /** The objective's value before a step. */
@@ -27,6 +44,8 @@ export interface RunOptions {
   steps: number
   /** First change, [3,height,width] or [height,width] for grey; the published one is uniform noise. */
   start: Float32Array
+  /** Seed of the crops' jitter. */
+  seed?: number
   /** Called after some of the steps, with how many are done. */
   onProgress?: (step: number) => void
   /** Ends the run between steps with the signal's reason. */
@@ -41,15 +60,31 @@ export class AttackError extends Error {
   override name = 'AttackError'
 }
 
+/** Part of the first step that the last one is, where steps get smaller. */
+const LAST_STEP = 0.1
+
 export class Attack implements Disposable {
   readonly shape: ObjectiveShape
   readonly plan: Plan
+  private readonly preset: ObjectivePreset
   private readonly masked: boolean
+  private readonly stacks: readonly (readonly Surrogate[])[]
+  /** First values of what the plan keeps from step to step, the change excepted. */
+  private readonly starts: ReadonlyMap<string, Float32Array>
+  private matrices: AttackImages['matrices'] = new Map()
 
-  private constructor(shape: ObjectiveShape, plan: Plan, masked: boolean) {
+  private constructor(
+    shape: ObjectiveShape,
+    preset: ObjectivePreset,
+    masked: boolean,
+    { plan, stacks, starts }: { plan: Plan; stacks: Surrogate[][]; starts: Map<string, Float32Array> },
+  ) {
     this.shape = shape
-    this.plan = plan
+    this.preset = preset
     this.masked = masked
+    this.plan = plan
+    this.stacks = stacks
+    this.starts = starts
   }
 
   /**
@@ -61,26 +96,31 @@ export class Attack implements Disposable {
     shape: ObjectiveShape,
     surrogates: readonly Surrogate[],
     perceptual: Perceptual,
-    preset: Pick<Preset, 'stepSize' | 'lpipsWeight' | 'blur'>,
+    preset: ObjectivePreset,
     masked: boolean,
   ): Promise<Attack> {
-    const planOf = (stacked: boolean): Promise<Plan> => {
+    const compiled = async (stacked: boolean) => {
       const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, stacked)
-      const { total, feature, lpips, gradient, delta, nextDelta } = recorded
-      return compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]] })
+      const { total, feature, lpips, gradient, state } = recorded
+      const updates = state.map(({ node, next }) => [node, next] as const)
+      const starts = state.slice(1).map(({ node, start }) => {
+        return [node.name, new Float32Array(elements(node.shape)).fill(start)] as const
+      })
+      const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates })
+      return { plan, stacks: stacksOf(surrogates, stacked), starts: new Map(starts) }
     }
-    const plan = await planOf(true).catch((error: unknown) => {
-      if (error instanceof PlanMemoryError) return planOf(false)
+    const made = await compiled(true).catch((error: unknown) => {
+      if (error instanceof PlanMemoryError) return compiled(false)
       throw error
     })
-    return new Attack(shape, plan, masked)
+    return new Attack(shape, preset, masked, made)
   }
 
   /**
    * Sets the photo and computes what stays the same in every step: clean features and LPIPS' taps of the clean photo.
-   * Throws RangeError where the mask is missing, ShapeError for data of another size and for an alignment that nothing here uses.
+   * Throws RangeError where the mask or draws are missing, ShapeError for data of another size and for an alignment that nothing here uses.
    */
-  load({ clean, base, mask, matrices }: AttackImages): void {
+  load({ clean, base, mask, matrices, draws }: AttackImages): void {
     this.plan.write('clean', clean)
     this.plan.write('base', base)
     if (this.masked) {
@@ -90,6 +130,14 @@ export class Attack implements Disposable {
     for (const [alignment, faces] of matrices) {
       this.plan.write(matrixInput(alignment), Float32Array.from(faces.flat()))
     }
+    for (const stack of this.stacks) {
+      if (!isDirected(stack, this.preset)) continue
+      if (draws?.length !== this.shape.faces)
+        throw new RangeError('attack: this objective was compiled with directions, and takes one draw for each face')
+      const rows = draws.flatMap((draw) => stack.map(({ population }) => directionOf(population!, draw)))
+      this.plan.write(directionInput(stack), joined(rows))
+    }
+    this.matrices = matrices
     this.plan.prepare()
   }
 
@@ -97,15 +145,18 @@ export class Attack implements Disposable {
    * Runs the ascent and gives the change of the last step, of the shape of `start`, before the mask. Nothing is read back in between.
    * Throws the signal's reason when interrupted, AttackError where a number is not finite.
    */
-  async run({ steps, start, onProgress, signal }: RunOptions): Promise<Float32Array> {
+  async run({ steps, start, seed = 1, onProgress, signal }: RunOptions): Promise<Float32Array> {
     const { plan } = this
-    plan.write('delta', start)
+    this.begin(start)
     let stride = 1
     for (let done = 0; done < steps; ) {
       signal?.throwIfAborted()
       const now = performance.now()
       const until = Math.min(steps, done + stride)
-      for (; done < until; done++) plan.run()
+      for (; done < until; done++) {
+        this.writeStep(seed, done, steps)
+        plan.run()
+      }
       await plan.gpu.wait()
       onProgress?.(done)
       if (performance.now() - now < PROGRESS_MS / 2) stride *= 2
@@ -122,13 +173,52 @@ export class Attack implements Disposable {
 
   /** The objective at a change, without keeping a step. */
   async evaluate(delta: Float32Array): Promise<ObjectiveValue> {
-    this.plan.write('delta', delta)
+    this.begin(delta)
+    this.writeViews((faces) => faces)
     this.plan.run()
     const [total, feature, lpips] = await Promise.all(['total', 'feature', 'lpips'].map((name) => this.plan.read(name)))
     return { total: total[0], feature: feature[0], lpips: lpips[0] }
   }
 
+  private begin(delta: Float32Array): void {
+    this.plan.write('delta', delta)
+    for (const [name, data] of this.starts) this.plan.write(name, data)
+    if (this.preset.decay) this.plan.write(STEP_INPUT, new Float32Array([this.preset.stepSize]))
+  }
+
+  /** What a step is told: where its crops are, and how far it goes. */
+  private writeStep(seed: number, step: number, steps: number): void {
+    const { jitter, decay, stepSize } = this.preset
+    if (jitter) this.writeViews((faces, size, branch) => jitterMatrices(faces, jitter, seed, 2 * step + branch, size))
+    if (decay) {
+      const part = steps > 1 ? step / (steps - 1) : 0
+      this.plan.write(STEP_INPUT, new Float32Array([stepSize * (1 - part * (1 - LAST_STEP))]))
+    }
+  }
+
+  private writeViews(seen: (faces: readonly Affine[], size: number, branch: number) => readonly Affine[]): void {
+    const { jitter, blur } = this.preset
+    if (!jitter) return
+    const sizes = new Map(this.stacks.map(([{ network }]) => [network.alignment, network.size]))
+    for (const [alignment, size] of sizes) {
+      const faces = this.matrices.get(alignment)!
+      for (const [index, branch] of branchesOf(blur).entries()) {
+        this.plan.write(viewInput(alignment, branch), Float32Array.from(seen(faces, size, index).flat()))
+      }
+    }
+  }
+
   [Symbol.dispose](): void {
     this.plan.destroy()
   }
+}
+
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.reduce((n, row) => n + row.length, 0))
+  let at = 0
+  for (const row of rows) {
+    all.set(row, at)
+    at += row.length
+  }
+  return all
 }

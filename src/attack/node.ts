@@ -4,10 +4,13 @@ import type { Gpu } from '../device/gpu.ts'
 import { fileTuning } from '../graph/node.ts'
 import { adapterSlug, setTuning } from '../graph/tune.ts'
 import { assemblies } from '../models/architectures.ts'
+import type { LpipsTrunk } from '../models/lpips.ts'
 import { recogniser } from '../models/recognisers.ts'
+import { YUNET } from '../models/yunet.ts'
 import { cacheFolder, knownNetworks, loadWeights } from '../weights/node.ts'
 import { joinedWeights, type ManifestEntry, type RecogniserEntry, type Weights } from '../weights/registry.ts'
 import type { Perceptual, Surrogate } from './objective.ts'
+import { loadPopulations } from './populations.ts'
 import type { ProtectorNetworks } from './protect.ts'
 
 /** The recognisers attacked unless `--models` names others. */
@@ -63,9 +66,10 @@ export function named(recognisers: readonly RecogniserEntry[], ids: readonly str
   return recognisers.filter(({ id }) => ids.includes(id))
 }
 
-/** A recogniser with its weights. Throws as `loadWeights` and `recogniser` do. */
+/** A recogniser with its weights, and its population where one is known. Throws as `loadWeights` and `recogniser` do. */
 export async function loadRecogniser(entry: RecogniserEntry): Promise<Surrogate> {
-  return { network: recogniser(entry), weights: await loadWeights(entry.id) }
+  const [weights, populations] = await Promise.all([loadWeights(entry.id), loadPopulations()])
+  return { network: recogniser(entry), weights, population: populations.get(entry.id) }
 }
 
 /** MTCNN: the user's own if it was imported, else the embedded one. Throws as `loadWeights` does. */
@@ -74,15 +78,47 @@ export async function loadDetector(networks: readonly ManifestEntry[]): Promise<
 }
 
 /**
+ * A second detector, to align faces in another way than the attack does: YuNet if it was imported, for `yunetNetworks`. Undefined where
+ * it was not. Throws as `loadWeights` does.
+ */
+export async function loadOtherDetector(networks: readonly ManifestEntry[]): Promise<Weights | undefined> {
+  const entry = imported(YUNET, networks)
+  return entry && loadWeights(entry.id)
+}
+
+/**
  * LPIPS: the original on AlexNet if it was imported, else the one on SqueezeNet if that was, else the embedded network, which was
  * trained to agree with the latter. Throws as `loadWeights` does.
  */
 export async function loadPerceptual(networks: readonly ManifestEntry[]): Promise<Perceptual> {
   for (const trunk of ['alex', 'squeeze'] as const) {
-    const weights = await loadImported(`lpips-${trunk}`, networks)
-    if (weights) return { weights, trunk }
+    const found = await loadImportedPerceptual(trunk, networks)
+    if (found) return found
   }
   return { weights: await loadWeights(LPIPS), trunk: 'alex' }
+}
+
+/** LPIPS on one trunk, if it was imported. Throws as `loadWeights` does. */
+export async function loadImportedPerceptual(
+  trunk: LpipsTrunk,
+  networks: readonly ManifestEntry[],
+): Promise<Perceptual | undefined> {
+  const weights = await loadImported(`lpips-${trunk}`, networks)
+  return weights && { weights, trunk }
+}
+
+/**
+ * LPIPS to optimise and LPIPS to judge the result by, of another trunk: AlexNet's, imported or embedded, and SqueezeNet's where it was
+ * imported. (An optimised LPIPS is no judge of itself.) Throws as `loadWeights` does.
+ */
+export async function loadPerceptualPair(
+  networks: readonly ManifestEntry[],
+): Promise<{ lpips: Perceptual; heldOut: Perceptual | undefined }> {
+  const [alex, heldOut] = await Promise.all([
+    loadImportedPerceptual('alex', networks),
+    loadImportedPerceptual('squeeze', networks),
+  ])
+  return { lpips: alex ?? { weights: await loadWeights(LPIPS), trunk: 'alex' }, heldOut }
 }
 
 /** A network that was imported in one file or in all of its parts; undefined where one is missing. */

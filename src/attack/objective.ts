@@ -7,7 +7,7 @@
  * branch, A the face crop. All branches, mirror images and faces are one batch of each recogniser, and recognisers of one
  * architecture are one network (models/ensemble.ts).
  */
-import { type Graph, grad, type Node } from '../graph/index.ts'
+import type { Graph, Node } from '../graph/index.ts'
 import {
   add,
   affine,
@@ -18,7 +18,6 @@ import {
   mul,
   normalize,
   reshape,
-  signedStep,
   slice,
   square,
   sub,
@@ -29,12 +28,16 @@ import { ensembleWeights } from '../models/ensemble.ts'
 import type { NetworkWeights } from '../models/layers.ts'
 import { type LpipsTrunk, lpipsDistances, lpipsTaps } from '../models/lpips.ts'
 import type { Recogniser } from '../models/recognisers.ts'
+import { type AscentState, recordAscent } from './ascent.ts'
+import type { Population } from './directions.ts'
 import { FEATURE_DIVISOR, type Preset } from './presets.ts'
 
 /** A recogniser with its weights. */
 export interface Surrogate {
   network: Recogniser
   weights: NetworkWeights
+  /** How its embeddings of many people are spread, from which directions for photos are drawn. */
+  population?: Population
 }
 
 /** The LPIPS network that keeps the change small. */
@@ -72,13 +75,40 @@ export interface Objective {
   targets: readonly Tensor[]
   /** The protected area: base + mask * delta. */
   image: Tensor
-  /** State of the ascent and its next value. */
-  delta: Node
-  nextDelta: Tensor
+  /** State of the ascent, each with its next value; `delta` is the first. */
+  state: readonly AscentState[]
 }
+
+/** What the recogniser sees: the blurred or the plain photo. */
+export type Branch = 'blurred' | 'plain'
+
+export const branchesOf = (blur: Preset['blur']): readonly Branch[] => (blur ? ['blurred', 'plain'] : ['plain'])
 
 /** Name of the input that holds the [faces,6] sampling matrices (crop to area) of an alignment. */
 export const matrixInput = (alignment: Recogniser['alignment']): string => `sampling.${alignment}`
+
+/** Name of the input with the matrices that one branch sees in one step, where crops are jittered. */
+export const viewInput = (alignment: Recogniser['alignment'], branch: Branch): string => `view.${branch}.${alignment}`
+
+/** Name of the input with the directions [faces E,embedding] of a stack of E surrogates, face after face, members after one another. */
+export const directionInput = (stack: readonly Surrogate[]): string =>
+  `direction.${stack.map(({ network }) => network.id).join('+')}`
+
+/** The part of a preset that the graph depends on. */
+export type ObjectivePreset = Pick<
+  Preset,
+  | 'stepSize'
+  | 'lpipsWeight'
+  | 'lpipsBudget'
+  | 'blur'
+  | 'momentum'
+  | 'smoothing'
+  | 'softness'
+  | 'jitter'
+  | 'towards'
+  | 'away'
+  | 'decay'
+>
 
 /**
  * Records the objective. Inputs: `clean` (the area of the original photo), `base` (what the changes are added to: the original
@@ -92,7 +122,7 @@ export function recordObjective(
   shape: ObjectiveShape,
   surrogates: readonly Surrogate[],
   { weights: lpipsWeights, trunk }: Perceptual,
-  preset: Pick<Preset, 'stepSize' | 'lpipsWeight' | 'blur'>,
+  preset: ObjectivePreset,
   masked: boolean,
   stacked = true,
 ): Objective {
@@ -112,24 +142,36 @@ export function recordObjective(
     return affineWarp(photo, matrix, { size: [size, size] })
   }
 
-  const branches = blurred ? 2 : 1
+  const branches = branchesOf(preset.blur)
+  const views = (branch: Branch, alignment: Recogniser['alignment'], size: number): Tensor => {
+    const photo = branch === 'blurred' ? blurred! : x
+    if (!preset.jitter) return crop(photo, alignment, size)
+    const name = viewInput(alignment, branch)
+    let matrix = matrices.get(name)
+    if (!matrix) matrices.set(name, (matrix = g.input(name, [faces, 6])))
+    return affineWarp(photo, matrix, { size: [size, size] })
+  }
   const targets = new Map<Surrogate, Tensor>()
-  const stacks = stacked ? stacksOf(surrogates) : surrogates.map((surrogate) => [surrogate])
-  const terms = stacks.map((stack) => {
+  const terms = stacksOf(surrogates, stacked).map((stack) => {
     const [{ network }] = stack
-    const views = (photo: Tensor) => crop(photo, network.alignment, network.size)
-    const target = embedFlipped(views(clean), stack)
+    const { alignment, size } = network
+    const target = embedFlipped(crop(clean, alignment, size), stack)
     const length = target.shape[1]
     const perFace = reshape(target, [faces, stack.length * length])
     for (const [k, surrogate] of stack.entries()) {
       targets.set(surrogate, slice(perFace, 1, k * length, (k + 1) * length))
     }
-    const both = blurred ? concat([views(blurred), views(x)], 0) : views(x)
-    const features = embedFlipped(both, stack)
+    const seen = branches.map((branch) => views(branch, alignment, size))
+    const features = embedFlipped(seen.length === 1 ? seen[0] : concat(seen, 0), stack)
+    const forBranches = (rows: Tensor) => (branches.length === 1 ? rows : concat([rows, rows], 0))
     // The published formula divides by |F(x)|, which is 1: features are normalised.
-    return sum(square(sub(features, branches === 2 ? concat([target, target], 0) : target)))
+    const away = sum(square(sub(features, forBranches(target))))
+    if (!isDirected(stack, preset)) return away
+    const direction = withoutPart(g.fixed(directionInput(stack), [faces * stack.length, length]), target)
+    const towards = sum(square(sub(features, forBranches(direction))))
+    return sub(affine(away, preset.away, 0), affine(towards, preset.towards, 0))
   })
-  const feature = affine(terms.reduce(add), 1 / (surrogates.length * branches * FEATURE_DIVISOR), 0)
+  const feature = affine(terms.reduce(add), 1 / (surrogates.length * branches.length * FEATURE_DIVISOR), 0)
 
   // Cut out before the scope begins, whose name would become part of the matrices'.
   const crops = [crop(clean, 'arcface112', 112), crop(x, 'arcface112', 112)] as const
@@ -140,9 +182,7 @@ export function recordObjective(
         .reduce(add)
     return affine(add(distance(...crops), distance(clean, x)), 0.5, 0)
   })
-  const total = reshape(sub(reshape(feature, [1]), affine(reshape(lpips, [1]), preset.lpipsWeight, 0)), [1])
-  const gradient = grad(total, delta)
-  const nextDelta = signedStep(delta, gradient, preset.stepSize)
+  const { total, gradient, state } = recordAscent(g, delta, reshape(feature, [1]), reshape(lpips, [1]), preset)
   return {
     total,
     feature,
@@ -150,13 +190,23 @@ export function recordObjective(
     gradient,
     targets: surrogates.map((surrogate) => targets.get(surrogate)!),
     image: x,
-    delta,
-    nextDelta,
+    state,
   }
 }
 
+/** Whether the features of a stack are drawn towards a direction, which takes the population of each of its networks. */
+export const isDirected = (stack: readonly Surrogate[], { towards }: Pick<Preset, 'towards'>): boolean =>
+  towards > 0 && stack.every(({ population }) => population !== undefined)
+
+/** Unit rows [n,length] of `a` after their part along the unit rows of `b` is taken away. */
+function withoutPart(a: Tensor, b: Tensor): Tensor {
+  const along = sum(mul(a, b), [1])
+  return normalize(sub(a, mul(b, along)))
+}
+
 /** Surrogates that are recorded as one network: those of one architecture that see the same crops. */
-function stacksOf(surrogates: readonly Surrogate[]): Surrogate[][] {
+export function stacksOf(surrogates: readonly Surrogate[], stacked: boolean): Surrogate[][] {
+  if (!stacked) return surrogates.map((surrogate) => [surrogate])
   const found: Surrogate[][] = []
   for (const surrogate of surrogates) {
     const { architecture, size, alignment } = surrogate.network

@@ -12,8 +12,25 @@ export interface Preset {
   noise: number
   /** Weight of LPIPS against the feature distance (c_sim; Cherepanova et al. 2021, appendix). */
   lpipsWeight: number
+  /** Where not zero, the weight is changed from step to step such that LPIPS comes to this value and stays there. */
+  lpipsBudget: number
   /** Gaussian blur of the second branch, in pixels of the area worked on; undefined attacks the plain branch alone. */
   blur: { size: number; sigma: number } | undefined
+  /** Part of the last step's direction that is kept (0: none). */
+  momentum: number
+  /** Gaussian blur of the gradient, in pixels of the area worked on. */
+  smoothing: { size: number; sigma: number } | undefined
+  /** 0: every pixel changes by the whole step, as published; above, pixels that matter less than this times the mean change less. */
+  softness: number
+  /** Steps get smaller, linearly down to a tenth. */
+  decay: boolean
+  /** Crops are turned, enlarged and moved at random in every step, up to these: degrees, part of one, crop pixels. */
+  jitter: { degrees: number; scale: number; shift: number } | undefined
+  /** Weight of the distance from the photo's own features, and of the way towards the photo's direction (directions.ts). */
+  away: number
+  towards: number
+  /** Part of the change that stays in perfectly flat areas; 1 treats all alike. */
+  flat: number
   /**
    * `photo`: LPIPS and changes cover the whole photo at its own size, as published. `face`: only a soft-edged region around
    * each face changes, at a bounded resolution; the rest of the photo keeps its bits.
@@ -31,7 +48,16 @@ const paper: Preset = {
   stepSize: 0.0025,
   noise: 0.005,
   lpipsWeight: 0.05,
+  lpipsBudget: 0,
   blur: { size: 7, sigma: 3 },
+  momentum: 0,
+  smoothing: undefined,
+  softness: 0,
+  decay: false,
+  jitter: undefined,
+  away: 1,
+  towards: 0,
+  flat: 1,
   area: 'photo',
   rounding: 'floor',
 }
@@ -55,3 +81,44 @@ export const presets: Readonly<Record<string, Preset>> = {
 
 /** What the mean over embedding dimensions divides by in the published code, kept for networks of other embedding sizes. */
 export const FEATURE_DIVISOR = 512
+
+/**
+ * The preset of a text "NAME" or "NAME:field=value:...", for experiments: numbers, `true` and `false`, `none` for undefined, and lists
+ * "a/b/c" for the numbers of blur, smoothing (size/sigma) and jitter (degrees/scale/shift).
+ * Throws RangeError for a name, a field or a value that there is not.
+ */
+export function presetOf(text: string): Preset {
+  const [name, ...changes] = text.split(':')
+  const preset = Object.hasOwn(presets, name) ? presets[name] : undefined
+  if (!preset) throw new RangeError(`there is no preset "${name}"; there are ${Object.keys(presets).join(', ')}`)
+  const changed: Record<string, unknown> = { ...preset, name: text }
+  for (const change of changes) {
+    const [field, value = ''] = change.split('=')
+    if (field === 'name' || field === 'summary' || !Object.hasOwn(preset, field))
+      throw new RangeError(`"${change}": a preset has no "${field}" to set`)
+    changed[field] = parsed(change, field, value, preset[field as keyof Preset])
+  }
+  return changed as unknown as Preset
+}
+
+const PARTS: Readonly<Record<string, readonly string[]>> = {
+  blur: ['size', 'sigma'],
+  smoothing: ['size', 'sigma'],
+  jitter: ['degrees', 'scale', 'shift'],
+}
+
+function parsed(change: string, field: string, value: string, old: unknown): unknown {
+  const parts = Object.hasOwn(PARTS, field) ? PARTS[field] : undefined
+  if (parts) {
+    if (value === 'none') return undefined
+    const numbers = value.split('/').map(Number)
+    if (numbers.length === parts.length && numbers.every(Number.isFinite))
+      return Object.fromEntries(parts.map((part, i) => [part, numbers[i]]))
+    throw new RangeError(`"${change}": ${field} takes ${parts.join('/')} or none`)
+  }
+  if (typeof old === 'number' && value !== '' && Number.isFinite(Number(value))) return Number(value)
+  if (typeof old === 'boolean' && (value === 'true' || value === 'false')) return value === 'true'
+  const words: Record<string, readonly string[]> = { area: ['photo', 'face'], rounding: ['floor', 'nearest'] }
+  if (typeof old === 'string' && words[field]?.includes(value)) return value
+  throw new RangeError(`"${change}": that is no value of ${field}`)
+}

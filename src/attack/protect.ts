@@ -7,6 +7,7 @@ import { elements } from '../kernels/op.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import type { Weights } from '../weights/registry.ts'
+import { directionDraw } from './directions.ts'
 import { Embedder, similarityOf } from './embedder.ts'
 import { Attack, AttackError } from './loop.ts'
 import { uniformNoise } from './noise.ts'
@@ -14,6 +15,7 @@ import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
 import { alignmentOf, faceRegion, type Region, samplingMatrix, softMask, wholePhoto } from './region.ts'
 import { addChange, workingPlanes } from './resample.ts'
+import { textureOf } from './texture.ts'
 
 /** No face was found, so there is nothing to protect. */
 export class NoFaceError extends Error {
@@ -152,12 +154,14 @@ export class Protector implements Disposable {
         base: workingPlanes(result, region),
         mask,
         matrices: this.matrices(region, members),
+        draws: members.map((_, k) => directionDraw(original, seed + index + k)),
       }
       attack.load(images)
       const start = uniformNoise(seed + index, elements(changeShape(attack.shape)), preset.noise)
       const delta = await attack.run({
         steps,
         start,
+        seed: seed + index,
         signal,
         onProgress: (done) => report('attack', index * steps + done, targets.length * steps),
       })
@@ -199,7 +203,7 @@ export class Protector implements Disposable {
     if (preset.area === 'photo') return [{ region: wholePhoto(photo.width, photo.height), faces }]
     return faces.map((face) => {
       const region = faceRegion(photo.width, photo.height, face.landmarks)
-      return { region, faces: [face], mask: softMask(region, alignmentOf('arcface112', face.landmarks)) }
+      return { region, faces: [face], mask: changeMask(photo, region, face, preset.flat) }
     })
   }
 
@@ -269,6 +273,14 @@ function bestOverlap(face: Face, candidates: readonly Face[]): Face | undefined 
     }
   }
   return best
+}
+
+/** How much of the change stays where: faded out around the face, and less of it in flat areas where the preset says so. */
+function changeMask(photo: Pixels, region: Region, face: Face, flat: number): Float32Array {
+  const mask = softMask(region, alignmentOf('arcface112', face.landmarks))
+  if (flat === 1) return mask
+  const texture = textureOf(workingPlanes(photo, region), region.workWidth, region.workHeight)
+  return mask.map((part, i) => part * (flat + (1 - flat) * texture[i]))
 }
 
 /** The change as three planes, faded out by the mask. */

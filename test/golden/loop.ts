@@ -5,6 +5,7 @@
 import { expect } from 'vitest'
 import { Attack } from '../../src/attack/loop.ts'
 import { type Perceptual, recordObjective, type Surrogate } from '../../src/attack/objective.ts'
+import { presets } from '../../src/attack/presets.ts'
 import { samplingMatrix, wholePhoto } from '../../src/attack/region.ts'
 import { addChange } from '../../src/attack/resample.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
@@ -59,7 +60,7 @@ async function loopOf(gpu: Gpu, golden: GoldenCase): Promise<Attack> {
       return surrogate.load()
     }),
   )
-  const preset = { stepSize: lr, lpipsWeight: c_sim, blur: { size: 7, sigma: 3 } }
+  const preset = { ...presets.paper, stepSize: lr, lpipsWeight: c_sim, blur: { size: 7, sigma: 3 } }
   const shape = { height, width, faces: 1, grey: false }
   const attack = await Attack.compile(gpu, shape, surrogates, perceptualOf(golden)!, preset, false)
   const clean = golden.numbers('x')
@@ -114,7 +115,7 @@ export const loop: Family = {
         const surrogates = await Promise.all(
           models.map((id) => (surrogateOf(golden, id) as { load: () => Promise<Surrogate> }).load()),
         )
-        const preset = { stepSize: 0, lpipsWeight: 0, blur: undefined }
+        const preset = { ...presets.paper, stepSize: 0, lpipsWeight: 0, blur: undefined }
         const { targets } = recordObjective(
           graph(),
           { height, width, faces: 1, grey: false },
