@@ -1,0 +1,340 @@
+/**
+ * A headless Chromium for tests of pages and for pictures of them, driven through its DevTools protocol over a pipe: no
+ * driver package, no open port. It is the browser of the development dependency `@sparticuz/chromium` (Linux x64,
+ * unpacked once into node_modules/.cache), else one that is installed; `CHROMIUM=PATH` names another.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
+
+/** Chromium cannot be started on this machine; the message says why. A reason to skip a test. */
+export class NoBrowserError extends Error {
+  override name = 'NoBrowserError'
+}
+
+export interface View {
+  /** Of the window, in CSS pixels. */
+  width: number
+  height: number
+  /** What `prefers-color-scheme` says; light unless told. */
+  dark?: boolean
+  /** Lay out as on paper. */
+  print?: boolean
+}
+
+export interface Page {
+  /** Addresses asked for since the page was opened: the page itself first. `data:` addresses count too. */
+  readonly requests: readonly string[]
+  /** Errors and warnings of the console, uncaught exceptions, violations of the page's security policy. */
+  readonly complaints: readonly string[]
+  setView(view: View): Promise<void>
+  /** Value of a JavaScript expression in the page, or of its promise. It must survive JSON. */
+  evaluate<T>(expression: string): Promise<T>
+  /** A PNG of the window, of the whole page, or of the first element that a CSS selector finds. */
+  screenshot(of?: 'window' | 'page' | { element: string }): Promise<Uint8Array>
+  close(): Promise<void>
+}
+
+export interface Browser {
+  /** Opens an address (`file:`, `http://localhost:...`) and resolves once it has loaded. */
+  open(address: string, view?: View): Promise<Page>
+  close(): Promise<void>
+}
+
+const PACKAGE = '@sparticuz/chromium'
+const INSTALLED = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
+const SWITCHES = [
+  '--headless',
+  '--no-sandbox', // The sandbox does not start for root, nor in most containers; only pages of ours are opened.
+  '--remote-debugging-pipe',
+  '--disable-dev-shm-usage',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-first-run',
+  '--hide-scrollbars',
+  '--font-render-hinting=none',
+  '--force-color-profile=srgb',
+  // Nothing leaves the machine, whatever a page asks for.
+  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
+]
+/** For pages that compute: WebGPU on Chromium's software adapter. */
+export const WEBGPU_SWITCHES: readonly string[] = [
+  '--enable-unsafe-webgpu',
+  '--use-webgpu-adapter=swiftshader',
+  '--use-angle=swiftshader',
+  '--enable-unsafe-swiftshader',
+]
+const START_MILLISECONDS = 60_000
+
+/**
+ * Starts a browser of its own profile; `close()` ends it and removes the profile.
+ * @param switches of Chromium, besides those that every test wants.
+ * @throws NoBrowserError where none can be started.
+ */
+export async function launchBrowser(switches: readonly string[] = []): Promise<Browser> {
+  const { executable, environment, libraries } = await findChromium()
+  try {
+    return await start(executable, environment, switches)
+  } catch (error) {
+    // The package brings NSS and NSPR for systems without them; elsewhere the system's own are the better fit.
+    if (!(error instanceof NoBrowserError) || !libraries || !error.message.includes('shared libraries')) throw error
+    return start(executable, { ...environment, LD_LIBRARY_PATH: libraries }, switches)
+  }
+}
+
+async function start(executable: string, environment: NodeJS.ProcessEnv, switches: readonly string[]) {
+  const profile = mkdtempSync(join(tmpdir(), 'lowkey-chromium-'))
+  const child = spawn(executable, [...SWITCHES, ...switches, `--user-data-dir=${profile}`, 'about:blank'], {
+    env: environment,
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+  })
+  const protocol = new Protocol(child)
+  const close = async () => {
+    if (child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      protocol.send('Browser.close').catch(() => {})
+      const timer = setTimeout(() => child.kill('SIGKILL'), 5000)
+      await ended
+      clearTimeout(timer)
+    }
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+  }
+  const timer = setTimeout(() => child.kill('SIGKILL'), START_MILLISECONDS)
+  try {
+    await protocol.send('Browser.getVersion')
+  } catch (error) {
+    await close()
+    throw new NoBrowserError(`${executable} did not start: ${(error as Error).message}`)
+  } finally {
+    clearTimeout(timer)
+  }
+  return { open: (address: string, view?: View) => open(protocol, address, view), close }
+}
+
+interface Answer {
+  id?: number
+  method?: string
+  sessionId?: string
+  // The protocol's own shapes, which differ by message.
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  params?: any
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  result?: any
+  error?: { message: string }
+}
+
+/** Messages in JSON, each ended by a zero byte, on file descriptors 3 (to the browser) and 4 (from it). */
+class Protocol {
+  readonly #waiting = new Map<number, { resolve: (result: Answer['result']) => void; reject: (error: Error) => void }>()
+  readonly #listeners = new Map<string, (message: Answer) => void>()
+  readonly #input: Writable
+  #last = 0
+  #ended: Error | undefined
+
+  constructor(child: ChildProcess) {
+    this.#input = child.stdio[3] as Writable
+    this.#input.on('error', () => {}) // The exit that broke the pipe says more.
+    let errors = ''
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      errors = (errors + text).slice(-2000)
+    })
+    let rest = Buffer.alloc(0)
+    ;(child.stdio[4] as Readable).on('data', (bytes: Buffer) => {
+      rest = Buffer.concat([rest, bytes])
+      for (let end = rest.indexOf(0); end >= 0; end = rest.indexOf(0)) {
+        this.#receive(JSON.parse(rest.toString('utf8', 0, end)))
+        rest = rest.subarray(end + 1)
+      }
+    })
+    const fail = (reason: string) => {
+      this.#ended ??= new Error(reason)
+      for (const { reject } of this.#waiting.values()) reject(this.#ended)
+      this.#waiting.clear()
+    }
+    child.once('error', (error) => fail(error.message))
+    child.once('close', (code, signal) => fail(`it ended (${signal ?? code}) ${errors.trim()}`))
+  }
+
+  #receive(message: Answer): void {
+    if (message.id === undefined) {
+      if (message.sessionId) this.#listeners.get(message.sessionId)?.(message)
+      return
+    }
+    const waiting = this.#waiting.get(message.id)
+    this.#waiting.delete(message.id)
+    if (message.error) waiting?.reject(new Error(message.error.message))
+    else waiting?.resolve(message.result)
+  }
+
+  send(method: string, params: object = {}, sessionId?: string): Promise<Answer['result']> {
+    if (this.#ended) return Promise.reject(this.#ended)
+    const id = ++this.#last
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      this.#input.write(`${JSON.stringify({ id, method, params, sessionId })}\0`)
+    })
+  }
+
+  listen(sessionId: string, listener: (message: Answer) => void): void {
+    this.#listeners.set(sessionId, listener)
+  }
+}
+
+async function open(protocol: Protocol, address: string, view: View = { width: 1200, height: 900 }): Promise<Page> {
+  const { targetId } = await protocol.send('Target.createTarget', { url: 'about:blank' })
+  const { sessionId } = await protocol.send('Target.attachToTarget', { targetId, flatten: true })
+  const send = (method: string, params?: object) => protocol.send(method, params, sessionId)
+  const requests: string[] = []
+  const complaints: string[] = []
+  const loaded = new Promise<void>((resolve) => {
+    protocol.listen(sessionId, ({ method, params }) => {
+      if (method === 'Page.loadEventFired') resolve()
+      else if (method === 'Network.requestWillBeSent') requests.push(params.request.url)
+      else if (method === 'Network.webSocketCreated') requests.push(params.url)
+      else if (method === 'Runtime.exceptionThrown')
+        complaints.push(params.exceptionDetails.exception?.description ?? params.exceptionDetails.text)
+      else if (method === 'Runtime.consoleAPICalled' && /^(error|warning|assert)$/.test(params.type))
+        complaints.push(
+          params.args.map((a: { value?: unknown; description?: string }) => a.value ?? a.description).join(' '),
+        )
+      else if (method === 'Log.entryAdded' && /^(error|warning)$/.test(params.entry.level))
+        complaints.push([params.entry.text, params.entry.url].filter(Boolean).join(' '))
+    })
+  })
+  const setView = async ({ width, height, dark = false, print = false }: View) => {
+    await send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false })
+    await send('Emulation.setEmulatedMedia', {
+      media: print ? 'print' : 'screen',
+      features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }],
+    })
+  }
+  const evaluate = async <T>(expression: string): Promise<T> => {
+    const options = { expression, returnByValue: true, awaitPromise: true }
+    const { result, exceptionDetails } = await send('Runtime.evaluate', options)
+    if (exceptionDetails)
+      throw new Error(`${expression}: ${exceptionDetails.exception?.description ?? exceptionDetails.text}`)
+    return result.value
+  }
+  const screenshot = async (of: 'window' | 'page' | { element: string } = 'window') => {
+    let clip: object | undefined
+    if (of === 'page') {
+      const { cssContentSize } = await send('Page.getLayoutMetrics')
+      clip = { ...cssContentSize, scale: 1 }
+    } else if (of !== 'window') {
+      const box = await evaluate<object | null>(`(() => {
+        const box = document.querySelector(${JSON.stringify(of.element)})?.getBoundingClientRect()
+        return box ? { x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height } : null
+      })()`)
+      if (!box) throw new Error(`the page has no element ${of.element}`)
+      clip = { ...box, scale: 1 }
+    }
+    const { data } = await send('Page.captureScreenshot', {
+      format: 'png',
+      captureBeyondViewport: of !== 'window',
+      clip,
+    })
+    return new Uint8Array(Buffer.from(data, 'base64'))
+  }
+  for (const domain of ['Page', 'Network', 'Runtime', 'Log']) await send(`${domain}.enable`)
+  await setView(view)
+  const { errorText } = await send('Page.navigate', { url: address })
+  if (errorText) throw new Error(`${address}: ${errorText}`)
+  await loaded
+  return {
+    requests,
+    complaints,
+    setView,
+    evaluate,
+    screenshot,
+    close: async () => {
+      await protocol.send('Target.closeTarget', { targetId })
+    },
+  }
+}
+
+interface Chromium {
+  executable: string
+  environment: NodeJS.ProcessEnv
+  /** Folder of libraries to try where the system lacks them. */
+  libraries?: string
+}
+
+async function findChromium(): Promise<Chromium> {
+  const { CHROMIUM } = process.env
+  if (CHROMIUM) return { executable: CHROMIUM, environment: process.env }
+  const reasons: string[] = []
+  if (process.platform === 'linux' && process.arch === 'x64') {
+    try {
+      const folder = await unpackChromium()
+      return {
+        executable: join(folder, 'chromium'),
+        environment: { ...process.env, FONTCONFIG_FILE: join(folder, 'fonts.conf') },
+        libraries: join(folder, 'al2023', 'lib'),
+      }
+    } catch (error) {
+      reasons.push(`${PACKAGE}: ${(error as Error).message}`)
+    }
+  } else reasons.push(`${PACKAGE} is for linux-x64, this is ${process.platform}-${process.arch}`)
+  for (const name of INSTALLED) {
+    try {
+      execFileSync(name, ['--version'], { stdio: 'ignore' })
+      return { executable: name, environment: process.env }
+    } catch {
+      reasons.push(`${name}: not installed`)
+    }
+  }
+  throw new NoBrowserError(`no Chromium: ${reasons.join('; ')} (CHROMIUM=PATH names one)`)
+}
+
+/** The package's browser, fonts and libraries, unpacked into a folder that is renamed into place when it is complete. */
+async function unpackChromium(): Promise<string> {
+  const root = dirname(createRequire(import.meta.url).resolve(PACKAGE)).replace(/\/build\/.*$/, '')
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+  const cache = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'chromium')
+  const folder = join(cache, version)
+  if (existsSync(folder)) return folder
+  mkdirSync(cache, { recursive: true })
+  const pending = mkdtempSync(join(cache, 'pending-'))
+  const { default: chromium } = await import(PACKAGE)
+  // The package unpacks into the folder for temporary files, and its libraries only where it believes to be on Lambda.
+  const { TMPDIR, AWS_EXECUTION_ENV } = process.env
+  Object.assign(process.env, { TMPDIR: pending, AWS_EXECUTION_ENV: 'AWS_Lambda_nodejs24.x' })
+  try {
+    await chromium.executablePath()
+    writeFileSync(join(pending, 'fonts.conf'), fontsConfiguration(folder))
+    renameSync(pending, folder)
+  } catch (error) {
+    if (!existsSync(folder)) throw error // Another process may have been faster.
+  } finally {
+    restore('TMPDIR', TMPDIR)
+    restore('AWS_EXECUTION_ENV', AWS_EXECUTION_ENV)
+    rmSync(pending, { recursive: true, force: true })
+  }
+  return folder
+}
+
+function restore(name: string, value: string | undefined): void {
+  if (value === undefined) delete process.env[name]
+  else process.env[name] = value
+}
+
+/** The package's Open Sans before the system's fonts, so that pictures of pages look alike on all machines. */
+function fontsConfiguration(folder: string): string {
+  const prefer = (family: string, font: string) =>
+    `<alias binding="strong"><family>${family}</family><prefer><family>${font}</family></prefer></alias>`
+  return `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>${join(folder, 'fonts')}</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir>${join(folder, 'fonts-cache')}</cachedir>
+  ${prefer('system-ui', 'Open Sans')}
+  ${prefer('sans-serif', 'Open Sans')}
+  ${prefer('monospace', 'DejaVu Sans Mono')}
+</fontconfig>
+`
+}
