@@ -5,15 +5,17 @@
 import { describe, expect, test } from 'vitest'
 import { create } from 'webgpu'
 import { compile, graph } from '../src/graph/index.ts'
+import type { ChooseKernel } from '../src/graph/lower.ts'
 import { convArgs } from '../src/kernels/conv/geometry.ts'
 import { convTranspose2dOp } from '../src/kernels/conv-transpose2d.ts'
 import { conv2dOp } from '../src/kernels/conv2d.ts'
 import { conv2dWeightGradientOp } from '../src/kernels/conv2d-weight-gradient.ts'
 import { matmulOp } from '../src/kernels/matmul.ts'
-import { type Case, formatShape, type Kernel, type Op, type Target } from '../src/kernels/op.ts'
+import { type Binding, type Case, formatShape, type Kernel, type Op, type Target } from '../src/kernels/op.ts'
 import { shaderSource } from '../src/kernels/wgsl.ts'
 import { inputsOf, largestError, tolerance } from './support/check-operation.ts'
 import { testGpu } from './support/gpu.ts'
+import { f16round, halfCopy, ROUNDING, singleCopy } from './support/half.ts'
 
 const gpu = await testGpu()
 /** Must not be collected while its device lives. */
@@ -26,8 +28,9 @@ const asGpu: Target = { ...gpu.capabilities, software: false, precision: gpu.cap
  */
 const HALF = 2 ** -9
 
-async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel[]): Promise<void> {
-  const values = inputsOf(c)
+/** @param half inputs and output are kept in f16 */
+async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel[], half = false): Promise<void> {
+  const values = inputsOf(c).map((v) => (half ? v.map(f16round) : v))
   const want = op.reference(
     c.args,
     values.map((v) => Float64Array.from(v)),
@@ -36,11 +39,13 @@ async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel
   for (const kernel of kernels) {
     const g = graph()
     const x = c.shapes.map((shape, k) => g.input(`x${k}`, shape))
-    const y = g.apply(op, x, c.args)
-    using plan = await compile(gpu, { y }, { poison: true, choose: () => kernel })
+    const y = half ? singleCopy(g.apply(op, x.map(halfCopy), c.args)) : g.apply(op, x, c.args)
+    const choose: ChooseKernel = (node, offered) => (node.op === (op as Op<never>) ? kernel : offered[0])
+    using plan = await compile(gpu, { y }, { poison: true, choose, precision: half ? 'f16 tensors' : 'f32' })
+    expect(plan.summary().halfTensors).toBe(half ? x.length + Number(op.half !== undefined) : 0)
     for (const [k, v] of values.entries()) plan.write(`x${k}`, v)
     plan.run()
-    const allowed = tolerance(op, c) + (kernel.precision === 'f16' ? HALF : 0)
+    const allowed = tolerance(op, c) + (kernel.precision === 'f16' ? HALF : 0) + (half ? ROUNDING : 0)
     expect(largestError(await plan.read('y'), want), kernel.variant).toBeLessThan(allowed)
   }
 }
@@ -114,7 +119,12 @@ describe('kernels for GPUs', () => {
   for (const op of [erased(conv2dOp), erased(convTranspose2dOp), erased(conv2dWeightGradientOp), erased(matmulOp)]) {
     for (const c of op.cases) test(title(op, c), () => check(op, c, op.kernels(c.args, c.shapes, asGpu)))
   }
-  for (const [op, c] of LARGER) test(title(op, c), () => check(op, c, op.kernels(c.args, c.shapes, asGpu)))
+  for (const [op, c] of LARGER) {
+    test(title(op, c), () => check(op, c, op.kernels(c.args, c.shapes, asGpu)))
+    test.skipIf(!gpu.capabilities.f16)(`tensors in f16: ${title(op, c)}`, () =>
+      check(op, c, op.kernels(c.args, c.shapes, asGpu), true),
+    )
+  }
 
   test('every one of them was tried', () => {
     const tried = new Set(LARGER.flatMap(([op, c]) => op.kernels(c.args, c.shapes, asGpu)).map((k) => k.variant))
@@ -205,10 +215,15 @@ describe('kernels for matrix units', async () => {
           names.add(kernel.variant)
           expect(kernel.rival).toBe(true)
           for (const dispatch of kernel.dispatches) {
-            const module = device!.createShaderModule({ code: shaderSource(dispatch) })
-            const { messages } = await module.getCompilationInfo()
-            expect(messages.map((m) => `${m.lineNum}: ${m.message}`)).toEqual([])
-            await device!.createComputePipelineAsync({ layout: 'auto', compute: { module } })
+            // Inputs and output in f32, and in f16.
+            const bound = (b: Binding) => (/^scratch/.test(`${b.buffer}`) ? b : { ...b, half: true })
+            const halves = { reads: dispatch.reads.map(bound), writes: dispatch.writes.map(bound) }
+            for (const tensors of [{}, halves]) {
+              const module = device!.createShaderModule({ code: shaderSource({ ...dispatch, ...tensors }) })
+              const { messages } = await module.getCompilationInfo()
+              expect(messages.map((m) => `${m.lineNum}: ${m.message}`)).toEqual([])
+              await device!.createComputePipelineAsync({ layout: 'auto', compute: { module } })
+            }
           }
         }
       }

@@ -1,5 +1,6 @@
 /** From nodes to dispatches: picks each operation's kernel, resolves views, and sorts dispatches by how often they must run. */
 import {
+  type Binding,
   type BufferRef,
   type Cost,
   type Dispatch,
@@ -12,6 +13,7 @@ import {
 } from '../kernels/op.ts'
 import { type Fusion, findFusions, fuseStore } from './fuse.ts'
 import { type Node, RATES, type Rate } from './graph.ts'
+import { halfTensors } from './half-tensors.ts'
 
 /** A piece of GPU memory with one meaning: a leaf, the output of an operation, or a kernel's scratch. */
 export interface Value {
@@ -22,7 +24,11 @@ export interface Value {
   leaf?: Node
   /** It belongs to a kernel, not to a node. */
   scratch?: boolean
+  /** It is kept in f16. */
+  half?: boolean
 }
+
+export const bytesOf = (value: Value): number => value.elements * (value.half ? 2 : 4)
 
 /** A dispatch with its buffers resolved. */
 export interface Step {
@@ -52,10 +58,14 @@ export interface LowerOptions {
   choose?: ChooseKernel
   /** Compute pointwise operations in the kernel before them where possible; on unless told. */
   fuse?: boolean
+  /** Keep tensors in f16 between the operations that allow it; the adapter must have f16. Off unless told. */
+  half?: boolean
 }
 
 export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions = {}): Lowered {
   const { choose = (_, kernels) => kernels[0], fuse = true } = options
+  const nodes = reachable(roots)
+  const halves = options.half ? halfTensors(nodes, roots) : new Set<Node>()
   const values = new Map<number, Value>()
   const value = (node: Node): Value => {
     const known = values.get(node.id)
@@ -65,7 +75,7 @@ export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions
       ? value(node.inputs[0])
       : node.op
         ? // Raised by the dispatches that write it: one that leaves an input unread may run less often than the node says.
-          { name: node.name, elements: elements(node.shape), rate: 'constant' }
+          { name: node.name, elements: elements(node.shape), rate: 'constant', half: halves.has(node) }
         : { name: node.name, elements: elements(node.shape), rate: node.rate, leaf: node }
     values.set(node.id, made)
     return made
@@ -76,7 +86,6 @@ export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions
     if (!kernel) kernels.set(node, (kernel = choose(node, kernelsOf(node, gpu))))
     return kernel
   }
-  const nodes = reachable(roots)
   const fusions = fuse ? findFusions(nodes, new Set(roots), kernelOf, gpu) : new Map<Node, Fusion>()
   const counts: Record<string, number> = {}
   const steps: Step[] = []
@@ -152,9 +161,10 @@ function stepsOf(node: Node, kernel: Kernel, value: (node: Node) => Value, furth
     if (typeof buffer === 'string') return scratch[Number(buffer.slice('scratch'.length))]
     return buffer < node.inputs.length ? value(node.inputs[buffer]) : further[buffer - node.inputs.length]
   }
+  const bound = (b: Binding): Binding => (resolve(b.buffer).half ? { ...b, half: true } : b)
   const own = kernel.dispatches.map(
     (dispatch): Step => ({
-      dispatch,
+      dispatch: { ...dispatch, reads: dispatch.reads.map(bound), writes: dispatch.writes.map(bound) },
       node,
       variant: kernel.variant,
       rate: 'constant',
@@ -165,9 +175,14 @@ function stepsOf(node: Node, kernel: Kernel, value: (node: Node) => Value, furth
     }),
   )
   assignRates(own)
-  Object.assign(own.at(-1)!, costOf(node))
+  const { flop, bytes } = costOf(node)
+  const tensors = [...node.inputs, node].map(value)
+  const share = total(tensors, bytesOf) / total(tensors, (v) => 4 * v.elements)
+  Object.assign(own.at(-1)!, { flop, bytes: bytes * share })
   return own
 }
+
+const total = (values: readonly Value[], of: (value: Value) => number): number => values.reduce((n, v) => n + of(v), 0)
 
 function fusedSteps(fusion: Fusion, kernel: Kernel, value: (node: Node) => Value): Step[] {
   const { producer, chain } = fusion
@@ -177,7 +192,7 @@ function fusedSteps(fusion: Fusion, kernel: Kernel, value: (node: Node) => Value
   const steps = stepsOf(producer, { ...kernel, dispatches: [...kernel.dispatches.slice(0, -1), last] }, value, further)
   const end = steps.at(-1)!
   for (const node of chain) end.flop += costOf(node).flop
-  end.bytes = 4 * [...end.reads, ...end.writes].reduce((n, v) => n + v.elements, 0)
+  end.bytes = total([...end.reads, ...end.writes], bytesOf)
   return steps
 }
 

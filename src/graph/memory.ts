@@ -1,7 +1,7 @@
 /** Which values share memory: buffers are reused as soon as the last dispatch that reads them has run. */
 
 import { RATES } from './graph.ts'
-import type { Lowered, Step, Value } from './lower.ts'
+import { bytesOf, type Lowered, type Step, type Value } from './lower.ts'
 
 /** One GPU buffer to be made, and the values that live in it one after another. */
 export interface Slot {
@@ -64,4 +64,4 @@ export function planMemory({ steps }: Lowered, kept: ReadonlySet<Value>): Memory
 }
 
 /** Bytes of a value's buffer, a multiple of 16 so that it can be bound as vec4f. */
-export const byteSize = (value: Value): number => Math.ceil((value.elements * 4) / 16) * 16
+export const byteSize = (value: Value): number => Math.ceil(bytesOf(value) / 16) * 16

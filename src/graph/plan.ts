@@ -6,7 +6,7 @@ import { timePass } from '../device/stopwatch.ts'
 import { elements, formatShape, type Precision, ShapeError, type Target, type Tensor } from '../kernels/op.ts'
 import { paramBytes } from '../kernels/wgsl.ts'
 import { type Node, RATES, type Rate } from './graph.ts'
-import { type ChooseKernel, type Lowered, lower, reachable, type Step, type Value } from './lower.ts'
+import { bytesOf, type ChooseKernel, type Lowered, lower, reachable, type Step, type Value } from './lower.ts'
 import { type MemoryPlan, planMemory, type Slot } from './memory.ts'
 import { pipelineFor } from './pipelines.ts'
 import { type ProfileRow, underRoofs } from './profile.ts'
@@ -24,8 +24,12 @@ export interface CompileOptions {
    * device; else memory, and false where the adapter is the processor.
    */
   tuning?: TuningCache | false
-  /** How exact products must be: `f16` allows kernels that round their operands so, where the adapter has it. f32 unless told. */
-  precision?: Precision
+  /**
+   * How exact the arithmetic must be; f32 unless told, and everywhere on adapters without f16. `f16` allows kernels of products that
+   * round their operands so. `f16 tensors` does too, and keeps tensors between operations in f16 where these allow it (`Op.half`):
+   * half the memory and traffic. Outputs, inputs and what updates them stay f32, as do sums.
+   */
+  precision?: Precision | 'f16 tensors'
   /** Compute pointwise operations in the kernel before them where possible; on unless told. */
   fuse?: boolean
   /** Upper bound of the plan's GPU memory in bytes; a larger plan is refused before anything is allocated. */
@@ -72,13 +76,15 @@ export async function compile(
   const roots = [...(Object.values(outputs) as Node[]), ...updates.flat()]
   const foreign = roots.find((root) => root.recorder !== roots[0].recorder)
   if (foreign) throw new ShapeError(`compile: ${foreign.name} belongs to another graph than ${roots[0].name}`)
-  const target: Target = { ...gpu.capabilities, precision: options.precision }
+  const { precision } = options
+  const half = precision === 'f16 tensors' && gpu.capabilities.f16
+  const target: Target = { ...gpu.capabilities, precision: precision === 'f16 tensors' ? 'f16' : precision }
   const choose =
     options.choose ??
     (await chooseByTrial(gpu, target, reachable(roots), options.tuning, (trial, kernel) =>
       compile(gpu, trial, { choose: kernel, poison: true }),
     ))
-  const lowered = lower(roots, target, { ...options, choose })
+  const lowered = lower(roots, target, { ...options, choose, half })
   const kept = new Set(roots.map(lowered.value))
   const named = nameValues(outputs, lowered, kept)
   const copies = copiesOf(updates, lowered)
@@ -134,6 +140,7 @@ export async function compile(
     poisonBuffer: (slot) => bufferOf.get(slot)!,
     bytes: totalBytes(memory),
     nodes: new Set(lowered.steps.map((s) => s.node)).size,
+    halfTensors: memory.slots.flatMap((s) => s.values).filter((v) => v.half).length,
     fusions: lowered.fusions,
   })
   try {
@@ -192,6 +199,8 @@ export interface PlanSummary {
   gflop: number
   /** How often which operations are computed in one kernel, by their names joined with `+`. */
   fusions: Readonly<Record<string, number>>
+  /** Tensors in memory that are f16. */
+  halfTensors: number
 }
 
 interface PlanParts {
@@ -205,6 +214,7 @@ interface PlanParts {
   bytes: number
   nodes: number
   fusions: Readonly<Record<string, number>>
+  halfTensors: number
 }
 
 export class Plan implements Disposable {
@@ -283,6 +293,7 @@ export class Plan implements Disposable {
       mib: this.bytes / 2 ** 20,
       gflop: stages.step.reduce((n, c) => n + c.step.flop, 0) / 1e9,
       fusions: this.parts.fusions,
+      halfTensors: this.parts.halfTensors,
     }
   }
 
@@ -385,7 +396,8 @@ export class Plan implements Disposable {
     const calls = this.parts.stages[rate]
     for (const slot of this.parts.poisoned) {
       if (!slot.values.some((v) => v.rate === rate)) continue
-      device.queue.writeBuffer(this.parts.poisonBuffer(slot), 0, new Float32Array(slot.bytes / 4).fill(Number.NaN))
+      // All bits set: no number, be it f32 or f16.
+      device.queue.writeBuffer(this.parts.poisonBuffer(slot), 0, new Uint8Array(slot.bytes).fill(255))
     }
     let at = 0
     do {
@@ -463,7 +475,7 @@ function checkLimits(gpu: Gpu, lowered: Lowered, memory: MemoryPlan, maxBytes = 
   for (const { dispatch, node, reads, writes } of lowered.steps) {
     const where = `${node.op?.name}(${node.name})`
     for (const v of [...reads, ...writes]) {
-      const bytes = v.elements * 4
+      const bytes = bytesOf(v)
       if (bytes > Math.min(maxBindingBytes, maxBufferBytes)) {
         throw new PlanMemoryError(
           `${where}: ${v.name} needs ${mib(bytes)} in one binding; ${description} allows ${mib(Math.min(maxBindingBytes, maxBufferBytes))}`,

@@ -78,6 +78,7 @@ function forEachAverage(
 export const averagePool2dOp: Op<AveragePoolArgs> = {
   name: 'average_pool2d',
   inputs: ['x'],
+  half: 'follows',
   shape: (args, shapes) => poolShape('average_pool2d', args, shapes),
   cost: (args, shapes) => poolCost('average_pool2d', args, shapes),
   kernels(args, [x]) {
@@ -145,6 +146,7 @@ interface AveragePoolGradientArgs extends AveragePoolArgs {
 export const averagePool2dGradientOp: Op<AveragePoolGradientArgs> = {
   name: 'average_pool2d.dx',
   inputs: ['dy'],
+  half: 'follows',
   shape: ({ size }, [dy]) => [dy[0], dy[1], ...size],
   cost(args, [dy]) {
     return {

@@ -49,6 +49,7 @@ export function expectPerChannel(name: string, x: Shape, values: Readonly<Record
 export const batchNormOp: Op<BatchNormArgs> = {
   name: 'batch_norm',
   inputs: ['x', 'weight', 'bias', 'mean', 'variance'],
+  half: 'follows',
   shape(_, [x, weight, bias, mean, variance]) {
     expectPerChannel('batch_norm', x, { weight, bias, mean, variance })
     return x

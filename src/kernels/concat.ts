@@ -32,6 +32,7 @@ const INPUTS_PER_DISPATCH = 7
 export const concatOp: Op<ConcatArgs> = {
   name: 'concat',
   inputs: ['x...'],
+  half: 'follows',
   shape({ axis }, shapes) {
     const [first] = shapes
     expectShape(

@@ -77,6 +77,7 @@ function geometry({ size, ...args }: ConvTransposeArgs, [x, weights]: readonly S
 export const convTranspose2dOp: Op<ConvTransposeArgs> = {
   name: 'conv_transpose2d',
   inputs: ['x', 'weights', 'bias?'],
+  half: 'always',
   shape(args, shapes) {
     const g = geometry(args, shapes)
     expectBias('conv_transpose2d', shapes[2], g.c)

@@ -41,6 +41,7 @@ const geometry = (args: ConvArgs, [x, weights]: readonly Shape[]) => convGeometr
 export const conv2dOp: Op<ConvArgs> = {
   name: 'conv2d',
   inputs: ['x', 'weights', 'bias?'],
+  half: 'always',
   shape(args, shapes) {
     const g = geometry(args, shapes)
     expectBias('conv2d', shapes[2], g.k)

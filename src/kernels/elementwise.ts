@@ -63,6 +63,7 @@ const ops = {
     cases: pairs,
   }),
   div: pointwise('div', {
+    exact: true,
     inputs: ['a', 'b'],
     forward: { wgsl: 'a / b', js: ({ a, b }) => a / b },
     backward: {
@@ -139,6 +140,7 @@ const ops = {
     cases: positive(same),
   }),
   square: pointwise('square', {
+    exact: true,
     inputs: ['x'],
     forward: { wgsl: 'x * x', js: ({ x }) => x * x },
     backward: { x: { wgsl: 'T(2) * x * dy', js: ({ x, dy }) => 2 * x * dy } },
@@ -219,6 +221,7 @@ const ops = {
     cases: [...same, { shapes: [[4]], args: {}, fill: [Float32Array.of(-200, -20, 20, 200)] }],
   }),
   exp: pointwise('exp', {
+    exact: true,
     inputs: ['x'],
     forward: { wgsl: 'exp(x)', js: ({ x }) => Math.exp(x) },
     backward: { x: { wgsl: 'y * dy', js: ({ y, dy }) => y * dy } },

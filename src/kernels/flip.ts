@@ -16,6 +16,7 @@ const strideOf = ({ axis }: FlipArgs, x: Shape): number => elements(x.slice(axis
 export const flipOp: Op<FlipArgs> = {
   name: 'flip',
   inputs: ['x'],
+  half: 'follows',
   shape({ axis }, [x]) {
     expectShape(Number.isInteger(axis) && axis >= 0 && axis < x.length, `flip: x ${formatShape(x)} has no axis ${axis}`)
     return x

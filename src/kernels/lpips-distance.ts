@@ -169,6 +169,7 @@ ${rowEntry(`  var part = 0.0;
 export const lpipsGradientOp: Op<NoArgs> = {
   name: 'lpips_distance.df',
   inputs: ['a', 'b', 'lin', 'dy'],
+  half: 'follows',
   shape: (_, [a, b]) => b.with(0, Math.max(a[0], b[0])),
   cost: (_, [a, b]) => ({
     flop: 18 * elements(a[0] > b[0] ? a : b),

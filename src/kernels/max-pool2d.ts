@@ -29,6 +29,7 @@ export const maxPool2d = (x: Tensor, options: PoolOptions): Tensor =>
 export const maxPool2dOp: Op<PoolArgs> = {
   name: 'max_pool2d',
   inputs: ['x'],
+  half: 'follows',
   shape: (args, shapes) => poolShape('max_pool2d', args, shapes),
   cost: (args, shapes) => poolCost('max_pool2d', args, shapes),
   kernels(args, [x]) {
@@ -92,6 +93,7 @@ ${linearEntry(`  if (i >= p.count) { return; }
 export const maxPool2dGradientOp: Op<PoolArgs> = {
   name: 'max_pool2d.dx',
   inputs: ['x', 'dy'],
+  half: 'follows',
   shape: (_, [x]) => x,
   cost: ({ kernel }, [x, dy]) => ({
     flop: elements(dy) * kernel[0] * kernel[1] + elements(x),

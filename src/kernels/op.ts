@@ -32,7 +32,7 @@ export interface Cost {
 
 /**
  * `f16`: products of convolutions and matrices may round their operands to f16 (11 bits, 6e-8 to 65504) where the adapter has it.
- * They are summed in f32, and tensors stay f32.
+ * They are summed in f32. How tensors are kept between operations is none of a kernel's business, see `Binding.half`.
  */
 export type Precision = 'f32' | 'f16'
 
@@ -51,6 +51,8 @@ export interface Binding {
   buffer: BufferRef
   /** Element type of the bound array; f32 unless told. */
   type?: 'f32' | 'vec2f' | 'vec4f' | 'u32' | 'f16' | 'vec4h'
+  /** The buffer holds f16 in place of f32, which the code knows nothing of: its accesses are converted (see `shaderSource`). */
+  half?: boolean
 }
 
 /** A field of the uniform struct `p`. Values are per dispatch, so pipelines are shared between shapes. */
@@ -140,6 +142,11 @@ export interface Op<A = unknown> {
    * pointwise.ts): the operation can be computed in the `store` of the kernel that makes one of its inputs.
    */
   readonly expression?: { wgsl: string; params: readonly string[] }
+  /**
+   * Whether the output may be kept in f16, where the caller wants that: `always`, or where the largest inputs are, which is to say
+   * that the operation moves, scales or compares what others have computed. Never unless told.
+   */
+  readonly half?: 'always' | 'follows'
   /** No gradient flows to the inputs: for differentiation the output is a constant. */
   readonly detached?: boolean
   backward?(b: Backward<A>): readonly (Tensor | undefined)[]

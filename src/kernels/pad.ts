@@ -129,6 +129,7 @@ ${linearEntry(`  if (i >= p.count) { return; }
 export const padOp: Op<PadArgs> = {
   name: 'pad',
   inputs: ['x'],
+  half: 'follows',
   shape: (args, [x]) => padShape('pad', args, x),
   cost: (args, [x]) => ({ flop: 0, bytes: 4 * (elements(x) + elements(padShape('pad', args, x))) }),
   kernels: (args, [x]) => [padKernel(args, x)],
@@ -188,6 +189,7 @@ interface PadGradientArgs extends PadArgs {
 export const padGradientOp: Op<PadGradientArgs> = {
   name: 'pad.dx',
   inputs: ['dy'],
+  half: 'follows',
   shape: ({ shape }) => shape,
   cost: ({ shape }, [dy]) => ({ flop: elements(dy), bytes: 4 * (elements(dy) + elements(shape)) }),
   kernels({ shape, ...args }) {

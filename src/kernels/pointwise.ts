@@ -19,6 +19,8 @@ export interface Row<In extends string> {
   backward?: Partial<Record<NoInfer<In>, Expression>>
   /** Arithmetic per element, one unless told. */
   flop?: number
+  /** Values are soon beyond f16 where the inputs are not, so the output is never kept so. */
+  exact?: boolean
   cases: readonly Case<PointwiseArgs>[]
 }
 
@@ -60,6 +62,7 @@ function pointwiseOp(name: string, row: Row<string>): Op<PointwiseArgs> {
     name,
     inputs: row.inputs,
     expression: { wgsl: row.forward.wgsl, params: row.params ?? [] },
+    half: row.exact ? undefined : 'follows',
     shape,
     cost(args, shapes) {
       const count = elements(shape(args, shapes))

@@ -17,6 +17,7 @@ export const slice = (x: Tensor, axis: number, start: number, end: number): Tens
 export const sliceOp: Op<SliceArgs> = {
   name: 'slice',
   inputs: ['x'],
+  half: 'follows',
   shape({ axis, start, end }, [x]) {
     expectShape(
       Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start < end && end <= x[axis],
@@ -57,6 +58,7 @@ export interface SliceGradientArgs {
 export const sliceGradientOp: Op<SliceGradientArgs> = {
   name: 'slice.dx',
   inputs: ['dy'],
+  half: 'follows',
   shape({ axis, start, extent }, [dy]) {
     expectShape(
       start >= 0 && start + dy[axis] <= extent,

@@ -10,8 +10,8 @@ import { linearEntry, linearGrid } from './wgsl.ts'
 const SIZE = 11
 const SIGMA = 1.5
 /** K1 and K2 of the paper, which keep quotients finite; times the range of the values, squared. */
-const K1 = 0.01
-const K2 = 0.03
+export const K1 = 0.01
+export const K2 = 0.03
 
 /**
  * The mean structural similarity of images, 1 where they are equal. Every channel is compared by itself, in 11x11 Gaussian
@@ -40,7 +40,8 @@ export interface SsimWindowArgs {
   padding: number
 }
 
-const WINDOW = gaussian()
+/** Weights of the window along either axis; they sum to 1. */
+export const WINDOW: readonly number[] = gaussian()
 
 function gaussian(): number[] {
   const taps = Array.from({ length: SIZE }, (_, k) => Math.exp(-(((k - (SIZE - 1) / 2) / SIGMA) ** 2) / 2))

@@ -30,6 +30,7 @@ function transposedShape({ permutation }: TransposeArgs, [x]: readonly Shape[]):
 export const transposeOp: Op<TransposeArgs> = {
   name: 'transpose',
   inputs: ['x'],
+  half: 'follows',
   shape: transposedShape,
   cost: (_, [x]) => ({ flop: 0, bytes: 8 * elements(x) }),
   kernels({ permutation }, [x]) {

@@ -1,27 +1,50 @@
 /** WGSL shared by kernels: binding declarations, linear grids, workgroup reductions. */
-import type { Dispatch, Param } from './op.ts'
+import type { Binding, Dispatch, Param } from './op.ts'
 
 /** The `store` of a dispatch that nothing is fused into. */
 const plainStore = ({ writes, stores }: Dispatch): string =>
   `fn store(i: u32, c: u32, value: ${stores}) { ${writes[0].name}[i] = value; }`
 
+/** How f16 are stored that code has as f32. */
+const HALVES: Readonly<Record<string, string>> = { f32: 'f16', vec2f: 'vec2h', vec4f: 'vec4h' }
+
+/**
+ * The code with its accesses to a buffer of f16 converted: `name[i]` becomes an f32 (or a vector of them), and the value of
+ * `name[i] = value;` is rounded, those beyond ±65504 to that. An access that this misses is an error of types, no other number.
+ */
+function withHalves(code: string, { name, type = 'f32' }: Binding): string {
+  // The last first, so that what indices read is converted before what they lead to.
+  for (const { index } of [...code.matchAll(new RegExp(`(?<![\\w.])${name}\\[`, 'g'))].reverse()) {
+    let end = index + name.length + 1
+    for (let depth = 1; depth > 0 && end < code.length; end++)
+      depth += Number(code[end] === '[') - Number(code[end] === ']')
+    const place = code.slice(index, end)
+    const assigned = /^\s*=(?!=)([^;]*)/.exec(code.slice(end))
+    const converted = assigned
+      ? `${place} = ${HALVES[type]}(clamp(${assigned[1]}, ${type}(-65504), ${type}(65504)))`
+      : `${type}(${place})`
+    code = code.slice(0, index) + converted + code.slice(end + (assigned?.[0].length ?? 0))
+  }
+  return code
+}
+
 /** The whole shader of a dispatch: bindings in the order reads, writes, uniform `p`, then `store` if it uses one, then its code. */
 export function shaderSource(dispatch: Dispatch): string {
-  const lines = (dispatch.enable ?? []).map((extension) => `enable ${extension};`)
-  let binding = 0
-  for (const b of dispatch.reads) {
-    lines.push(`@group(0) @binding(${binding++}) var<storage, read> ${b.name}: array<${b.type ?? 'f32'}>;`)
-  }
-  for (const b of dispatch.writes) {
-    lines.push(`@group(0) @binding(${binding++}) var<storage, read_write> ${b.name}: array<${b.type ?? 'f32'}>;`)
-  }
+  const bindings = [...dispatch.reads, ...dispatch.writes]
+  const halves = bindings.filter((b) => b.half)
+  const extensions = new Set([...(dispatch.enable ?? []), ...(halves.length > 0 ? ['f16'] : [])])
+  const lines = [...extensions].map((extension) => `enable ${extension};`)
+  bindings.forEach(({ name, type = 'f32', half }, k) => {
+    const access = k < dispatch.reads.length ? 'read' : 'read_write'
+    lines.push(`@group(0) @binding(${k}) var<storage, ${access}> ${name}: array<${half ? HALVES[type] : type}>;`)
+  })
   const params = Object.entries(dispatch.params ?? {})
   if (params.length > 0) {
     lines.push(`struct Params { ${params.map(([name, { type }]) => `${name}: ${type}`).join(', ')} }`)
-    lines.push(`@group(0) @binding(${binding}) var<uniform> p: Params;`)
+    lines.push(`@group(0) @binding(${bindings.length}) var<uniform> p: Params;`)
   }
-  if (dispatch.stores) lines.push(dispatch.storeCode ?? plainStore(dispatch))
-  return `${lines.join('\n')}\n${dispatch.code}`
+  const store = dispatch.stores ? [dispatch.storeCode ?? plainStore(dispatch)] : []
+  return [...lines, halves.reduce(withHalves, [...store, dispatch.code].join('\n'))].join('\n')
 }
 
 /** Bytes of the uniform struct of a dispatch, in declaration order (every field is four bytes). */
