@@ -39,7 +39,7 @@ export function directionOf({ mean, components }: Population, draw: Float32Array
 }
 
 /** Components that a draw has numbers for; populations may keep fewer. */
-const MOST_COMPONENTS = 128
+export const MOST_COMPONENTS = 128
 
 /**
  * The draw of a photo: the same photo and seed always give the same one, other photos another. Planes are [3,height,width] in 0..1.

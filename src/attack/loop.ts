@@ -2,7 +2,6 @@
 import type { Gpu } from '../device/gpu.ts'
 import type { Affine } from '../faces/alignment.ts'
 import { compile, graph, type Plan, PlanMemoryError } from '../graph/index.ts'
-import { elements } from '../kernels/op.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import { STEP_INPUT } from './ascent.ts'
 import { directionOf } from './directions.ts'
@@ -69,22 +68,19 @@ export class Attack implements Disposable {
   private readonly preset: ObjectivePreset
   private readonly masked: boolean
   private readonly stacks: readonly (readonly Surrogate[])[]
-  /** First values of what the plan keeps from step to step, the change excepted. */
-  private readonly starts: ReadonlyMap<string, Float32Array>
   private matrices: AttackImages['matrices'] = new Map()
 
   private constructor(
     shape: ObjectiveShape,
     preset: ObjectivePreset,
     masked: boolean,
-    { plan, stacks, starts }: { plan: Plan; stacks: Surrogate[][]; starts: Map<string, Float32Array> },
+    { plan, stacks }: { plan: Plan; stacks: Surrogate[][] },
   ) {
     this.shape = shape
     this.preset = preset
     this.masked = masked
     this.plan = plan
     this.stacks = stacks
-    this.starts = starts
   }
 
   /**
@@ -101,13 +97,9 @@ export class Attack implements Disposable {
   ): Promise<Attack> {
     const compiled = async (stacked: boolean) => {
       const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, stacked)
-      const { total, feature, lpips, gradient, state } = recorded
-      const updates = state.map(({ node, next }) => [node, next] as const)
-      const starts = state.slice(1).map(({ node, start }) => {
-        return [node.name, new Float32Array(elements(node.shape)).fill(start)] as const
-      })
-      const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates })
-      return { plan, stacks: stacksOf(surrogates, stacked), starts: new Map(starts) }
+      const { total, feature, lpips, gradient, delta, nextDelta } = recorded
+      const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]] })
+      return { plan, stacks: stacksOf(surrogates, stacked) }
     }
     const made = await compiled(true).catch((error: unknown) => {
       if (error instanceof PlanMemoryError) return compiled(false)
@@ -147,7 +139,7 @@ export class Attack implements Disposable {
    */
   async run({ steps, start, seed = 1, onProgress, signal }: RunOptions): Promise<Float32Array> {
     const { plan } = this
-    this.begin(start)
+    plan.write('delta', start)
     let stride = 1
     for (let done = 0; done < steps; ) {
       signal?.throwIfAborted()
@@ -173,27 +165,24 @@ export class Attack implements Disposable {
 
   /** The objective at a change, without keeping a step. */
   async evaluate(delta: Float32Array): Promise<ObjectiveValue> {
-    this.begin(delta)
+    this.plan.write('delta', delta)
     this.writeViews((faces) => faces)
+    this.writeStepSize(this.preset.stepSize)
     this.plan.run()
     const [total, feature, lpips] = await Promise.all(['total', 'feature', 'lpips'].map((name) => this.plan.read(name)))
     return { total: total[0], feature: feature[0], lpips: lpips[0] }
   }
 
-  private begin(delta: Float32Array): void {
-    this.plan.write('delta', delta)
-    for (const [name, data] of this.starts) this.plan.write(name, data)
-    if (this.preset.decay) this.plan.write(STEP_INPUT, new Float32Array([this.preset.stepSize]))
-  }
-
   /** What a step is told: where its crops are, and how far it goes. */
   private writeStep(seed: number, step: number, steps: number): void {
-    const { jitter, decay, stepSize } = this.preset
+    const { jitter, stepSize } = this.preset
     if (jitter) this.writeViews((faces, size, branch) => jitterMatrices(faces, jitter, seed, 2 * step + branch, size))
-    if (decay) {
-      const part = steps > 1 ? step / (steps - 1) : 0
-      this.plan.write(STEP_INPUT, new Float32Array([stepSize * (1 - part * (1 - LAST_STEP))]))
-    }
+    const part = steps > 1 ? step / (steps - 1) : 0
+    this.writeStepSize(stepSize * (1 - part * (1 - LAST_STEP)))
+  }
+
+  private writeStepSize(size: number): void {
+    if (this.preset.decay) this.plan.write(STEP_INPUT, new Float32Array([size]))
   }
 
   private writeViews(seen: (faces: readonly Affine[], size: number, branch: number) => readonly Affine[]): void {

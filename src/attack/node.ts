@@ -44,12 +44,13 @@ export async function loadNetworks(surrogates: readonly string[] = DEFAULT_SURRO
   const recognisers = recognisersOf(networks)
   const attacked = named(recognisers, surrogates)
   const others = recognisers.filter((entry) => !attacked.includes(entry))
-  const [detector, lpips, ...loaded] = await Promise.all([
+  const [detector, lpips, loaded, ...heldOut] = await Promise.all([
     loadDetector(networks),
     loadPerceptual(networks),
-    ...[...attacked, ...others].map(loadRecogniser),
+    loadSurrogates(attacked),
+    ...others.map(loadVictim),
   ])
-  return { detector, lpips, surrogates: loaded.slice(0, attacked.length), heldOut: loaded.slice(attacked.length) }
+  return { detector, lpips, surrogates: loaded, heldOut }
 }
 
 /** The recognisers among networks. */
@@ -66,10 +67,21 @@ export function named(recognisers: readonly RecogniserEntry[], ids: readonly str
   return recognisers.filter(({ id }) => ids.includes(id))
 }
 
-/** A recogniser with its weights, and its population where one is known. Throws as `loadWeights` and `recogniser` do. */
+/** A recogniser with its weights, to look at faces with. Throws as `loadWeights` and `recogniser` do. */
+export async function loadVictim(entry: RecogniserEntry): Promise<Surrogate> {
+  return { network: recogniser(entry), weights: await loadWeights(entry.id) }
+}
+
+/** Recognisers to attack together, with populations that fit together where such are known. Throws as `loadPopulations` too. */
+export async function loadSurrogates(entries: readonly RecogniserEntry[]): Promise<Surrogate[]> {
+  const [{ known }, ...victims] = await Promise.all([loadPopulations(entries), ...entries.map(loadVictim)])
+  return victims.map((victim) => ({ ...victim, population: known.get(victim.network.id) }))
+}
+
+/** A recogniser to attack alone; otherwise as `loadSurrogates`. */
 export async function loadRecogniser(entry: RecogniserEntry): Promise<Surrogate> {
-  const [weights, populations] = await Promise.all([loadWeights(entry.id), loadPopulations()])
-  return { network: recogniser(entry), weights, population: populations.get(entry.id) }
+  const [surrogate] = await loadSurrogates([entry])
+  return surrogate
 }
 
 /** MTCNN: the user's own if it was imported, else the embedded one. Throws as `loadWeights` does. */

@@ -12,6 +12,7 @@ import {
   add,
   affine,
   affineWarp,
+  clip,
   concat,
   flip,
   gaussianBlur,
@@ -28,7 +29,7 @@ import { ensembleWeights } from '../models/ensemble.ts'
 import type { NetworkWeights } from '../models/layers.ts'
 import { type LpipsTrunk, lpipsDistances, lpipsTaps } from '../models/lpips.ts'
 import type { Recogniser } from '../models/recognisers.ts'
-import { type AscentState, recordAscent } from './ascent.ts'
+import { recordAscent } from './ascent.ts'
 import type { Population } from './directions.ts'
 import { FEATURE_DIVISOR, type Preset } from './presets.ts'
 
@@ -75,8 +76,9 @@ export interface Objective {
   targets: readonly Tensor[]
   /** The protected area: base + mask * delta. */
   image: Tensor
-  /** State of the ascent, each with its next value; `delta` is the first. */
-  state: readonly AscentState[]
+  /** State of the ascent and its next value. */
+  delta: Node
+  nextDelta: Tensor
 }
 
 /** What the recogniser sees: the blurred or the plain photo. */
@@ -97,17 +99,7 @@ export const directionInput = (stack: readonly Surrogate[]): string =>
 /** The part of a preset that the graph depends on. */
 export type ObjectivePreset = Pick<
   Preset,
-  | 'stepSize'
-  | 'lpipsWeight'
-  | 'lpipsBudget'
-  | 'blur'
-  | 'momentum'
-  | 'smoothing'
-  | 'softness'
-  | 'jitter'
-  | 'towards'
-  | 'away'
-  | 'decay'
+  'stepSize' | 'lpipsWeight' | 'blur' | 'softness' | 'decay' | 'jitter' | 'towards' | 'awayLimit'
 >
 
 /**
@@ -165,11 +157,12 @@ export function recordObjective(
     const features = embedFlipped(seen.length === 1 ? seen[0] : concat(seen, 0), stack)
     const forBranches = (rows: Tensor) => (branches.length === 1 ? rows : concat([rows, rows], 0))
     // The published formula divides by |F(x)|, which is 1: features are normalised.
-    const away = sum(square(sub(features, forBranches(target))))
+    const distances = sum(square(sub(features, forBranches(target))), [1])
+    const away = sum(preset.awayLimit ? clip(distances, 0, preset.awayLimit) : distances)
     if (!isDirected(stack, preset)) return away
     const direction = withoutPart(g.fixed(directionInput(stack), [faces * stack.length, length]), target)
     const towards = sum(square(sub(features, forBranches(direction))))
-    return sub(affine(away, preset.away, 0), affine(towards, preset.towards, 0))
+    return sub(away, affine(towards, preset.towards, 0))
   })
   const feature = affine(terms.reduce(add), 1 / (surrogates.length * branches.length * FEATURE_DIVISOR), 0)
 
@@ -182,15 +175,14 @@ export function recordObjective(
         .reduce(add)
     return affine(add(distance(...crops), distance(clean, x)), 0.5, 0)
   })
-  const { total, gradient, state } = recordAscent(g, delta, reshape(feature, [1]), reshape(lpips, [1]), preset)
+  const ascent = recordAscent(g, delta, reshape(feature, [1]), reshape(lpips, [1]), preset)
   return {
-    total,
+    ...ascent,
     feature,
     lpips,
-    gradient,
     targets: surrogates.map((surrogate) => targets.get(surrogate)!),
     image: x,
-    state,
+    delta,
   }
 }
 

@@ -1,42 +1,91 @@
-/** The file of populations in the weights folders. */
+/** The files of populations on this machine: the user's own, and the package's. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { weightsFolders } from '../weights/node.ts'
-import { readSafetensors, SafetensorsError } from '../weights/safetensors.ts'
-import type { Population } from './directions.ts'
+import { WeightsDamagedError, WeightsError } from '../weights/errors.ts'
+import { importFolder, weightsFolder } from '../weights/node.ts'
+import {
+  choosePopulations,
+  openPopulations,
+  type PopulationFile,
+  type PopulationOwner,
+  type Populations,
+} from './population-file.ts'
 
 export const POPULATIONS = 'populations.safetensors'
 
-let loaded: Promise<Map<string, Population>> | undefined
+/** Where the file may lie, the user's own first: it has networks that the package's does not know. */
+export const populationFolders = (): string[] => [...new Set([importFolder(), weightsFolder()])]
 
 /**
- * Populations by recogniser, of the first weights folder that has them. All are of one file, because only those that were found
- * together fit together. Throws SafetensorsError for a damaged file.
+ * The populations for these recognisers, of the first file that has one for each, else of the first that has one for any.
+ * Throws WeightsError for a file that cannot be read, WeightsDamagedError for a damaged one, with what to do.
  */
-export function loadPopulations(): Promise<Map<string, Population>> {
-  return (loaded ??= readPopulations())
+export async function loadPopulations(
+  recognisers: readonly PopulationOwner[],
+  folders: readonly string[] = populationFolders(),
+): Promise<Populations> {
+  const files = await Promise.all(folders.map(readPopulations))
+  return choosePopulations(
+    files.filter((file) => file !== undefined),
+    recognisers,
+  )
 }
 
-async function readPopulations(): Promise<Map<string, Population>> {
-  for (const folder of weightsFolders()) {
-    const path = join(folder, POPULATIONS)
-    const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined
-      throw error
-    })
-    if (bytes) return populationsIn(bytes, path)
+/** The file of a folder; undefined where there is none. Throws as `loadPopulations` does. */
+export async function readPopulations(folder: string): Promise<PopulationFile | undefined> {
+  const path = join(folder, POPULATIONS)
+  let bytes: Uint8Array
+  try {
+    bytes = await readFile(path)
+  } catch (cause) {
+    const { code = '', message } = cause as NodeJS.ErrnoException
+    if (['ENOENT', 'ENOTDIR'].includes(code)) return undefined
+    throw new WeightsError(path, `cannot be read (${message})`, { cause })
   }
-  return new Map()
+  try {
+    return await openPopulations(bytes, path)
+  } catch (cause) {
+    if (!(cause instanceof WeightsError)) throw cause
+    throw new WeightsDamagedError(path, `${cause.message.slice(`${path}: `.length)}: ${remedy(folder)}`, { cause })
+  }
 }
 
-/** Reads tensors ID.mean [length] and ID.components [count,length]. */
-function populationsIn(bytes: Uint8Array, path: string): Map<string, Population> {
-  const { tensors } = readSafetensors(bytes, path)
-  const floats = (name: string): Float32Array => {
-    const stored = tensors.get(name)
-    if (!(stored?.data instanceof Float32Array)) throw new SafetensorsError(path, `has no tensor "${name}" of floats`)
-    return stored.data
-  }
-  const ids = [...tensors.keys()].flatMap((name) => (name.endsWith('.mean') ? [name.slice(0, -'.mean'.length)] : []))
-  return new Map(ids.map((id) => [id, { mean: floats(`${id}.mean`), components: floats(`${id}.components`) }]))
+/** What `weights verify` says about a file of populations. `faces`, `components` and `recognisers` are what it holds. */
+export interface PopulationStatus {
+  id: 'populations'
+  ok: boolean
+  path: string
+  sha256?: string
+  faces?: number
+  components?: number
+  recognisers?: string[]
+  /** Why it is not ok, with what to do about it. */
+  problem?: string
 }
+
+/** Checks the package's file, and the user's own where there is one. */
+export async function verifyPopulations(folders = populationFolders()): Promise<PopulationStatus[]> {
+  const statuses: PopulationStatus[] = []
+  for (const folder of folders) {
+    const status = { id: 'populations', path: join(folder, POPULATIONS) } as const
+    try {
+      const file = await readPopulations(folder)
+      if (file) {
+        const { faces, components, sha256 } = file
+        statuses.push({ ...status, ok: true, sha256, faces, components, recognisers: [...file.recognisers.keys()] })
+      } else if (folder === weightsFolder()) {
+        statuses.push({ ...status, ok: false, problem: `is missing: ${remedy(folder)}` })
+      }
+    } catch (error) {
+      if (!(error instanceof WeightsError)) throw error
+      statuses.push({ ...status, ok: false, problem: error.message.slice(`${error.file}: `.length) })
+    }
+  }
+  return statuses
+}
+
+/** What brings the file of a folder back, for messages. */
+const remedy = (folder: string): string =>
+  folder === weightsFolder()
+    ? `restore weights/${POPULATIONS} from the repository, or reinstall lowkey-gpu`
+    : 'run `lowkey-gpu weights population FOLDER` again, or delete this file'

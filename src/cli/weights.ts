@@ -1,4 +1,5 @@
 /** `lowkey-gpu weights`: the networks of this machine. */
+import { verifyPopulations } from '../attack/populations.ts'
 import { removeImported } from '../weights/imported.ts'
 import { importFolder, loadManifest, verifyWeights, weightsFolders } from '../weights/node.ts'
 import type { PublishedFile } from '../weights/registry.ts'
@@ -8,15 +9,17 @@ import { table } from './table.ts'
 import { accuracy, accuracyHelp } from './weights-accuracy.ts'
 import { fetchHelp, fetchWeights } from './weights-fetch.ts'
 import { importHelp, importWeights } from './weights-import.ts'
+import { population, populationHelp } from './weights-population.ts'
 
 export const weightsHelp = `Usage: lowkey-gpu weights list|verify|path [--json]
        lowkey-gpu weights import FILE... [OPTIONS]
        lowkey-gpu weights fetch [NAME...]
        lowkey-gpu weights remove NAME...
        lowkey-gpu weights accuracy FOLDER [OPTIONS]
+       lowkey-gpu weights population FOLDER [OPTIONS]
 
   list      the networks, what they are for, and their licences; published ones that can be had
-  verify    checks every file's SHA-256; exit code 5 where one is missing or damaged
+  verify    checks every file's SHA-256, also of populations; exit code 5 where one is missing or damaged
   path      the folders in which files are looked for, in order
   remove    deletes networks that were imported
 
@@ -25,6 +28,7 @@ export const weightsHelp = `Usage: lowkey-gpu weights list|verify|path [--json]
 ${importHelp}
 ${fetchHelp}
 ${accuracyHelp}
+${populationHelp}
 'npm run weights' in the folder of lowkey-gpu fetches and builds what is missing of its own networks.
 `
 
@@ -37,6 +41,7 @@ const actions: Readonly<Record<string, Action>> = {
   remove,
   verify,
   accuracy,
+  population,
   path,
 }
 
@@ -67,7 +72,7 @@ async function path(args: string[]): Promise<number> {
 
 async function verify(args: string[]): Promise<number> {
   const json = onlyJson(args, 'verify')
-  const statuses = await verifyWeights()
+  const statuses = [...(await verifyWeights()), ...(await verifyPopulations())]
   if (json) print(statuses.map((status) => JSON.stringify(status)))
   else
     print(statuses.map((s) => (s.ok ? `ok       ${s.path}  ${s.sha256}` : `problem  ${s.path ?? s.id}: ${s.problem}`)))
