@@ -41,14 +41,17 @@ export async function embedFaces(
   return found
 }
 
+/** The face nearest to the centre of a photo; undefined for no faces. */
+export function centralFace(faces: readonly Face[], { width, height }: Pick<Pixels, 'width' | 'height'>) {
+  const offCentre = ({ box: [x1, y1, x2, y2] }: Face) => Math.hypot((x1 + x2 - width) / 2, (y1 + y2 - height) / 2)
+  return faces.reduce<Face | undefined>((a, b) => (a && offCentre(a) <= offCentre(b) ? a : b), undefined)
+}
+
 async function embedCentral(detector: MtcnnNetworks, embedder: Embedder, photo: Pixels) {
-  const faces = await detectFaces(detector, photo)
-  if (faces.length === 0) return undefined
-  const offCentre = ({ box: [x1, y1, x2, y2] }: Face) =>
-    Math.hypot((x1 + x2 - photo.width) / 2, (y1 + y2 - photo.height) / 2)
-  const { landmarks } = faces.reduce((a, b) => (offCentre(b) < offCentre(a) ? b : a))
+  const face = centralFace(await detectFaces(detector, photo), photo)
+  if (!face) return undefined
   try {
-    return await embedder.embed(photo, landmarks)
+    return await embedder.embed(photo, face.landmarks)
   } catch (error) {
     if (error instanceof FaceGeometryError) return undefined
     throw error
@@ -104,7 +107,7 @@ export function accuracyOf(embeddings: readonly Float32Array[], people: readonly
   const rising = (a: number, b: number) => a - b
   genuine.sort(rising)
   impostor.sort(rising)
-  const threshold = thresholdOf(impostor)
+  const threshold = strictThreshold(impostor)
   return {
     faces: count,
     people: facesOf.size,
@@ -129,8 +132,11 @@ function below(values: readonly number[], limit: number): number {
   return low
 }
 
-/** Just above the highest value that too many impostors reach. */
-function thresholdOf(impostor: readonly number[]): number {
+/**
+ * The least cosine that at most one in a thousand pairs of different people reaches: just above the highest value that too many reach.
+ * @param impostor their cosines in rising order, one at least
+ */
+export function strictThreshold(impostor: ArrayLike<number>): number {
   const allowed = Math.floor(FALSE_MATCHES * impostor.length)
   const first = impostor[impostor.length - 1 - allowed]
   return Math.min(1, first + 1e-6)

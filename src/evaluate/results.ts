@@ -132,7 +132,7 @@ export interface Evaluation {
   galleryPerPerson: number
   probes: number
   distractors: number
-  /** Photos in which no face was found, left out. */
+  /** Photos that are left out because no face was found in them, or because they cannot be read. */
   withoutFace: number
   victims: readonly VictimFacts[]
   presets: Readonly<Record<string, PresetResult>>

@@ -50,7 +50,7 @@ export async function comparePicture(before: Photo, after: Photo): Promise<Uint8
  * The factor that lets 99.9 % of the changed values keep within the range around mid grey, rounded down to one of
  * FACTORS; undefined where nothing changed. Unchanged values do not count: a face may be a thousandth of a photo.
  */
-function amplification(before: Uint8Array, after: Uint8Array): number | undefined {
+export function amplification(before: Uint8Array, after: Uint8Array): number | undefined {
   const counts = new Float64Array(256)
   for (let i = 0; i < before.length; i++) counts[Math.abs(after[i] - before[i])]++
   const changed = before.length - counts[0]
@@ -60,7 +60,8 @@ function amplification(before: Uint8Array, after: Uint8Array): number | undefine
   return FACTORS.findLast((factor) => factor * change <= 127) ?? FACTORS[0]
 }
 
-function amplifiedDifference(before: Uint8Array, after: Uint8Array, factor: number): Uint8Array {
+/** The signed difference, multiplied, around mid grey (128); cut off at 0 and 255. */
+export function amplifiedDifference(before: Uint8Array, after: Uint8Array, factor: number): Uint8Array {
   // Rounds to even and cuts off at 0 and 255 by itself.
   const difference = new Uint8ClampedArray(before.length)
   for (let i = 0; i < before.length; i++) difference[i] = 128 + factor * (after[i] - before[i])

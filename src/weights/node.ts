@@ -1,6 +1,6 @@
 /** Finds and reads the weights on this machine. The only network access in the project is in `npm.ts` and `fetch.ts`. */
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -100,7 +100,7 @@ export async function findWeights(
     const path = join(folder, entry.file)
     let bytes: Uint8Array
     try {
-      bytes = await readFile(path)
+      bytes = await readWhole(path)
     } catch (cause) {
       const { code = '' } = cause as NodeJS.ErrnoException
       if (['ENOENT', 'ENOTDIR'].includes(code)) continue
@@ -111,6 +111,25 @@ export async function findWeights(
     damaged ??= { path, bytes, problem }
   }
   return damaged
+}
+
+/** The most that is read at once; the system takes no more than 2 GiB. */
+const READ_BYTES = 2 ** 30
+
+/**
+ * A file's bytes, in memory of their own. `readFile` asks for half a megabyte at a time, and each time the event loop has to come round,
+ * which it does late while a GPU is opened or waited for.
+ */
+async function readWhole(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  await using file = await open(path)
+  const bytes = new Uint8Array((await file.stat()).size)
+  let length = 0
+  while (length < bytes.length) {
+    const { bytesRead } = await file.read(bytes, length, Math.min(READ_BYTES, bytes.length - length))
+    if (bytesRead === 0) break // it was cut short meanwhile
+    length += bytesRead
+  }
+  return bytes.subarray(0, length)
 }
 
 /**
