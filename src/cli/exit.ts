@@ -5,7 +5,7 @@ import { WeightsError } from '../weights/errors.ts'
 
 export const Exit = {
   done: 0,
-  /** Some inputs failed; each is named, the others are done. */
+  /** Some inputs failed; each is named, the others are done. Of `check`: a face still matches. */
   failed: 1,
   usage: 2,
   /** No face in any input. */

@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 /** The command line: `lowkey-gpu COMMAND ...`. */
 import { removePendingFiles } from '../images/index.ts'
+import { check, checkHelp } from './check.ts'
 import { doctor, doctorHelp } from './doctor.ts'
+import { evaluate } from './evaluate.ts'
+import { evaluateHelp } from './evaluate-options.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
 import { protect, protectHelp } from './protect.ts'
 import { version } from './version.ts'
@@ -20,9 +23,19 @@ const commands: Readonly<Record<string, Command>> = {
     help: protectHelp,
     run: (args) => protect(args, interruption()),
   },
+  check: {
+    summary: 'whether recognisers still take a protected face for the same person',
+    help: checkHelp,
+    run: check,
+  },
   doctor: { summary: 'what this machine offers, and whether everything works', help: doctorHelp, run: doctor },
+  evaluate: {
+    summary: 'measure protection on folders of people',
+    help: evaluateHelp,
+    run: (args) => evaluate(args, interruption()),
+  },
   weights: {
-    summary: 'the networks: list, import, fetch, remove, verify, accuracy, path',
+    summary: 'the networks: list, import, fetch, remove, verify, accuracy, population, path',
     help: weightsHelp,
     run: (args) => weights(args, interruption()),
   },

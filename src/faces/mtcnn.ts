@@ -1,6 +1,7 @@
 import type { Landmarks } from './alignment.ts'
 import { calibrate, clipped, nonMaximumSuppression, roundedSquare, roundHalfEven, type ScoredBox } from './boxes.ts'
 import { checkPixels, cutOut, type Pixels, writePlanes } from './pixels.ts'
+import { Reductions } from './reductions.ts'
 import { resize } from './resize.ts'
 
 /**
@@ -53,6 +54,12 @@ const overlapAbove = { pnetLevel: 0.5, pnet: 0.7, rnet: 0.7, onet: 0.7 }
 const usualMinFace = 20
 /** What the first level of the pyramid may hold by default, in pixels; the levels after it add about as much again. */
 const firstLevelPixels = 1.2e6
+/** Photos up to this many pixels, those in which the usual smallest face is looked for, are seen exactly as the original code does. */
+const exactPixels = firstLevelPixels * (usualMinFace / windowSide.pnet) ** 2
+/** Larger ones are seen through a reduction by two, four, ... that still has this many pixels a side to one that is needed. */
+const pixelsToSpare = 1.5
+/** Around a known face the pyramid covers this many times its side, at this many pixels a side, down to half the face. */
+const around = { sides: 3, side: 180 }
 
 /**
  * The smallest face looked for by default, in pixels: 20, MTCNN's usual value, for photos up to 3.3 megapixels. Larger photos
@@ -92,8 +99,10 @@ export async function proposeFaces(
   // A candidate and, beside it, where its offsets lie: they are applied only to those that stay.
   const boxes: ScoredBox[] = []
   const offsetsOf: { offsets: Float32Array; at: number; stride: number }[] = []
+  const photo = Reductions.of(image)
   for (const scale of scales) {
-    const level = resize(image, Math.ceil(image.width * scale), Math.ceil(image.height * scale))
+    const { image: reduced } = seenAt(photo, 1 / scale)
+    const level = resize(reduced, Math.ceil(image.width * scale), Math.ceil(image.height * scale))
     const input = new Float32Array(level.data.length)
     writePlanes(level, input, 0)
     const map = await networks.pnet(input, level.height, level.width)
@@ -180,32 +189,86 @@ export async function detectFaces(
   checkPixels('detectFaces', image)
   const { width, height } = image
   const scales = pyramidScales(width, height, options.minFace ?? smallestFace(width, height))
-  const proposed = await proposeFaces(networks, image, scales)
-  const refined = await refineFaces(networks, image, proposed)
-  return locateFaces(networks, image, refined)
+  const photo = new Reductions(image)
+  const proposed = await proposeFaces(networks, photo, scales)
+  const refined = await refineFaces(networks, photo, proposed)
+  return locateFaces(networks, photo, refined)
+}
+
+/**
+ * Finds again faces whose boxes are known, best first for each: what is about where the box is, of half to three times its size. Takes
+ * as long for a face in a large photo as in a small one. The pyramid stands elsewhere than that of the whole photo, so boxes and
+ * landmarks differ as if the photo had been resized.
+ * Throws RangeError for an image whose bytes do not fit its size and for a box that is empty or not of numbers.
+ */
+export async function detectAround(
+  networks: MtcnnNetworks,
+  image: Pixels,
+  boxes: readonly Face['box'][],
+): Promise<Face[][]> {
+  checkPixels('detectAround', image)
+  const photo = new Reductions(image)
+  const found: Face[][] = []
+  for (const [x1, y1, x2, y2] of boxes) {
+    const side = around.sides * Math.max(x2 - x1, y2 - y1)
+    if (!(side > 0 && side < Infinity)) throw new RangeError(`detectAround: [${x1}, ${y1}, ${x2}, ${y2}] is no box`)
+    const { image: reduced, factor } = photo.reduced(side / around.side / pixelsToSpare)
+    const left = Math.round((x1 + x2 - side) / 2 / factor)
+    const top = Math.round((y1 + y2 - side) / 2 / factor)
+    const length = Math.max(1, Math.round(side / factor))
+    const window = cutOut(reduced, left, top, left + length - 1, top + length - 1)
+    const scale = (length * factor) / around.side
+    const scales = pyramidScales(around.side, around.side, around.side / around.sides / 2)
+    const proposed = await proposeFaces(networks, resize(window, around.side, around.side), scales)
+    const placed = proposed.map((box) => ({
+      x1: roundHalfEven(left * factor + box.x1 * scale),
+      y1: roundHalfEven(top * factor + box.y1 * scale),
+      x2: roundHalfEven(left * factor + (box.x2 + 1) * scale - 1),
+      y2: roundHalfEven(top * factor + (box.y2 + 1) * scale - 1),
+      score: box.score,
+    }))
+    found.push(await locateFaces(networks, photo, await refineFaces(networks, photo, placed)))
+  }
+  return found
+}
+
+/** The photo as it is seen where `by` of its pixels, a side, become one. */
+function seenAt(photo: Reductions, by: number): { image: Pixels; factor: number } {
+  return photo.reduced(photo.width * photo.height <= exactPixels ? 1 : by / pixelsToSpare)
 }
 
 /**
  * Cuts the candidates out of the photo, black beyond its borders, and resizes each to `size` x `size`: [count,3,size,size].
  * `inside` are the boxes CLIPPED to the photo, and it is these that are calibrated and carry the landmarks afterwards: the
  * original code clips in place while it cuts, and its networks' results have been judged with that. A candidate wholly
- * outside the photo is left out (the original fails on it).
+ * outside the photo is left out (the original fails on it). Where the photo is seen reduced, boxes move to its pixels first.
  */
 function candidateCrops(
   image: Pixels,
   boxes: readonly ScoredBox[],
   size: number,
 ): { inside: ScoredBox[]; crops: Float32Array } {
-  const pairs = boxes.flatMap((box) => {
-    const inside = clipped(box, image.width, image.height)
-    return inside ? [{ box, inside }] : []
+  const photo = Reductions.of(image)
+  const candidates = boxes.flatMap((box) => {
+    const { image: reduced, factor } = seenAt(photo, Math.min(box.x2 - box.x1 + 1, box.y2 - box.y1 + 1) / size)
+    const cut = gridBox(box, factor)
+    const seen = { ...gridBox(cut, 1 / factor), score: box.score }
+    const inside = clipped(seen, image.width, image.height)
+    return inside ? [{ reduced, cut, inside }] : []
   })
-  const crops = new Float32Array(pairs.length * 3 * size * size)
-  pairs.forEach(({ box }, index) => {
-    const crop = resize(cutOut(image, box.x1, box.y1, box.x2, box.y2), size, size)
+  const crops = new Float32Array(candidates.length * 3 * size * size)
+  candidates.forEach(({ reduced, cut }, index) => {
+    const crop = resize(cutOut(reduced, cut.x1, cut.y1, cut.x2, cut.y2), size, size)
     writePlanes(crop, crops, index * 3 * size * size)
   })
-  return { inside: pairs.map((pair) => pair.inside), crops }
+  return { inside: candidates.map((candidate) => candidate.inside), crops }
+}
+
+/** The pixels that a box takes of a photo whose pixels are `factor` as large; of whole pixels for a factor from 1. */
+function gridBox({ x1, y1, x2, y2 }: Omit<ScoredBox, 'score'>, factor: number): Omit<ScoredBox, 'score'> {
+  const [left, top] = [Math.round(x1 / factor), Math.round(y1 / factor)]
+  const [width, height] = [Math.round((x2 - x1 + 1) / factor), Math.round((y2 - y1 + 1) / factor)]
+  return { x1: left, y1: top, x2: left + width - 1, y2: top + height - 1 }
 }
 
 /** Candidates above the threshold, with their new score and their row in the network's answer. */

@@ -1,0 +1,248 @@
+/** `lowkey-gpu check`: whether recognisers still take the faces of a protected photo for the same person. */
+import { existsSync, statSync } from 'node:fs'
+import { basename } from 'node:path'
+import { Embedder } from '../attack/embedder.ts'
+import {
+  DEFAULT_SURROGATES,
+  keepTuning,
+  loadDetector,
+  loadRecogniser,
+  named,
+  recognisersOf,
+  UnknownModelError,
+} from '../attack/node.ts'
+import { NoFaceError } from '../attack/protect.ts'
+import { acquire } from '../device/node.ts'
+import {
+  type CheckNetworks,
+  checkFolder,
+  checkPair,
+  type FolderFace,
+  type FolderVerdict,
+  type Judge,
+  type PairCheck,
+  type PairFace,
+  type PairVerdict,
+} from '../evaluate/check.ts'
+import { smallestFace } from '../faces/mtcnn.ts'
+import type { Pixels } from '../faces/pixels.ts'
+import { readPhoto } from '../images/index.ts'
+import { mtcnnNetworks } from '../models/mtcnn.ts'
+import { knownNetworks } from '../weights/node.ts'
+import { Exit, messageOf, UsageError } from './exit.ts'
+import { findInputs, sameFile } from './inputs.ts'
+import { parse } from './options.ts'
+
+/** Names of protected photos end in this unless told otherwise; they are no clean photos. */
+const RESULT_SUFFIX = '.cloaked'
+
+export const checkHelp = `Usage: lowkey-gpu check BEFORE AFTER [OPTIONS]
+       lowkey-gpu check PHOTO FOLDER [OPTIONS]
+
+Says for every face whether each recogniser still takes it for the same person: in the photo AFTER it was protected, or in a
+protected PHOTO beside those of a FOLDER of clean ones (*${RESULT_SUFFIX}.* and PHOTO itself are left out). Recognisers that were not attacked
+come first: they tell more about the ones that nobody has here. A match is a similarity of at least the recogniser's threshold.
+
+      --models A,B        recognisers that were attacked (${DEFAULT_SURROGATES.join(',')}); all others are held out
+      --gpu NAME          part of an adapter's name
+      --json              one JSON object instead of sentences
+  -q, --quiet             nothing but errors, and --json's object: the exit code tells
+
+Exit codes: 0 no recogniser matches any face; 1 a face still matches, or a photo cannot be read; 2 wrong usage; 3 no face in
+a photo; 4 no GPU; 5 weights missing or damaged.
+`
+
+const optionTable = {
+  models: { type: 'string' },
+  gpu: { type: 'string' },
+  json: { type: 'boolean' },
+  quiet: { type: 'boolean', short: 'q' },
+} as const
+
+/** Runs the command; resolves with the exit code. */
+export async function check(args: string[]): Promise<number> {
+  const { values, positionals } = parse(args, optionTable, 'check')
+  const [photo, other, ...more] = positionals
+  if (photo === undefined || other === undefined || more.length > 0) {
+    throw new UsageError('check: name two photos, before and after, or a photo and a folder of clean ones')
+  }
+  if (isFolder(photo)) throw new UsageError(`check: ${photo} is a folder; the photo comes first, the folder second`)
+  const quiet = values.quiet ?? false
+  // Photos that cannot be read are found out before anything is compiled.
+  const first = await pixelsOf(photo)
+  const second = isFolder(other) ? await cleanPhotos(other, photo) : await pixelsOf(other)
+  const recognisers = await loadJudges(values.models?.split(',').map((id) => id.trim()))
+  using gpu = await acquire({ gpu: values.gpu })
+  keepTuning(gpu)
+  using detector = await mtcnnNetworks(gpu, recognisers.detector)
+  using embedder = await Embedder.compile(gpu, recognisers.networks)
+  const networks: CheckNetworks = { detector, embedder, judges: recognisers.judges }
+  const report = Array.isArray(second)
+    ? await folderReport(networks, photo, first, other, second, quiet)
+    : pairReport(photo, first, other, second, await checkPair(networks, first, second))
+  if (values.json) process.stdout.write(`${JSON.stringify(report.row)}\n`)
+  else if (!quiet) process.stdout.write(`${report.lines.join('\n')}\n`)
+  return report.row.matches ? Exit.failed : Exit.done
+}
+
+interface Report {
+  /** The object of `--json`. */
+  row: { matches: boolean }
+  lines: string[]
+}
+
+/** Held-out recognisers first, otherwise in the order of the manifest. */
+async function loadJudges(models: readonly string[] = DEFAULT_SURROGATES) {
+  const known = await knownNetworks()
+  const recognisers = recognisersOf(known)
+  const attacked = attackedOf(recognisers, models)
+  const entries = [...recognisers.filter((entry) => !attacked.includes(entry)), ...attacked]
+  const [detector, ...networks] = await Promise.all([loadDetector(known), ...entries.map(loadRecogniser)])
+  const judges = networks.map(
+    ({ network: { id, threshold } }, i): Judge => ({ id, heldOut: !attacked.includes(entries[i]), threshold }),
+  )
+  return { detector, networks, judges }
+}
+
+function attackedOf(recognisers: ReturnType<typeof recognisersOf>, models: readonly string[]) {
+  try {
+    return named(recognisers, models)
+  } catch (error) {
+    throw error instanceof UnknownModelError ? new UsageError(`--models: ${error.message}`) : error
+  }
+}
+
+function pairReport(
+  before: string,
+  first: Pixels,
+  after: string,
+  second: Pixels,
+  { faces, unmatchedAfter }: PairCheck,
+): Report {
+  if (faces.length === 0) throw noFace(before, first)
+  if (faces.every(({ matchedBy }) => matchedBy === null)) throw noFace(after, second)
+  const warnings = faces.flatMap((face, i) =>
+    pairWarnings(face, faces.length > 1 ? `face ${i + 1}` : 'the face', after),
+  )
+  if (unmatchedAfter > 0) {
+    const count = unmatchedAfter === 1 ? 'a face' : `${unmatchedAfter} faces`
+    warnings.push(`${after} has ${count} where ${before} has none; are they the same photo?`)
+  }
+  const matches = faces.some((face) => face.matches)
+  const lines = faces.flatMap((face, i) => [
+    title(face, i, faces.length),
+    ...face.verdicts.map((v) => `  ${pairSentence(v)}`),
+  ])
+  const row = {
+    before,
+    after,
+    faces: faces.map(({ verdicts, ...face }) => ({
+      ...face,
+      recognisers: verdicts.map((v) => ({ ...v, sentence: pairSentence(v) })),
+    })),
+    matches,
+    warnings,
+  }
+  return { row, lines: [...lines, ...warnings.map((text) => `warning: ${text}`), conclusion(faces)] }
+}
+
+function pairWarnings({ matchedBy }: PairFace, name: string, after: string): string[] {
+  if (matchedBy === 'old-place') return [`${name} is not found any more in ${after}; it was measured at its old place`]
+  if (matchedBy === null) return [`${name} is not found in ${after}, which has another shape; it was not compared`]
+  return []
+}
+
+async function folderReport(
+  networks: CheckNetworks,
+  photo: string,
+  pixels: Pixels,
+  folder: string,
+  files: readonly string[],
+  quiet: boolean,
+): Promise<Report> {
+  const warnings: string[] = []
+  const { faces, photos, withoutFace } = await checkFolder(networks, pixels, opened(files, warnings, quiet))
+  if (faces.length === 0) throw noFace(photo, pixels)
+  if (photos === 0) throw new NoFaceError(`${folder}: no face was found in its photos`)
+  warnings.push(...withoutFace.map((file) => `${file}: no face found; it was left out`))
+  const lines = faces.flatMap((face, i) => [
+    title(face, i, faces.length),
+    ...face.verdicts.map((v) => `  ${folderSentence(v, photos)}`),
+  ])
+  const row = {
+    photo,
+    folder,
+    photos,
+    faces: faces.map(({ verdicts, ...face }) => ({
+      ...face,
+      recognisers: verdicts.map((v) => ({ ...v, sentence: folderSentence(v, photos) })),
+    })),
+    matches: faces.some((face) => face.matches),
+    warnings,
+  }
+  return { row, lines: [...lines, ...warnings.map((text) => `warning: ${text}`), conclusion(faces)] }
+}
+
+/** The clean photos of a folder: without earlier results and the photo that is checked. */
+async function cleanPhotos(folder: string, photo: string): Promise<string[]> {
+  const files = (await findInputs([folder], RESULT_SUFFIX))
+    .map(({ name }) => name)
+    .filter((name) => !sameFile(name, photo))
+  if (files.length === 0) throw new UsageError(`${folder}: the folder has no photos but ${photo}`)
+  return files
+}
+
+/** Reads one photo after another and says how far it is. One that cannot be read is left out, with a warning. */
+async function* opened(files: readonly string[], warnings: string[], quiet: boolean) {
+  const { stderr } = process
+  const shown = stderr.isTTY && !quiet
+  for (const [i, file] of files.entries()) {
+    if (shown) stderr.write(`\r\x1b[Kphoto ${i + 1} of ${files.length}`)
+    try {
+      yield { file, photo: await pixelsOf(file) }
+    } catch (error) {
+      warnings.push(`${messageOf(error)}; it was left out`)
+    }
+  }
+  if (shown) stderr.write('\r\x1b[K')
+}
+
+async function pixelsOf(file: string): Promise<Pixels> {
+  const { width, height, rgb } = await readPhoto(file)
+  return { width, height, data: rgb }
+}
+
+const noFace = (file: string, { width, height }: Pixels): NoFaceError =>
+  new NoFaceError(
+    `${file}: no face found (frontal faces of at least ${Math.ceil(smallestFace(width, height))} pixels are looked for)`,
+  )
+
+const title = ({ box }: PairFace | FolderFace, index: number, count: number): string =>
+  `face ${index + 1} of ${count}, at ${box.map(Math.round).join(', ')}`
+
+const judgeOf = ({ id, heldOut }: Judge): string => `${id} (${heldOut ? 'held out' : 'attacked'})`
+
+const pairSentence = (verdict: PairVerdict): string =>
+  `${judgeOf(verdict)} ${verdict.matches ? 'still takes' : 'no longer takes'} these for the same person: ` +
+  `${verdict.similarity.toFixed(3)}, threshold ${verdict.threshold.toFixed(3)}`
+
+function folderSentence(verdict: FolderVerdict, photos: number): string {
+  const { best, mean, nearest, matching, threshold } = verdict
+  const says =
+    matching > 0
+      ? `takes this face for the same person as ${matching} of`
+      : 'does not take this face for the same person as any of'
+  return (
+    `${judgeOf(verdict)} ${says} ${photos} ${photos === 1 ? 'photo' : 'photos'}: best ${best.toFixed(3)} (${basename(nearest)}), ` +
+    `mean ${mean.toFixed(3)}, threshold ${threshold.toFixed(3)}`
+  )
+}
+
+function conclusion(faces: readonly { matches: boolean }[]): string {
+  const count = faces.filter(({ matches }) => matches).length
+  if (faces.length === 1) return count > 0 ? 'The face still matches.' : 'The face does not match.'
+  if (count === 0) return `None of ${faces.length} faces matches.`
+  return `${count} of ${faces.length} faces still ${count === 1 ? 'matches' : 'match'}.`
+}
+
+const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory()
