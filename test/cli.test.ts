@@ -263,7 +263,10 @@ describe('protect, on a folder', () => {
       'out/turned.cloaked.jpg',
     ])
     expect(run.stderr).toMatch(/^lowkey-gpu: cut\.jpg is damaged or cut short/m)
-    expect(run.stderr).toMatch(/^2 of 6, alpha\.png: step 1 of 1/m)
+    expect(run.stderr).toMatch(
+      /^2 of 6, alpha\.png: step 1 of 1 \(100%\), \d\S* photos a minute, \d+ (s|min \d+ s) left$/m,
+    )
+    expect(run.stderr).toMatch(/^6 photos in \d+\.\d s, \d\S* a minute: 5 protected, 1 failed$/m)
     const seen = rows(run)
     expect(seen.map(({ input }) => input)).toEqual(names)
     expect(seen[2]).toEqual({
@@ -528,13 +531,19 @@ describe('interruption', () => {
     })
   }
 
-  it('a photo done before it stays, and is the only one', async () => {
-    const cwd = roomWith('face.png', ['face.png', 'second.png'])
+  it('photos done before it stay, whole, and are the only ones', async () => {
+    const cwd = roomWith('face.png', ['face.png', 'second.png'], ['face.png', 'third.png'])
     const during: Invocation['during'] = (child) => {
       says(child, /^face\.cloaked\.png$/m).then(() => child.kill('SIGINT'))
     }
-    const run = await protect(['face.png', 'second.png', '--steps', '1'], { cwd, during })
-    expect(run).toMatchObject({ code: 130, stdout: 'face.cloaked.png\n', created: ['face.cloaked.png'] })
+    const run = await protect(['face.png', 'second.png', 'third.png', '--steps', '3'], { cwd, during })
+    expect(run.code).toBe(130)
+    // The second may have been done as well when the signal came.
+    expect(run.created.length === 1 || run.created.length === 2).toBe(true)
+    expect(run.stdout).toBe(run.created.map((name) => `${name}\n`).join(''))
+    expect(run.created[0]).toBe('face.cloaked.png')
+    for (const name of run.created) expect((await decode(join(cwd, name))).width).toBe(WIDTH)
+    expect(run.stderr).toMatch(/^[12] of 3 photos in .*: [12] protected\nlowkey-gpu: interrupted$/m)
   })
 
   it('ends the wait for standard input', async () => {
@@ -608,7 +617,7 @@ describe('usage', () => {
     [['protect', 'a.png', '--compare', '-'], /--compare takes a file/],
     [['protect', 'empty'], /empty: the folder has no photos/],
     [['doctor', 'a.png'], /doctor takes no names; got "a\.png"/],
-    [['weights'], /weights takes list, fetch, import, remove, verify, accuracy or path; got nothing/],
+    [['weights'], /weights takes list, .*, population or path; got nothing/],
     [['weights', 'eat'], /weights takes list, .* or path; got "eat"/],
     [['weights', 'list', 'more'], /takes no further names, got "more"/],
   ])('%j: exit code 2', async (args, message) => {
@@ -742,11 +751,11 @@ describe('weights', () => {
       expect(list.stdout).toMatch(new RegExp(`^${id} +(detector|recogniser|perceptual) +ready +\\S+ +\\S`, 'm'))
     const verify = await lowkey(['weights', 'verify'], { cwd })
     expect(verify.code).toBe(0)
-    expect(verify.stdout.trimEnd().split('\n')).toHaveLength(ids.length)
+    expect(verify.stdout.trimEnd().split('\n')).toHaveLength(ids.length + 1)
     for (const line of verify.stdout.trimEnd().split('\n'))
       expect(line).toMatch(/^ok {7}\S.*\.safetensors {2}[0-9a-f]{64}$/)
     const json = await lowkey(['weights', 'verify', '--json'], { cwd })
-    expect(rows(json).map(({ id, ok }) => [id, ok])).toEqual(ids.map((id) => [id, true]))
+    expect(rows(json).map(({ id, ok }) => [id, ok])).toEqual([...ids, 'populations'].map((id) => [id, true]))
     const path = await lowkey(['weights', 'path'], { cwd, env: { LOWKEY_HOME: '/somewhere' } })
     expect(path).toMatchObject({ code: 0, stdout: `/somewhere/weights\n${join(repository, 'weights')}\n` })
   })

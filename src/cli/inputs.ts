@@ -28,6 +28,9 @@ export interface Input {
   folder?: string
 }
 
+/** What messages call an input. */
+export const nameOf = ({ name }: Input): string => (name === STREAM ? 'standard input' : name)
+
 /** Photos named, and those in the folders named (not in folders below), without earlier results, in alphabetical order. */
 export async function findInputs(paths: readonly string[], suffix: string): Promise<Input[]> {
   const inputs: Input[] = []

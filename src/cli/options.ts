@@ -37,3 +37,6 @@ export function integer(option: string, value: string | undefined, least: number
   }
   return number
 }
+
+/** Names with commas between them; undefined stays undefined. */
+export const listOf = (value: string | undefined): string[] | undefined => value?.split(',').map((name) => name.trim())

@@ -1,5 +1,6 @@
 /** One line on stderr that is written over: what is being done, a bar, the time left. Lines now and then where stderr is no terminal. */
 import type { Progress } from '../attack/protect.ts'
+import { perMinute } from './protect-report.ts'
 
 const WIDTH = 24
 const words: Record<Progress['phase'], string> = {
@@ -12,33 +13,40 @@ const words: Record<Progress['phase'], string> = {
 export class ProgressLine {
   private readonly stream: NodeJS.WriteStream
   private readonly shown: boolean
+  /** Photos in all, and those before the present one. */
+  private readonly photos: number
+  private before = 0
+  private began: number | undefined
   private label = ''
   private first: { done: number; at: number } | undefined
   private lastPercent = -1
 
-  /** `quiet` shows nothing. Where `stream` is no terminal, a line every ten percent takes the place of the moving one. */
-  constructor(quiet: boolean, stream: NodeJS.WriteStream = process.stderr) {
+  /**
+   * `quiet` shows nothing. Where `stream` is no terminal, a line every ten percent takes the place of the moving one. Of several photos
+   * it tells which one it is, photos a minute and the time left for all.
+   */
+  constructor(quiet: boolean, stream: NodeJS.WriteStream = process.stderr, photos = 1) {
     this.stream = stream
     this.shown = !quiet
+    this.photos = photos
   }
 
-  /** What the following progress is about. */
-  start(label: string): void {
-    this.label = label
+  /** What the following progress is about, and how many photos came before it. */
+  start(name: string, before = 0): void {
+    this.label = this.photos > 1 ? `${before + 1} of ${this.photos}, ${name}` : name
+    this.before = before
+    this.began ??= performance.now()
     this.first = undefined
     this.lastPercent = -1
   }
 
   update({ phase, done, total }: Progress): void {
     if (!this.shown) return
-    const now = performance.now()
     if (phase !== 'attack' || total === 0) {
-      if (this.stream.isTTY) this.draw(`${this.label}: ${words[phase]} ...`)
+      if (this.stream.isTTY) this.draw(`${this.label}: ${words[phase]} ...${this.pace(phase === 'measure' ? 1 : 0)}`)
       return
     }
-    this.first ??= { done, at: now }
-    const perStep = done > this.first.done ? (now - this.first.at) / (done - this.first.done) : undefined
-    const left = perStep === undefined ? '' : `, ${duration(((total - done) * perStep) / 1000)} left`
+    const left = this.left(done, total)
     const percent = Math.floor((100 * done) / total)
     if (this.stream.isTTY) {
       const filled = Math.round((WIDTH * done) / total)
@@ -52,6 +60,24 @@ export class ProgressLine {
   /** Removes the line, so that other text can be written. */
   clear(): void {
     if (this.shown && this.stream.isTTY) this.stream.write('\r\x1b[K')
+  }
+
+  /** Photos a minute and the time left for all of them; of the first photo the time its own steps will take, and the others' like them. */
+  private left(done: number, total: number): string {
+    const now = performance.now()
+    this.first ??= { done, at: now }
+    if (this.before > 0) return this.pace(done / total)
+    if (done === this.first.done) return ''
+    const perStep = (now - this.first.at) / (done - this.first.done)
+    return `, ${duration(((this.photos * total - done) * perStep) / 1000)} left`
+  }
+
+  /** Empty until a photo is done. `part` of the present photo is done, 0..1. */
+  private pace(part: number): string {
+    if (this.before === 0 || this.began === undefined) return ''
+    const seconds = (performance.now() - this.began) / 1000
+    const done = this.before + part
+    return `, ${perMinute(done, seconds)} photos a minute, ${duration(((this.photos - done) * seconds) / done)} left`
   }
 
   private draw(text: string): void {

@@ -1,0 +1,107 @@
+/** What `lowkey-gpu protect` takes, and what its `--help` says of it: one table. */
+import { DEFAULT_SURROGATES } from '../attack/node.ts'
+import { presets } from '../attack/presets.ts'
+import { UsageError } from './exit.ts'
+import { integer, oneOf, parse } from './options.ts'
+
+interface Option {
+  type: 'string' | 'boolean'
+  short?: string
+  /** What its value is called in the help. */
+  takes?: string
+  /** Its lines in the help. */
+  help: readonly string[]
+}
+
+const option = {
+  output: {
+    type: 'string',
+    short: 'o',
+    takes: 'PATH',
+    help: ['a file (for one photo) or a folder; - is standard output'],
+  },
+  strength: {
+    type: 'string',
+    short: 's',
+    takes: 'LEVEL',
+    help: [
+      'how much of the change may be seen',
+      ...Object.values(presets).map(({ name, summary }) => `  ${name.padEnd(8)}${summary}`),
+    ],
+  },
+  format: {
+    type: 'string',
+    short: 'f',
+    takes: 'FORMAT',
+    help: ["png, jpeg or webp; unless told, the photo's own. PNG and WebP are lossless, JPEG is 4:4:4 at quality 98"],
+  },
+  suffix: { type: 'string', takes: 'TEXT', help: ['what is added to names (.cloaked)'] },
+  overwrite: { type: 'boolean', help: ['replace results that exist; never an input'] },
+  models: {
+    type: 'string',
+    takes: 'A,B',
+    help: [`recognisers to attack (${DEFAULT_SURROGATES.join(',')}); all others measure the result`],
+  },
+  faces: { type: 'string', takes: 'WHICH', help: ['all (default) or largest'] },
+  'on-no-face': {
+    type: 'string',
+    takes: 'WHAT',
+    help: ['error (default), copy (an unprotected copy under its own name, into --output) or skip'],
+  },
+  seed: { type: 'string', takes: 'N', help: ['of the first noise (1): same seed, same adapter, same bytes'] },
+  steps: { type: 'string', takes: 'N', help: ["instead of the strength's own"] },
+  'keep-metadata': { type: 'boolean', help: ['keep author, copyright, description, date and camera; never places'] },
+  compare: {
+    type: 'string',
+    takes: 'FILE',
+    help: ['also write a picture of before, after and the amplified difference (for one photo)'],
+  },
+  gpu: { type: 'string', takes: 'NAME', help: ["part of an adapter's name; list shows them"] },
+  json: { type: 'boolean', help: ['one JSON object a photo on standard output instead of its path'] },
+  quiet: { type: 'boolean', short: 'q', help: ['nothing on standard error but errors'] },
+  'dry-run': { type: 'boolean', help: ['find faces and say what would be written; write nothing'] },
+} as const satisfies Record<string, Option>
+
+/** Columns before an option's help. */
+const INDENT = 26
+
+export const protectHelp = `Usage: lowkey-gpu protect FILE|FOLDER|-... [OPTIONS]
+
+Protects every face in the photos and writes each result beside its photo as NAME.cloaked.EXT.
+
+${Object.entries<Option>(option)
+  .map(([name, { short, takes = '', help }]) => {
+    const start = `  ${short ? `-${short},` : '   '} --${name} ${takes}`
+    return [start.padEnd(INDENT) + help[0], ...help.slice(1).map((line) => ' '.repeat(INDENT) + line)].join('\n')
+  })
+  .join('\n')}
+`
+
+/** Reads the command's arguments. Throws UsageError, naming the option, for what it does not take. */
+export function readOptions(args: string[]) {
+  const { values, positionals } = parse(args, option, 'protect')
+  const strength = oneOf('--strength', values.strength, Object.keys(presets)) ?? 'medium'
+  const suffix = values.suffix ?? '.cloaked'
+  if (/[\\/]/.test(suffix)) throw new UsageError(`--suffix takes a part of a file name; got "${suffix}"`)
+  return {
+    paths: positionals,
+    preset: presets[strength],
+    suffix,
+    output: values.output,
+    format: oneOf('--format', values.format, ['png', 'jpeg', 'webp']),
+    overwrite: values.overwrite ?? false,
+    models: values.models?.split(',').map((id) => id.trim()),
+    faces: oneOf('--faces', values.faces, ['all', 'largest']) ?? 'all',
+    onNoFace: oneOf('--on-no-face', values['on-no-face'], ['error', 'copy', 'skip']) ?? 'error',
+    seed: integer('--seed', values.seed, 0, 2 ** 32 - 1) ?? 1,
+    steps: integer('--steps', values.steps, 1, 10_000),
+    keepMetadata: values['keep-metadata'] ?? false,
+    compare: values.compare,
+    gpu: values.gpu,
+    json: values.json ?? false,
+    quiet: values.quiet ?? false,
+    dryRun: values['dry-run'] ?? false,
+  }
+}
+
+export type ProtectArguments = ReturnType<typeof readOptions>

@@ -1,0 +1,52 @@
+/** Photos are decoded while the GPU is busy with others. */
+import { addAbortSignal } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { type Photo, readPhoto } from '../images/index.ts'
+import { type Input, nameOf, STREAM } from './inputs.ts'
+
+/** A decoded photo, and the seconds that reading and decoding it took. */
+export interface DecodedPhoto {
+  photo: Photo
+  seconds: number
+}
+
+/**
+ * The photos of the inputs, in their order. The first is begun at once, every other one when the one before it is taken, so that never
+ * more than one waits.
+ */
+export class ReadAhead {
+  private readonly inputs: Iterator<Input>
+  private readonly signal: AbortSignal
+  private ahead: Promise<DecodedPhoto> | undefined
+
+  /** `signal` ends the wait for standard input. */
+  constructor(inputs: readonly Input[], signal: AbortSignal) {
+    this.inputs = inputs.values()
+    this.signal = signal
+    this.begin()
+  }
+
+  /** The next photo; to be called once for each input. Rejects as `readPhoto` does where it is none. */
+  async take(): Promise<DecodedPhoto> {
+    try {
+      return await this.ahead!
+    } finally {
+      this.begin()
+    }
+  }
+
+  private begin(): void {
+    const { done, value } = this.inputs.next()
+    this.ahead = done ? undefined : this.read(value)
+    // What is wrong with a photo is said when its turn comes, or never where the run ends before.
+    this.ahead?.catch(() => {})
+  }
+
+  private async read(input: Input): Promise<DecodedPhoto> {
+    const began = performance.now()
+    // What is waited for when nothing is piped in can be interrupted, too.
+    const source = input.name === STREAM ? await buffer(addAbortSignal(this.signal, process.stdin)) : input.name
+    const photo = await readPhoto(source, nameOf(input))
+    return { photo, seconds: (performance.now() - began) / 1000 }
+  }
+}
