@@ -7,6 +7,8 @@ export {
   loadNetworks,
   loadPerceptual,
   loadRecogniser,
+  loadSurrogates,
+  loadVictim,
   UnknownModelError,
 } from './attack/node.ts'
 export {

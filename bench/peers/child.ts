@@ -2,10 +2,9 @@
  * The process of one peer: `child.ts NAME SETUP`, with an IPC channel. It answers one request at a time, in order. A
  * process each gives every engine its own Dawn and driver state, and a crash of one ends nothing else.
  */
-import type { Engine, Prepared, Setup } from './engine.ts'
-import type { Problem } from './problem.ts'
+import type { Engine, Prepared, Setup, Task } from './engine.ts'
 
-export type Request = { do: 'prepare'; problem: Problem } | { do: 'run'; times: number } | { do: 'release' }
+export type Request = { do: 'prepare'; task: Task } | { do: 'run'; times: number } | { do: 'release' }
 
 export interface Reply {
   /** prepare: what the peer computes. */
@@ -37,7 +36,7 @@ async function answer(request: Request): Promise<Reply> {
   switch (request.do) {
     case 'prepare':
       engine ??= await openEngine(process.argv[2], JSON.parse(process.argv[3]) as Setup)
-      prepared = await engine.prepare(request.problem)
+      prepared = await engine.prepare(request.task)
       return { result: await prepared.result() }
     case 'run': {
       const start = performance.now()

@@ -1,6 +1,7 @@
 /** jax-js on its WebGPU backend: jitted functions, gradients by its own differentiation. */
 import type { Shape } from '../../src/kernels/op.ts'
 import type { Engine, Prepared, Setup } from './engine.ts'
+import { type JaxLoop, prepareJaxLoop } from './loop-jax.ts'
 import { provideNavigator } from './navigator.ts'
 import { filled, type Problem, productOperands, shapesOf } from './problem.ts'
 
@@ -66,12 +67,14 @@ function functionOf({ numpy, lax, grad }: Jax, problem: Problem): { f: Fn; args:
 export async function open(setup: Setup): Promise<Engine> {
   const gpu = await provideNavigator(setup)
   const name = '@jax-js/jax' // not a literal in the import: the package may be absent where types are checked
-  const jax = (await import(name)) as Jax
+  const jax = (await import(name)) as Jax & JaxLoop
   if (!(await jax.init('webgpu')).includes('webgpu')) throw new Error('its WebGPU backend does not start')
   jax.defaultDevice('webgpu')
 
   return {
-    async prepare(problem): Promise<Prepared> {
+    async prepare(task): Promise<Prepared> {
+      if (task.kind === 'loop') return prepareJaxLoop(jax, gpu, task)
+      const problem = task
       const { f, args } = functionOf(jax, problem)
       const jitted = jax.jit(f)
       const call = () => jitted(...args.map((arg) => arg.ref))

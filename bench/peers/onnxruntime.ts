@@ -97,6 +97,8 @@ export async function open(provider: 'webgpu' | 'cpu'): Promise<Engine> {
 
   return {
     async prepare(problem): Promise<Prepared> {
+      if (problem.kind === 'loop')
+        throw new Error('ONNX Runtime for Node computes no gradients, so it cannot run the loop')
       const { inputs, output } = shapesOf(problem)
       const { model, x } = modelOf(problem)
       const [upload, layer, maximum, download] = await Promise.all([

@@ -6,8 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { acquire, type Gpu } from '../../src/device/node.ts'
 import { unpackSwiftShader } from '../../src/device/swiftshader.ts'
 import type { Reply, Request } from './child.ts'
-import type { Setup } from './engine.ts'
-import type { Problem } from './problem.ts'
+import type { Setup, Task } from './engine.ts'
 
 /** How the peers are installed: they are no dependencies of this package. */
 export const INSTALL = 'npm ci --prefix bench/peers --ignore-scripts'
@@ -20,8 +19,11 @@ const PEERS = [
   { name: 'onnxruntime-cpu', webgpu: false, packages: ['onnxruntime-node'] },
 ] as const
 
-/** A peer that takes longer for one answer is ended; the slowest compilations on a busy software adapter take 30 s. */
-const LONGEST_ANSWER_MS = 150_000
+/**
+ * A peer that takes longer for one answer is ended. On a busy software adapter the slowest compilation of an operation takes 30 s, that of
+ * the loop minutes.
+ */
+const LONGEST_ANSWER_MS = { operation: 150_000, loop: 900_000 }
 /** Of what a peer wrote on stderr, so much is kept for the message when it ends. */
 const STDERR_TAIL = 400
 
@@ -32,6 +34,7 @@ export class Peer {
   readonly #setup: Setup
   readonly #env: NodeJS.ProcessEnv
   #child: ChildProcess | undefined
+  #patience: number = LONGEST_ANSWER_MS.operation
 
   constructor(name: string, webgpu: boolean, setup: Setup, env: NodeJS.ProcessEnv) {
     this.name = name
@@ -41,11 +44,12 @@ export class Peer {
   }
 
   /**
-   * Sets the problem up, starting the process where there is none (any more), and gives what the peer computes.
+   * Sets the task up, starting the process where there is none (any more), and gives what the peer computes.
    * @throws Error in the peer's words when it cannot, or saying how its process ended.
    */
-  async prepare(problem: Problem): Promise<Float32Array> {
-    return (await this.#ask({ do: 'prepare', problem })).result!
+  async prepare(task: Task): Promise<Float32Array> {
+    this.#patience = LONGEST_ANSWER_MS[task.kind === 'loop' ? 'loop' : 'operation']
+    return (await this.#ask({ do: 'prepare', task })).result!
   }
 
   /** Runs what was prepared so many times, and gives how long all of it took, ms. */
@@ -93,8 +97,8 @@ export class Peer {
       const timer = setTimeout(() => {
         this.#child = undefined
         child.kill('SIGKILL')
-        settle(() => reject(new Error(`no answer within ${LONGEST_ANSWER_MS / 1000} s`)))
-      }, LONGEST_ANSWER_MS)
+        settle(() => reject(new Error(`no answer within ${this.#patience / 1000} s`)))
+      }, this.#patience)
       child.stderr!.on('data', listen)
       child.on('message', onMessage)
       child.on('close', onClose)

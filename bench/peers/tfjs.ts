@@ -1,8 +1,9 @@
 /** TensorFlow.js on its WebGPU backend, in its own layouts (NHWC, HWIO): a network there pays for no conversion. */
-import { createRequire } from 'node:module'
+import { createRequire, registerHooks } from 'node:module'
 import { imageShape, weightShape } from '../../src/kernels/conv/geometry.ts'
 import type { Shape } from '../../src/kernels/op.ts'
 import type { Engine, Prepared, Setup } from './engine.ts'
+import { prepareTfLoop, type TfLoop } from './loop-tfjs.ts'
 import { provideNavigator } from './navigator.ts'
 import { filled, type Problem, productOperands, shapesOf, transpose } from './problem.ts'
 
@@ -89,16 +90,44 @@ function product(problem: Problem & { kind: 'product' }): Call {
   return { kernel: 'BatchMatMul', inputs, attributes: { transposeA: false, transposeB: false } }
 }
 
+/**
+ * The build for Node comes without gradients; they lie beside it as modules, which import each other without file extensions, as bundlers
+ * allow. They register themselves with the engine that is there already.
+ */
+async function registerGradients(require: NodeJS.Require): Promise<void> {
+  const hooks = registerHooks({
+    resolve(specifier, context, next) {
+      const bare = specifier.startsWith('.') && context.parentURL?.includes('/@tensorflow/tfjs-core/')
+      if (!bare || specifier.endsWith('.js')) return next(specifier, context)
+      try {
+        return next(`${specifier}.js`, context)
+      } catch {
+        return next(`${specifier}/index.js`, context)
+      }
+    },
+  })
+  try {
+    await import(require.resolve('@tensorflow/tfjs-core/dist/register_all_gradients.js'))
+  } finally {
+    hooks.deregister()
+  }
+}
+
 export async function open(setup: Setup): Promise<Engine> {
   const gpu = await provideNavigator(setup)
   // Both must be the CommonJS build: the backend registers itself with that one's engine.
   const require = createRequire(import.meta.url)
-  const tf = require('@tensorflow/tfjs-core') as Tf
+  const tf = require('@tensorflow/tfjs-core') as Tf & TfLoop
   require('@tensorflow/tfjs-backend-webgpu')
   if (!(await tf.setBackend('webgpu'))) throw new Error('its WebGPU backend does not start')
 
   return {
-    async prepare(problem): Promise<Prepared> {
+    async prepare(task): Promise<Prepared> {
+      if (task.kind === 'loop') {
+        await registerGradients(require)
+        return prepareTfLoop(tf, gpu, task)
+      }
+      const problem = task
       const { kernel, inputs, attributes, order } = problem.kind === 'product' ? product(problem) : convolution(problem)
       const tensors = Object.fromEntries(
         Object.entries(inputs).map(([name, [data, shape]]) => [name, tf.tensor(data, shape)]),

@@ -1,0 +1,140 @@
+/**
+ * The whole program, measured: `node bench/run.ts [--json] [--quick] [--only NAME,...] [--steps N] [--peers] [--precision P] [--gpu NAME] [--save]`.
+ * Seconds a photo in its phases, ms a step, dispatches, memory, what each operation takes, and how it grows; against the paper's 32 s.
+ *
+ * `--only` takes configurations (small, embedded, paper, or one size: paper-250, paper-512, paper-1080p, paper-12mp) and leaves the tables
+ * of precisions and scaling out unless `precisions` or `scaling` is among the names. An adapter that is the processor makes few steps and
+ * extrapolates, and has the paper's ensemble at 250x250 alone unless a size is named.
+ * `--steps` makes so many steps a photo instead of the preset's, and extrapolates. `--quick` is under a minute on two cores.
+ * `--peers` runs the same loop by other engines: those of bench/peers (`npm ci --prefix bench/peers --ignore-scripts`) on this adapter, and
+ * PyTorch where python3 (or PYTHON) has it. `--precision` is what ours is compared at: f32, f16, or "f16 tensors".
+ * `--json` prints one object, `--save` writes it to bench/results. Medians with quartiles; nothing here passes or fails by a time.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { keepTuning } from '../src/attack/node.ts'
+import { acquire, adapterName } from '../src/device/node.ts'
+import { measureRoofs } from '../src/device/roofs.ts'
+import { adapterSlug } from '../src/graph/tune.ts'
+import { type Configuration, configurations, named } from './lowkey/configurations.ts'
+import { type Budget, measureConfiguration } from './lowkey/measure.ts'
+import { watchMemory } from './lowkey/memory.ts'
+import { measurePeers } from './lowkey/peers.ts'
+import { measurePrecisions, PRECISIONS } from './lowkey/precisions.ts'
+import { adapterLines, configurationLines, precisionLines, type Report, scalingLines } from './lowkey/report.ts'
+import { measureScaling } from './lowkey/scaling.ts'
+import { timed } from './lowkey/timing.ts'
+import { measureTorch } from './lowkey/torch.ts'
+
+const TABLES = ['precisions', 'scaling']
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    peers: { type: 'boolean', default: false },
+    save: { type: 'boolean', default: false },
+    gpu: { type: 'string' },
+    only: { type: 'string' },
+    steps: { type: 'string' },
+    precision: { type: 'string', default: 'f32' },
+  },
+})
+const precision = PRECISIONS.find((each) => each === values.precision)
+if (!precision) throw new Error(`--precision ${values.precision}: one of ${PRECISIONS.join(', ')}`)
+const steps = values.steps === undefined ? undefined : Number(values.steps)
+if (steps !== undefined && !(Number.isInteger(steps) && steps > 0))
+  throw new Error(`--steps ${values.steps}: a whole number from 1`)
+const only = values.only?.split(',')
+const wanted = only && named(only.filter((name) => !TABLES.includes(name)))
+const tables = TABLES.filter((name) => (only ? only.includes(name) : !values.quick))
+
+const { seconds: openSeconds, value: gpu } = await timed(() => acquire({ gpu: values.gpu }))
+keepTuning(gpu)
+const { software } = gpu.capabilities
+const memory = watchMemory(gpu)
+
+/** An adapter that is the processor takes seconds for a step of the paper's ensemble. */
+function budgetOf({ published, preset }: Configuration): Budget {
+  const few = software && published
+  return {
+    steps: steps ?? (few ? 1 : values.quick ? 3 : preset.steps),
+    photos: few ? 1 : values.quick ? 2 : 3,
+    samples: few ? 2 : values.quick ? 3 : 7,
+    sampleMs: few ? 0 : 100,
+  }
+}
+
+/** PyTorch compiles some of its modes for minutes: it has the paper's ensemble at one size, unless others are named. */
+const WITH_TORCH = ['embedded', software ? 'paper-250' : 'paper-512']
+
+const say = (lines: readonly string[]): void => {
+  if (!values.json) console.log(`${lines.join('\n')}\n`)
+}
+const report: Report = {
+  date: new Date().toISOString(),
+  node: process.version,
+  platform: `${process.platform}-${process.arch}`,
+  adapter: {
+    ...gpu.capabilities,
+    name: adapterName(gpu.capabilities),
+    roofs: await measureRoofs(gpu),
+    openSeconds,
+  },
+  quick: values.quick,
+  configurations: [],
+  notes: [],
+}
+const note = (line: string): void => {
+  report.notes.push(line)
+  console.error(`# ${line}`)
+}
+say(adapterLines(report))
+
+const reason = (error: unknown): string => (error as Error).message.split('\n')[0]
+const chosen =
+  wanted ?? configurations.filter(({ published, large }) => !(software && (large || (values.quick && published))))
+for (const configuration of chosen) {
+  const budget = budgetOf(configuration)
+  try {
+    const row = await measureConfiguration(gpu, configuration, budget, memory)
+    report.configurations.push(row)
+    if (values.peers) {
+      if (wanted || WITH_TORCH.includes(configuration.name))
+        row.peers = await measureTorch(gpu, configuration, { budget, precision, report: note })
+      if (configuration.name === 'embedded') {
+        const rounds = values.quick ? 2 : 5
+        const others = { gpu: values.gpu, rounds, steps: software ? 1 : 10, precision, report: note }
+        Object.assign(row.peers, await measurePeers(gpu, await configuration.networks(), others))
+      }
+    }
+    say(configurationLines(row))
+  } catch (error) {
+    note(`${configuration.name} was left out: ${reason(error)}`)
+  }
+}
+if (!wanted && chosen.length < configurations.length) {
+  const left = configurations.filter((each) => !chosen.includes(each)).map(({ name }) => name)
+  note(`left out because the adapter is the processor (--only ${left.join(',')} measures them): ${left.join(', ')}`)
+}
+
+const [embedded] = named(['embedded'])
+const few: Budget = { steps: steps ?? (software ? 2 : embedded.preset.steps), photos: 1, samples: 3, sampleMs: 100 }
+if (tables.includes('precisions')) {
+  report.precisions = await measurePrecisions(gpu, embedded, { ...few, samples: 7 })
+  say(precisionLines(report.precisions))
+}
+if (tables.includes('scaling')) {
+  report.scaling = await measureScaling(gpu, embedded, few)
+  say(scalingLines(report.scaling))
+}
+
+if (values.json) console.log(JSON.stringify(report))
+if (values.save) {
+  const folder = new URL('results/', import.meta.url).pathname
+  mkdirSync(folder, { recursive: true })
+  const file = `${folder}run-${adapterSlug(gpu.capabilities)}${values.quick ? '-quick' : ''}.json`
+  writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`)
+  console.error(`# saved in ${file}`)
+}
+gpu.destroy()
