@@ -5,14 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { Attack, AttackError, type AttackImages } from '../src/attack/loop.ts'
 import { loadNetworks, UnknownModelError } from '../src/attack/node.ts'
 import { uniformNoise } from '../src/attack/noise.ts'
-import {
-  changeShape,
-  matrixInput,
-  type ObjectiveShape,
-  type Perceptual,
-  recordObjective,
-  type Surrogate,
-} from '../src/attack/objective.ts'
+import { changeShape, matrixInput, type ObjectiveShape, recordObjective } from '../src/attack/objective.ts'
 import { type Preset, presets } from '../src/attack/presets.ts'
 import { NoFaceError, type Progress, Protector } from '../src/attack/protect.ts'
 import {
@@ -40,79 +33,15 @@ import { cutOut, type Pixels } from '../src/faces/pixels.ts'
 import { resize } from '../src/faces/resize.ts'
 import { compile, graph } from '../src/graph/index.ts'
 import { readPhoto } from '../src/images/index.ts'
-import { conv2d, flatten, linear, prelu } from '../src/kernels/index.ts'
-import { elements, type Shape, type Tensor } from '../src/kernels/op.ts'
-import type { NetworkWeights } from '../src/models/layers.ts'
+import { elements } from '../src/kernels/op.ts'
 import { relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
 import { random, uniform } from './support/random.ts'
 import { referenceFunction } from './support/reference.ts'
+import { tinyLpips, tinySurrogates } from './support/tiny-networks.ts'
 
 const gpu = await testGpu()
 const fromRoot = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
-
-/** Seeded weights: kernels with the deviation that keeps activations the same size, LPIPS' weights not negative. */
-function seededWeights(seed: number, shapes: Readonly<Record<string, Shape>>): NetworkWeights {
-  const tensors = new Map(
-    Object.entries(shapes).map(([name, shape], i) => {
-      const bound = shape.length > 1 && !name.startsWith('slope') ? Math.sqrt(6 / elements(shape.slice(1))) : 0.3
-      const data = uniform(seed + i, elements(shape), name.startsWith('lin') ? 0 : -bound, bound)
-      return [name, { shape, data }] as const
-    }),
-  )
-  return {
-    tensor(name) {
-      const found = tensors.get(name)
-      if (!found) throw new Error(`no weight ${name}`)
-      return found
-    },
-  }
-}
-
-/** A recogniser of two convolutions and a linear layer. */
-function tinyRecogniser(seed: number, id: string, alignment: 'arcface112' | 'dlib150', size: number): Surrogate {
-  const stride = Math.ceil(size / 24)
-  const first = Math.floor((size - 5) / stride) + 1
-  const second = Math.floor((first - 3) / 3) + 1
-  const weights = seededWeights(seed, {
-    conv1: [3, 3, 5, 5],
-    slope1: [3, 1, 1],
-    conv2: [4, 3, 3, 3],
-    slope2: [4, 1, 1],
-    fc: [8, 4 * second ** 2],
-  })
-  const build = (x: Tensor, { tensor }: NetworkWeights): Tensor => {
-    const weight = (name: string) => x.recorder.constant(tensor(name).data, tensor(name).shape, name)
-    const y = prelu(conv2d(x, weight('conv1'), undefined, { stride }), weight('slope1'))
-    const z = prelu(conv2d(y, weight('conv2'), undefined, { stride: 3 }), weight('slope2'))
-    return linear(flatten(z), weight('fc'))
-  }
-  return { network: { id, size, alignment, embedding: 8, threshold: 0.5, build }, weights }
-}
-
-const tinySurrogates = [tinyRecogniser(1, 'large', 'arcface112', 64), tinyRecogniser(11, 'small', 'dlib150', 24)]
-
-/** LPIPS with an AlexNet of a few channels. */
-const alexnet: readonly { layer: number; kernel: number; input: number; output: number }[] = [
-  { layer: 0, kernel: 11, input: 3, output: 3 },
-  { layer: 3, kernel: 5, input: 3, output: 4 },
-  { layer: 6, kernel: 3, input: 4, output: 4 },
-  { layer: 8, kernel: 3, input: 4, output: 3 },
-  { layer: 10, kernel: 3, input: 3, output: 3 },
-]
-const tinyLpips: Perceptual = {
-  trunk: 'alex',
-  weights: seededWeights(
-    21,
-    Object.fromEntries(
-      alexnet.flatMap(({ layer, kernel, input, output }, k): [string, Shape][] => [
-        [`features.${layer}.weight`, [output, input, kernel, kernel]],
-        [`features.${layer}.bias`, [output]],
-        [`lin${k}.model.1.weight`, [1, output, 1, 1]],
-      ]),
-    ),
-  ),
-}
 
 describe('the gradient of the whole objective', () => {
   const variants = [
