@@ -1,9 +1,12 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** The core: engine, networks and attack. Runs in Node and in browsers; an open device is passed in. */
+export type { Population } from './attack/directions.ts'
 export { Embedder, similarityOf } from './attack/embedder.ts'
+export { FawkesAttack, type FawkesOptions } from './attack/fawkes.ts'
+export { type FawkesMode, fawkesModes } from './attack/fawkes-modes.ts'
 export { Attack, AttackError, type AttackImages, type ObjectiveValue, type RunOptions } from './attack/loop.ts'
 export { type Objective, type ObjectiveShape, recordObjective, type Surrogate } from './attack/objective.ts'
-export { type Preset, presets } from './attack/presets.ts'
+export { type Preset, presetOf, presets } from './attack/presets.ts'
 export {
   type FaceReport,
   NoFaceError,
@@ -20,6 +23,7 @@ export { type Accuracy, accuracyOf, type EmbeddedFaces, embedFaces, type Labelle
 export { type Affine, align112, align150, FaceGeometryError, type Landmarks } from './faces/alignment.ts'
 export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export type { Pixels } from './faces/pixels.ts'
+export { detectFacesYunet, type YunetNetworks } from './faces/yunet.ts'
 export * from './graph/index.ts'
 export * from './kernels/index.ts'
 export { type Op, type Shape, ShapeError, type Tensor } from './kernels/op.ts'
@@ -33,6 +37,7 @@ export {
   recogniserFromOnnx,
 } from './models/onnx/recogniser.ts'
 export { type Recogniser, recogniser } from './models/recognisers.ts'
+export { yunetNetworks } from './models/yunet.ts'
 export { WeightsDamagedError, WeightsError, WeightsMissingError } from './weights/errors.ts'
 export { readOnnx } from './weights/onnx.ts'
 export type { OnnxModel } from './weights/onnx-model.ts'
