@@ -29,7 +29,8 @@ export class Embedder implements Disposable {
   /** Compiled plans by recogniser and batch; that of a whole batch is compiled when it is first needed. */
   private readonly plans = new Map<string, Promise<Plan>>()
 
-  private constructor(gpu: Gpu, recognisers: readonly Surrogate[]) {
+  /** Networks are compiled when they are first needed. */
+  constructor(gpu: Gpu, recognisers: readonly Surrogate[]) {
     this.gpu = gpu
     this.recognisers = recognisers
   }

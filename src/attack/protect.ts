@@ -103,13 +103,13 @@ export class Protector implements Disposable {
     this.embedder = embedder
   }
 
-  /** Compiles detector and recognisers; the objective follows with the first photo, whose faces decide its size. */
+  /**
+   * Compiles the detector. The objective follows with the first photo, whose faces decide its size, and the recognisers when that photo is
+   * protected and they are to judge it.
+   */
   static async create(gpu: Gpu, networks: ProtectorNetworks): Promise<Protector> {
-    const [detector, embedder] = await Promise.all([
-      mtcnnNetworks(gpu, networks.detector),
-      Embedder.compile(gpu, [...networks.surrogates, ...networks.heldOut]),
-    ])
-    return new Protector(gpu, networks, detector, embedder)
+    const embedder = new Embedder(gpu, [...networks.surrogates, ...networks.heldOut])
+    return new Protector(gpu, networks, await mtcnnNetworks(gpu, networks.detector), embedder)
   }
 
   /** The faces that `protect` would protect, best first. Throws NoFaceError where there is none. */
@@ -137,7 +137,6 @@ export class Protector implements Disposable {
     report('detect')
     const faces = await this.find(photo, options.faces)
     signal?.throwIfAborted()
-    const clean = await Promise.all(faces.map((face) => this.embedder.embed(photo, face.landmarks)))
     clock.lap('detect')
 
     const result: Pixels = { ...photo, data: photo.data.slice() }
@@ -178,6 +177,10 @@ export class Protector implements Disposable {
     }
 
     report('measure')
+    const clean = await this.embedder.embedAll(
+      photo,
+      faces.map((face) => face.landmarks),
+    )
     const again = await detectFaces(this.detector, result)
     const reports: FaceReport[] = []
     for (const [index, face] of faces.entries()) {

@@ -58,7 +58,8 @@ export class Graph implements Recorder {
   readonly nodes: Node[] = []
   private readonly known = new Map<string, Node>()
   private readonly constants = new Map<Float32Array, Node[]>()
-  private readonly short = new Map<string, Node>()
+  /** Short constants by a hash of their bits. */
+  private readonly short = new Map<number, Node[]>()
   private prefix = ''
 
   /** A value written by `plan.write(name)` whenever it changes. */
@@ -83,12 +84,12 @@ export class Graph implements Recorder {
     )
     const before = this.constants.get(values)?.find((node) => sameShape(node.shape, shape))
     if (before) return before
-    const short = values.length <= SHORT ? `${shape.join()}|${values.join()}` : undefined
-    const equal = short === undefined ? undefined : this.short.get(short)
+    const alike = values.length <= SHORT ? this.alike(values) : []
+    const equal = alike.find((node) => sameShape(node.shape, shape) && sameBits(node.data!, values))
     if (equal) return equal
     const node = this.leaf(name, shape, 'constant', values)
     this.constants.set(values, [...(this.constants.get(values) ?? []), node])
-    if (short !== undefined) this.short.set(short, node)
+    alike.push(node)
     return node
   }
 
@@ -142,6 +143,14 @@ export class Graph implements Recorder {
     return node
   }
 
+  /** Constants of the same hash; others like these values are added to the list. */
+  private alike(values: Float32Array): Node[] {
+    const hash = hashOf(values)
+    const nodes = this.short.get(hash) ?? []
+    this.short.set(hash, nodes)
+    return nodes
+  }
+
   private leaf(name: string, shape: Shape, rate: Rate, data?: Float32Array): Node {
     expectShape(
       shape.every((extent) => Number.isInteger(extent) && extent > 0),
@@ -168,6 +177,21 @@ export const graph = (): Graph => new Graph()
 /** JSON takes infinities and NaN for null and -0 for 0; nodes must not be taken for one by that. */
 export const exactNumber = (_: string, value: unknown): unknown =>
   typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0)) ? String(value) : value
+
+const bitsOf = ({ buffer, byteOffset, length }: Float32Array): Uint32Array =>
+  new Uint32Array(buffer, byteOffset, length)
+
+/** FNV-1a over the words of 32 bits. */
+function hashOf(values: Float32Array): number {
+  let hash = 0x811c9dc5
+  for (const word of bitsOf(values)) hash = Math.imul(hash ^ word, 0x01000193)
+  return hash
+}
+
+function sameBits(a: Float32Array, b: Float32Array): boolean {
+  const other = bitsOf(b)
+  return a.length === b.length && bitsOf(a).every((word, i) => word === other[i])
+}
 
 const stripName = (message: string, op: string): string =>
   message.startsWith(`${op}: `) ? message.slice(op.length + 2) : message

@@ -12,7 +12,7 @@ import {
   type Target,
 } from '../kernels/op.ts'
 import { type Fusion, findFusions, fuseStore } from './fuse.ts'
-import { type Node, RATES, type Rate } from './graph.ts'
+import { exactNumber, type Node, RATES, type Rate } from './graph.ts'
 import { halfTensors } from './half-tensors.ts'
 
 /** A piece of GPU memory with one meaning: a leaf, the output of an operation, or a kernel's scratch. */
@@ -132,16 +132,25 @@ function withoutRepetition(steps: readonly Step[]): Step[] {
   })
 }
 
+/** What operations offered for arguments and shapes: networks repeat their layers, and writing WGSL for all variants takes a while. */
+const offers = new WeakMap<Target, Map<string, { op: Op<unknown>; kernels: Kernel[] }>>()
+
 /** What an operation offers for this node, best first. Throws ShapeError where it is nothing. */
 export function kernelsOf(node: Node, gpu: Target): Kernel[] {
   const op = node.op as Op<unknown>
   const shapes = node.inputs.map((n) => n.shape)
+  const known = offers.get(gpu) ?? new Map()
+  offers.set(gpu, known)
+  const key = `${op.name}|${JSON.stringify(node.args, exactNumber)}|${shapes.join(';')}`
+  const offered = known.get(key)
+  if (offered?.op === op) return offered.kernels
   const kernels = op.kernels(node.args, shapes, gpu)
   if (kernels.length === 0) {
     throw new ShapeError(
       `${op.name}(${node.name}): no kernel for ${shapes.map(formatShape).join(', ')} on ${gpu.description}`,
     )
   }
+  known.set(key, { op, kernels })
   return kernels
 }
 
