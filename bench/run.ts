@@ -21,7 +21,14 @@ import { type Budget, measureConfiguration } from './lowkey/measure.ts'
 import { watchMemory } from './lowkey/memory.ts'
 import { measurePeers } from './lowkey/peers.ts'
 import { measurePrecisions, PRECISIONS } from './lowkey/precisions.ts'
-import { adapterLines, configurationLines, precisionLines, type Report, scalingLines } from './lowkey/report.ts'
+import {
+  adapterLines,
+  configurationLines,
+  peerLines,
+  precisionLines,
+  type Report,
+  scalingLines,
+} from './lowkey/report.ts'
 import { measureScaling } from './lowkey/scaling.ts'
 import { timed } from './lowkey/timing.ts'
 import { measureTorch } from './lowkey/torch.ts'
@@ -99,6 +106,7 @@ for (const configuration of chosen) {
   try {
     const row = await measureConfiguration(gpu, configuration, budget, memory)
     report.configurations.push(row)
+    say(configurationLines(row))
     if (values.peers) {
       if (wanted || WITH_TORCH.includes(configuration.name))
         row.peers = await measureTorch(gpu, configuration, { budget, precision, report: note })
@@ -107,8 +115,8 @@ for (const configuration of chosen) {
         const others = { gpu: values.gpu, rounds, steps: software ? 1 : 10, precision, report: note }
         Object.assign(row.peers, await measurePeers(gpu, await configuration.networks(), others))
       }
+      say(peerLines(row.peers))
     }
-    say(configurationLines(row))
   } catch (error) {
     note(`${configuration.name} was left out: ${reason(error)}`)
   }

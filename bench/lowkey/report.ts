@@ -88,10 +88,11 @@ export function configurationLines(row: ConfigurationReport): string[] {
       ),
     )
   }
-  return [...lines, ...peerLines(row.peers)]
+  return lines
 }
 
-function peerLines(peers: Record<string, PeerStep>): string[] {
+/** The published loop by other engines beside ours. */
+export function peerLines(peers: Record<string, PeerStep>): string[] {
   const rows = Object.entries(peers).map(([name, peer]) => [
     name,
     spread(peer.msPerStepSpread),
@@ -100,7 +101,7 @@ function peerLines(peers: Record<string, PeerStep>): string[] {
     peer.cosine === undefined ? '-' : peer.cosine.toFixed(6),
     peer.note ?? '',
   ])
-  if (rows.length === 0) return []
+  if (rows.length === 0) return ['  no other engine has a time for the loop']
   return [
     '  the published loop by other engines:',
     ...table(['engine', 'ms a step', 'ours', 'theirs / ours', 'cosine of gradients', ''], rows),

@@ -58,10 +58,13 @@ Exit codes: 0 done; 1 some inputs failed; 2 wrong usage; 3 no face in any input;
 /** Two signals: the first lets the step in progress end and cleans up; the second ends the process at once. Other commands just end. */
 function interruption(): AbortSignal {
   const controller = new AbortController()
-  const onSignal = () => {
+  const onSignal = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) {
       removePendingFiles()
-      process.exit(Exit.interrupted)
+      // By the signal itself, which a shell sees as 130 or 143: an orderly exit crashes while the driver's threads compile shaders.
+      process.removeAllListeners(name)
+      process.kill(process.pid, name)
+      return
     }
     controller.abort(new Interrupted())
   }

@@ -73,7 +73,9 @@ export async function lowkey(args: readonly string[], options: Invocation): Prom
   during?.(child)
   const code = await new Promise<number | null>((done, fail) => {
     child.on('error', fail)
-    child.on('close', done)
+    // As a shell sees it: 128 and the signal's number. A crash stays null.
+    const interrupts: Partial<Record<NodeJS.Signals, number>> = { SIGINT: 130, SIGTERM: 143 }
+    child.on('close', (code, signal) => done(code ?? (signal ? (interrupts[signal] ?? null) : null)))
   })
   const after = snapshot(cwd)
   for (const [name, hash] of before) {
