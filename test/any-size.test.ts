@@ -274,21 +274,21 @@ describe('faces found again', () => {
 
   test('in the middle, at the edge, small and large: where the whole photo shows them', async () => {
     const whole = await scaled(320, 400)
-    for (const picture of [
-      sharp(whole),
-      sharp(whole).extract({ left: 100, top: 56, width: 200, height: 220 }),
-      canvas(240, 180)
-        .composite([{ input: await scaled(96, 120), left: 90, top: 40 }])
-        .png(),
-      sharp(await scaled(2000, 2500)),
-    ]) {
+    // Landmarks of a face that is cut off are guesses, which move more.
+    const pictures: [Sharp, number][] = [
+      [sharp(whole), 0.12],
+      [sharp(whole).extract({ left: 100, top: 56, width: 200, height: 220 }), 0.3],
+      [canvas(240, 180).composite([{ input: await scaled(96, 120), left: 90, top: 40 }]), 0.12],
+      [sharp(await scaled(2000, 2500)), 0.12],
+    ]
+    for (const [picture, limit] of pictures) {
       const photo = await pixelsOf(sharp(await picture.png().toBuffer()))
       const [face, ...more] = await detectFaces(networks, photo)
       expect(more).toEqual([])
       const [[again]] = await detectAround(networks, photo, [face.box])
-      expect(apart(face, again), `${photo.width}x${photo.height}`).toBeLessThan(0.12)
-      expect(eyes(again) / eyes(face)).toBeGreaterThan(0.9)
-      expect(eyes(again) / eyes(face)).toBeLessThan(1.1)
+      expect(apart(face, again), `${photo.width}x${photo.height}`).toBeLessThan(limit)
+      expect(eyes(again) / eyes(face)).toBeGreaterThan(0.8)
+      expect(eyes(again) / eyes(face)).toBeLessThan(1.25)
     }
   })
 

@@ -402,6 +402,9 @@ describe('handling', () => {
     const large = await enlarged(plain(21, 17, 77), 3)
     expect([large.width, large.height]).toEqual([63, 51])
     expect(new Set(large.data)).toEqual(new Set([77]))
+    // A copy by slice() is one: what protects a photo leaves the given one as it is.
+    large.data.slice().fill(0)
+    expect(large.data[0]).toBe(77)
   })
 })
 

@@ -137,7 +137,7 @@ async function experiment(
   using heldOutMeter = heldOut && new LpipsMeter(gpu, heldOut)
   const meters: Keyed<Meters> = {
     value: { lpips: lpipsMeter, heldOut: heldOutMeter },
-    key: keyOf(weightsKey(lpips), heldOut ? weightsKey(heldOut) : null),
+    key: keyOf(weightsKey(lpips), heldOut ? weightsKey(heldOut) : null, codeOf('evaluate', isMeasuring, version)),
   }
   const detectorKey = ({ entry: { sha256 } }: Weights, file: string) =>
     keyOf(
@@ -185,6 +185,9 @@ async function experiment(
     throw error instanceof TooFewPhotosError ? new UsageError(`${options.folder}: ${error.message}`) : error
   }
 }
+
+/** Files of src/evaluate that say how visible a change is. */
+const isMeasuring = (file: string): boolean => ['perceptual.ts', 'ssim.ts', 'visibility.ts'].includes(file)
 
 /** All that decides what a recogniser makes of a photo. */
 const recogniserKey = ({ sha256, architecture, alignment, input }: RecogniserEntry): string =>

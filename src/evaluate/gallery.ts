@@ -30,7 +30,7 @@ export interface GallerySetup {
   otherDetector: Keyed<Detector> | undefined
   /** The networks that attack these recognisers, and the key of their weights. */
   networks(surrogates: readonly string[]): Keyed<ProtectorNetworks>
-  /** LPIPS, and the key of its weights. */
+  /** LPIPS, and the key of its weights and of the code that measures. */
   meters: Keyed<Meters>
   seed: number
   /** Folder that photos are kept in. */

@@ -10,7 +10,7 @@ import type { Visibility } from './visibility.ts'
 export interface Measured {
   /** Key of the clean photo's pixels. */
   content: string
-  /** Key of the LPIPS networks that measured it. */
+  /** Key of the LPIPS networks and the code that measured it. */
   meters: string
   faces: Landmarks[]
   seconds: number

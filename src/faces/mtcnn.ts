@@ -56,8 +56,11 @@ const usualMinFace = 20
 const firstLevelPixels = 1.2e6
 /** Photos up to this many pixels, those in which the usual smallest face is looked for, are seen exactly as the original code does. */
 const exactPixels = firstLevelPixels * (usualMinFace / windowSide.pnet) ** 2
-/** Larger ones are seen through a reduction by two, four, ... that still has this many pixels a side to one that is needed. */
-const pixelsToSpare = 1.5
+/**
+ * Larger ones are seen through a reduction by two, four, ... that still has this many pixels a side to one that is needed. What a
+ * reduction leaves over at the right and bottom edges shifts what is seen there by a third of a needed pixel at most.
+ */
+const pixelsToSpare = 3
 /** Around a known face the pyramid covers this many times its side, at this many pixels a side, down to half the face. */
 const around = { sides: 3, side: 180 }
 

@@ -29,5 +29,6 @@ async function opened({ width, height, rgb }: Pixels): Promise<Pipeline> {
 
 async function pixelsOf(pipeline: Pipeline): Promise<Pixels> {
   const { data, info } = await pipeline.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true })
-  return { width: info.width, height: info.height, rgb: data }
+  // No Buffer, whose slice() shares its memory: photos are copied by slice() before they are changed.
+  return { width: info.width, height: info.height, rgb: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) }
 }
