@@ -8,7 +8,6 @@ export {
   loadPerceptual,
   loadRecogniser,
   loadSurrogates,
-  loadVictim,
   UnknownModelError,
 } from './attack/node.ts'
 export {

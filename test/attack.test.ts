@@ -730,7 +730,7 @@ describe('protecting a photo', () => {
     expect(inside).toBeGreaterThan(5000)
     // Noise and three steps, rounded.
     expect(largest).toBeLessThanOrEqual(Math.round(255 * (0.005 + 3 * 0.015)))
-    expect(largest).toBeGreaterThan(8)
+    expect(largest).toBeGreaterThan(4)
 
     const [attacked, ...others] = recognisers
     expect([attacked.id, attacked.heldOut]).toEqual(['sirius', false])
@@ -927,7 +927,8 @@ describe('protecting a photo', () => {
       for (const nose of noses) {
         const [face, ...more] = near(faces, nose, reduced)
         expect(more).toEqual([])
-        expect(changedShare(reduced, result, face.box), `${nose}`).toBeGreaterThan(0.9)
+        // Flat areas change less, in two steps not by a whole level.
+        expect(changedShare(reduced, result, face.box), `${nose}`).toBeGreaterThan(0.8)
         expect(face.recognisers[0].after, `${nose}`).toBeLessThan(0.985)
       }
     },

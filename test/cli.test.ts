@@ -590,7 +590,7 @@ describe('usage', () => {
   })
 
   it.each<[string[], RegExp]>([
-    [['frobnicate'], /there is no command "frobnicate"; there are protect, doctor, weights/],
+    [['frobnicate'], /there is no command "frobnicate"; there are protect, check, doctor, evaluate, weights/],
     [['protect'], /name a photo, a folder, or - for standard input/],
     [['protect', '--nosuch', 'a.png'], /Unknown option '--nosuch'/],
     [['protect', 'a.png', '-s', 'extreme'], /--strength takes low, medium, high, paper; got "extreme"/],

@@ -261,7 +261,7 @@ describe('the objective of surrogates of one architecture', async () => {
   test('is the sum of the separate ones, and so are its gradient and its targets', async () => {
     const [stacked, separate] = await Promise.all(
       [true, false].map(async (together) => {
-        const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, false, together)
+        const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, false, { stacked: together })
         const { total, feature, lpips, gradient, targets } = recorded
         const named = Object.fromEntries(targets.map((target, k) => [`target${k}`, target]))
         using plan = await compile(gpu, { total, feature, lpips, gradient, ...named })

@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import { join } from 'node:path'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { directionDraw, directionOf, MOST_COMPONENTS, normalNoise, type Population } from '../src/attack/directions.ts'
-import { loadNetworks, loadRecogniser, loadSurrogates, recognisersOf } from '../src/attack/node.ts'
+import { loadNetworks, loadSurrogates, recognisersOf } from '../src/attack/node.ts'
 import {
   choosePopulations,
   openPopulations,
@@ -396,7 +396,7 @@ describe('populations on the disk', () => {
     expect(surrogates.map(({ population }) => population?.mean.length)).toEqual([192, 128])
     expect(heldOut.map(({ population }) => population)).toEqual([undefined])
     const [sirius] = recognisersOf((await loadManifest()).networks)
-    expect(await loadRecogniser(sirius)).toMatchObject({ population: surrogates[0].population })
+    expect(await loadSurrogates([sirius])).toMatchObject([{ population: surrogates[0].population }])
   })
 })
 

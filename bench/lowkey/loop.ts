@@ -76,7 +76,9 @@ export async function compileLoop(
   precision?: CompileOptions['precision'],
 ): Promise<Plan> {
   const shape = { height: area.height, width: area.width, faces: 1, grey: false }
-  const recorded = recordObjective(graph(), shape, surrogates, lpips, area.preset, area.mask !== undefined)
+  const recorded = recordObjective(graph(), shape, surrogates, lpips, area.preset, area.mask !== undefined, {
+    half: precision === 'f16 tensors',
+  })
   const { total, gradient, delta, nextDelta } = recorded
   const plan = await compile(gpu, { total, gradient }, { updates: [[delta, nextDelta]], precision })
   plan.write('clean', area.clean)

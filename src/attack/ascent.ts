@@ -11,6 +11,12 @@ export interface Ascent {
   nextDelta: Tensor
 }
 
+/**
+ * What the objective is multiplied by before it is differentiated, where tensors are kept in f16: gradients of about 1e-9 are nothing there.
+ * A power of two, so that nothing else changes; the largest gradients become about 80 of 65504.
+ */
+const GRADIENT_SCALE = 2 ** 18
+
 /** Name of the input [1] that holds the size of a step, where steps get smaller. */
 export const STEP_INPUT = 'step'
 
@@ -23,6 +29,7 @@ export const STEP_INPUT = 'step'
  *
  * @param feature feature distance [1] of the change
  * @param lpips visible difference [1] of the change
+ * @param half tensors on the way are kept in f16
  */
 export function recordAscent(
   g: Graph,
@@ -30,9 +37,12 @@ export function recordAscent(
   feature: Tensor,
   lpips: Tensor,
   { stepSize, lpipsWeight, softness, decay }: Pick<Preset, 'stepSize' | 'lpipsWeight' | 'softness' | 'decay'>,
+  half = false,
 ): Ascent {
   const total = reshape(sub(feature, affine(lpips, lpipsWeight, 0)), [1])
-  const gradient = grad(total, delta)
+  const gradient = half
+    ? affine(grad(affine(total, GRADIENT_SCALE, 0), delta), 1 / GRADIENT_SCALE, 0)
+    : grad(total, delta)
   if (softness === 0 && !decay) return { total, gradient, nextDelta: signedStep(delta, gradient, stepSize) }
   const size = abs(gradient)
   // Not zero even where the gradient is zero everywhere.

@@ -1,7 +1,7 @@
 /** The ascent: a compiled objective, stepped without reading anything back. */
 import type { Gpu } from '../device/gpu.ts'
 import type { Affine } from '../faces/alignment.ts'
-import { compile, graph, type Plan, PlanMemoryError } from '../graph/index.ts'
+import { type CompileOptions, compile, graph, type Plan, PlanMemoryError } from '../graph/index.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import { STEP_INPUT } from './ascent.ts'
 import { directionOf } from './directions.ts'
@@ -86,6 +86,7 @@ export class Attack implements Disposable {
   /**
    * Records and compiles the objective for areas of one size and number of faces. Surrogates of one architecture are stacked, unless
    * that takes larger buffers than the device has.
+   * @param precision as `compile` takes it; loss and change stay f32 in all
    */
   static async compile(
     gpu: Gpu,
@@ -94,11 +95,13 @@ export class Attack implements Disposable {
     perceptual: Perceptual,
     preset: ObjectivePreset,
     masked: boolean,
+    precision?: CompileOptions['precision'],
   ): Promise<Attack> {
     const compiled = async (stacked: boolean) => {
-      const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, stacked)
+      const options = { stacked, half: precision === 'f16 tensors' }
+      const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, options)
       const { total, feature, lpips, gradient, delta, nextDelta } = recorded
-      const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]] })
+      const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]], precision })
       return { plan, stacks: stacksOf(surrogates, stacked) }
     }
     const made = await compiled(true).catch((error: unknown) => {

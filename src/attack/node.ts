@@ -48,7 +48,7 @@ export async function loadNetworks(surrogates: readonly string[] = DEFAULT_SURRO
     loadDetector(networks),
     loadPerceptual(networks),
     loadSurrogates(attacked),
-    ...others.map(loadVictim),
+    ...others.map(loadRecogniser),
   ])
   return { detector, lpips, surrogates: loaded, heldOut }
 }
@@ -68,20 +68,14 @@ export function named(recognisers: readonly RecogniserEntry[], ids: readonly str
 }
 
 /** A recogniser with its weights, to look at faces with. Throws as `loadWeights` and `recogniser` do. */
-export async function loadVictim(entry: RecogniserEntry): Promise<Surrogate> {
+export async function loadRecogniser(entry: RecogniserEntry): Promise<Surrogate> {
   return { network: recogniser(entry), weights: await loadWeights(entry.id) }
 }
 
 /** Recognisers to attack together, with populations that fit together where such are known. Throws as `loadPopulations` too. */
 export async function loadSurrogates(entries: readonly RecogniserEntry[]): Promise<Surrogate[]> {
-  const [{ known }, ...victims] = await Promise.all([loadPopulations(entries), ...entries.map(loadVictim)])
-  return victims.map((victim) => ({ ...victim, population: known.get(victim.network.id) }))
-}
-
-/** A recogniser to attack alone; otherwise as `loadSurrogates`. */
-export async function loadRecogniser(entry: RecogniserEntry): Promise<Surrogate> {
-  const [surrogate] = await loadSurrogates([entry])
-  return surrogate
+  const [{ known }, ...loaded] = await Promise.all([loadPopulations(entries), ...entries.map(loadRecogniser)])
+  return loaded.map((each) => ({ ...each, population: known.get(each.network.id) }))
 }
 
 /** MTCNN: the user's own if it was imported, else the embedded one. Throws as `loadWeights` does. */
@@ -99,15 +93,11 @@ export async function loadOtherDetector(networks: readonly ManifestEntry[]): Pro
 }
 
 /**
- * LPIPS: the original on AlexNet if it was imported, else the one on SqueezeNet if that was, else the embedded network, which was
- * trained to agree with the latter. Throws as `loadWeights` does.
+ * LPIPS to optimise: the original on AlexNet if it was imported, else the embedded network. SqueezeNet's is not taken: optimised, it lets
+ * painted lips and shadows through. Throws as `loadWeights` does.
  */
 export async function loadPerceptual(networks: readonly ManifestEntry[]): Promise<Perceptual> {
-  for (const trunk of ['alex', 'squeeze'] as const) {
-    const found = await loadImportedPerceptual(trunk, networks)
-    if (found) return found
-  }
-  return { weights: await loadWeights(LPIPS), trunk: 'alex' }
+  return (await loadImportedPerceptual('alex', networks)) ?? { weights: await loadWeights(LPIPS), trunk: 'alex' }
 }
 
 /** LPIPS on one trunk, if it was imported. Throws as `loadWeights` does. */
@@ -126,11 +116,8 @@ export async function loadImportedPerceptual(
 export async function loadPerceptualPair(
   networks: readonly ManifestEntry[],
 ): Promise<{ lpips: Perceptual; heldOut: Perceptual | undefined }> {
-  const [alex, heldOut] = await Promise.all([
-    loadImportedPerceptual('alex', networks),
-    loadImportedPerceptual('squeeze', networks),
-  ])
-  return { lpips: alex ?? { weights: await loadWeights(LPIPS), trunk: 'alex' }, heldOut }
+  const [lpips, heldOut] = await Promise.all([loadPerceptual(networks), loadImportedPerceptual('squeeze', networks)])
+  return { lpips, heldOut }
 }
 
 /** A network that was imported in one file or in all of its parts; undefined where one is missing. */

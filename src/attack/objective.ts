@@ -86,6 +86,13 @@ export type Branch = 'blurred' | 'plain'
 
 export const branchesOf = (blur: Preset['blur']): readonly Branch[] => (blur ? ['blurred', 'plain'] : ['plain'])
 
+export interface RecordOptions {
+  /** Surrogates of one architecture are recorded as one network (unless told not to); the value is the same, buffers are larger. */
+  stacked?: boolean
+  /** The plan will keep tensors in f16: gradients are scaled on their way. */
+  half?: boolean
+}
+
 /** Name of the input that holds the [faces,6] sampling matrices (crop to area) of an alignment. */
 export const matrixInput = (alignment: Recogniser['alignment']): string => `sampling.${alignment}`
 
@@ -106,8 +113,6 @@ export type ObjectivePreset = Pick<
  * Records the objective. Inputs: `clean` (the area of the original photo), `base` (what the changes are added to: the original
  * unless faces overlap) and, where `masked`, `mask` [1,1,height,width] in 0..1, all written before `prepare`; the matrices of every
  * alignment in use; and the state `delta`. The crop of LPIPS is ArcFace's 112x112, whatever the surrogates use.
- *
- * @param stacked surrogates of one architecture are recorded as one network; the value is the same, buffers are larger
  */
 export function recordObjective(
   g: Graph,
@@ -116,7 +121,7 @@ export function recordObjective(
   { weights: lpipsWeights, trunk }: Perceptual,
   preset: ObjectivePreset,
   masked: boolean,
-  stacked = true,
+  { stacked = true, half = false }: RecordOptions = {},
 ): Objective {
   const { height, width, faces } = shape
   const image = [1, 3, height, width]
@@ -175,7 +180,7 @@ export function recordObjective(
         .reduce(add)
     return affine(add(distance(...crops), distance(clean, x)), 0.5, 0)
   })
-  const ascent = recordAscent(g, delta, reshape(feature, [1]), reshape(lpips, [1]), preset)
+  const ascent = recordAscent(g, delta, reshape(feature, [1]), reshape(lpips, [1]), preset, half)
   return {
     ...ascent,
     feature,

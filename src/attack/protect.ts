@@ -2,7 +2,9 @@
 import type { Gpu } from '../device/gpu.ts'
 import type { Affine, Landmarks } from '../faces/alignment.ts'
 import { detectFaces, type Face, type MtcnnNetworks, smallestFace } from '../faces/mtcnn.ts'
+import { areaOf, mostOverlapping } from '../faces/overlap.ts'
 import type { Pixels } from '../faces/pixels.ts'
+import type { CompileOptions } from '../graph/index.ts'
 import { elements } from '../kernels/op.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import type { Recogniser } from '../models/recognisers.ts'
@@ -37,6 +39,8 @@ export interface ProtectOptions {
   faces?: 'all' | 'largest'
   /** The photo is grey and stays so. */
   grey?: boolean
+  /** As `compile` takes it: how exactly the objective is computed, f32 unless told. */
+  precision?: CompileOptions['precision']
   /** Seed of the initial noise; the same seed on the same adapter gives the same photo. */
   seed?: number
   onProgress?: (progress: Progress) => void
@@ -88,13 +92,16 @@ interface Target {
   mask?: Float32Array
 }
 
+/** A compiled objective takes about 150 MiB; faces come in a few working sizes. */
+const MOST_ATTACKS = 3
+
 export class Protector implements Disposable {
   private readonly gpu: Gpu
   private readonly networks: ProtectorNetworks
   private readonly detector: MtcnnNetworks & Disposable
   private readonly embedder: Embedder
-  /** The objective compiled last; photos of one size share it. */
-  private attack: { key: string; attack: Attack } | undefined
+  /** Objectives compiled last, the latest used at the end; faces of one working size share them. */
+  private readonly attacks = new Map<string, Attack>()
 
   private constructor(gpu: Gpu, networks: ProtectorNetworks, detector: MtcnnNetworks & Disposable, embedder: Embedder) {
     this.gpu = gpu
@@ -119,7 +126,7 @@ export class Protector implements Disposable {
       const smallest = Math.ceil(smallestFace(photo.width, photo.height))
       throw new NoFaceError(`no face found (frontal faces of at least ${smallest} pixels are looked for)`)
     }
-    return which === 'largest' ? [found.reduce((a, b) => (area(b) > area(a) ? b : a))] : found
+    return which === 'largest' ? [found.reduce((a, b) => (areaOf(b) > areaOf(a) ? b : a))] : found
   }
 
   /**
@@ -145,7 +152,7 @@ export class Protector implements Disposable {
     let psnr = Number.POSITIVE_INFINITY
     for (const [index, { region, faces: members, mask }] of targets.entries()) {
       report('compile')
-      const attack = await this.attackFor(region, members.length, grey, preset)
+      const attack = await this.attackFor(region, members.length, grey, preset, options.precision)
       clock.lap('compile')
       const original = workingPlanes(photo, region)
       const images = {
@@ -184,7 +191,7 @@ export class Protector implements Disposable {
     const again = await detectFaces(this.detector, result)
     const reports: FaceReport[] = []
     for (const [index, face] of faces.entries()) {
-      const seen = bestOverlap(face, again)
+      const seen = mostOverlapping(face, again)
       if (!seen)
         warnings.push(
           `face ${index + 1} at ${position(face)} is not found any more in the protected photo; it was measured at its old place`,
@@ -197,7 +204,7 @@ export class Protector implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.attack?.attack[Symbol.dispose]()
+    for (const attack of this.attacks.values()) attack[Symbol.dispose]()
     this.embedder[Symbol.dispose]()
     this.detector[Symbol.dispose]()
   }
@@ -215,17 +222,22 @@ export class Protector implements Disposable {
     faces: number,
     grey: boolean,
     preset: Preset,
+    precision: ProtectOptions['precision'],
   ): Promise<Attack> {
     const masked = preset.area === 'face'
     const shape = { width: workWidth, height: workHeight, faces, grey }
-    const key = JSON.stringify([shape, preset])
-    if (this.attack?.key !== key) {
-      this.attack?.attack[Symbol.dispose]()
-      this.attack = undefined
-      const { surrogates, lpips } = this.networks
-      this.attack = { key, attack: await Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked) }
+    const key = JSON.stringify([shape, preset, precision])
+    const known = this.attacks.get(key)
+    this.attacks.delete(key)
+    for (const [oldest, attack] of this.attacks) {
+      if (this.attacks.size < MOST_ATTACKS) break
+      attack[Symbol.dispose]()
+      this.attacks.delete(oldest)
     }
-    return this.attack.attack
+    const { surrogates, lpips } = this.networks
+    const attack = known ?? (await Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked, precision))
+    this.attacks.set(key, attack)
+    return attack
   }
 
   private matrices(region: Region, faces: readonly Face[]): Map<Recogniser['alignment'], Affine[]> {
@@ -257,26 +269,7 @@ export class Protector implements Disposable {
   }
 }
 
-const area = ({ box: [x1, y1, x2, y2] }: Face): number => (x2 - x1) * (y2 - y1)
-
 const position = ({ box }: Face): string => `(${box.map(Math.round).join(', ')})`
-
-/** The detected face that overlaps `face` most, at least by a third of the union. */
-function bestOverlap(face: Face, candidates: readonly Face[]): Face | undefined {
-  let best: Face | undefined
-  let most = 1 / 3
-  for (const other of candidates) {
-    const width = Math.min(face.box[2], other.box[2]) - Math.max(face.box[0], other.box[0])
-    const height = Math.min(face.box[3], other.box[3]) - Math.max(face.box[1], other.box[1])
-    const shared = Math.max(0, width) * Math.max(0, height)
-    const overlap = shared / (area(face) + area(other) - shared)
-    if (overlap > most) {
-      most = overlap
-      best = other
-    }
-  }
-  return best
-}
 
 /** How much of the change stays where: faded out around the face, and less of it in flat areas where the preset says so. */
 function changeMask(photo: Pixels, region: Region, face: Face, flat: number): Float32Array {

@@ -8,6 +8,7 @@ import {
   loadOtherDetector,
   loadPerceptualPair,
   loadRecogniser,
+  loadSurrogates,
   named,
   recognisersOf,
   UnknownModelError,
@@ -98,14 +99,19 @@ async function loadAll(options: Options): Promise<Loaded> {
   const all = recognisersOf(networks)
   const models = chosen(all, '--models', options.models)
   const victims = chosen(all, '--victims', options.victims ?? all.map(({ id }) => id))
-  const [detector, otherDetector, { lpips, heldOut }, ...loaded] = await Promise.all([
+  const onlyLooking = victims.filter((entry) => !models.includes(entry))
+  const [detector, otherDetector, { lpips, heldOut }, attacked, ...looking] = await Promise.all([
     loadDetector(networks),
     options.robustness ? loadOtherDetector(networks) : undefined,
     loadPerceptualPair(networks),
-    ...[...new Set([...models, ...victims])].map(async (entry) => ({ entry, surrogate: await loadRecogniser(entry) })),
+    loadSurrogates(models),
+    ...onlyLooking.map(loadRecogniser),
   ])
   const ids = (entries: readonly ManifestEntry[]) => entries.map(({ id }) => id)
-  const recognisers = new Map(loaded.map((each) => [each.entry.id, each]))
+  const loaded = [...attacked, ...looking]
+  const recognisers = new Map(
+    [...models, ...onlyLooking].map((entry, i) => [entry.id, { entry, surrogate: loaded[i] }]),
+  )
   return { recognisers, models: ids(models), victims: ids(victims), detector, otherDetector, lpips, heldOut }
 }
 

@@ -107,6 +107,7 @@ export class ProtectRun {
         faces: options.faces,
         grey: photo.grey,
         seed: options.seed,
+        precision: options.precision === 'f16' ? 'f16 tensors' : 'f32',
         signal,
         onProgress: (p) => this.progress.update(p),
       })

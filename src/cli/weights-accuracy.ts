@@ -1,6 +1,6 @@
 /** `lowkey-gpu weights accuracy`: how well the recognisers tell the people of a folder apart. */
 import { Embedder } from '../attack/embedder.ts'
-import { keepTuning, loadDetector, loadVictim, recognisersOf } from '../attack/node.ts'
+import { keepTuning, loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
 import { acquire } from '../device/node.ts'
 import { type Accuracy, accuracyOf, embedFaces } from '../evaluate/accuracy.ts'
 import type { PersonPhoto } from '../evaluate/protocol.ts'
@@ -36,7 +36,7 @@ export async function accuracy(args: string[], signal: AbortSignal): Promise<num
   const photos = await labelledPhotos(folder, integer('--most', values.most, 2, 1e6))
   const networks = await knownNetworks()
   const entries = chosenRecognisers(recognisersOf(networks), '--models', listOf(values.models))
-  const [detectorWeights, ...recognisers] = await Promise.all([loadDetector(networks), ...entries.map(loadVictim)])
+  const [detectorWeights, ...recognisers] = await Promise.all([loadDetector(networks), ...entries.map(loadRecogniser)])
   using gpu = await acquire({ gpu: values.gpu })
   keepTuning(gpu)
   using detector = await mtcnnNetworks(gpu, detectorWeights)

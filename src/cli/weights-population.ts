@@ -3,7 +3,7 @@ import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { MOST_COMPONENTS } from '../attack/directions.ts'
 import { Embedder } from '../attack/embedder.ts'
-import { keepTuning, loadDetector, loadVictim, recognisersOf } from '../attack/node.ts'
+import { keepTuning, loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
 import { packPopulations } from '../attack/population-file.ts'
 import { POPULATIONS } from '../attack/populations.ts'
 import { acquire } from '../device/node.ts'
@@ -57,7 +57,7 @@ export async function population(args: string[], signal: AbortSignal): Promise<n
 
   const networks = await knownNetworks()
   const entries = chosenRecognisers(recognisersOf(networks), '--models', listOf(values.models))
-  const [detectorWeights, ...recognisers] = await Promise.all([loadDetector(networks), ...entries.map(loadVictim)])
+  const [detectorWeights, ...recognisers] = await Promise.all([loadDetector(networks), ...entries.map(loadRecogniser)])
   using gpu = await acquire({ gpu: values.gpu })
   keepTuning(gpu)
   using detector = await mtcnnNetworks(gpu, detectorWeights)
