@@ -593,7 +593,7 @@ describe('usage', () => {
     [['frobnicate'], /there is no command "frobnicate"; there are protect, check, doctor, evaluate, weights/],
     [['protect'], /name a photo, a folder, or - for standard input/],
     [['protect', '--nosuch', 'a.png'], /Unknown option '--nosuch'/],
-    [['protect', 'a.png', '-s', 'extreme'], /--strength takes low, medium, high, paper; got "extreme"/],
+    [['protect', 'a.png', '-s', 'extreme'], /--strength takes low, medium, high, paper, small, no-blur; got "extreme"/],
     [['protect', 'a.png', '-f', 'bmp'], /--format takes png, jpeg, webp; got "bmp"/],
     [['protect', 'a.png', '--steps', '0'], /--steps takes a whole number from 1 to 10000; got "0"/],
     [['protect', 'a.png', '--steps', '1.5'], /--steps takes a whole number/],

@@ -56,9 +56,10 @@ const paper: Preset = {
 
 /**
  * LowKey with what helped against recognisers that were not attacked, at the same visible change (docs/results.md): soft steps that
- * get smaller, jittered crops, a direction for each photo, less in flat areas, and the face alone. Strengths differ in the size of a step.
+ * get smaller, jittered crops, a direction for each photo, less in flat areas, and the face alone. Strengths differ in the size of a step; the strongest
+ * also drives features beyond no likeness.
  */
-const face = (name: string, stepSize: number, summary: string): Preset => ({
+const face = (name: string, stepSize: number, awayLimit: number, summary: string): Preset => ({
   ...paper,
   name,
   summary,
@@ -69,7 +70,7 @@ const face = (name: string, stepSize: number, summary: string): Preset => ({
   decay: true,
   jitter: { degrees: 6, scale: 0.06, shift: 3 },
   towards: 1.5,
-  awayLimit: 2,
+  awayLimit,
   flat: 0.2,
   area: 'face',
   rounding: 'nearest',
@@ -77,9 +78,9 @@ const face = (name: string, stepSize: number, summary: string): Preset => ({
 
 /** By the name that `--strength` takes. */
 export const presets: Readonly<Record<string, Preset>> = {
-  low: face('low', 0.004, 'least visible'),
-  medium: face('medium', 0.006, 'the default'),
-  high: face('high', 0.012, 'strongest, a change that can be seen'),
+  low: face('low', 0.004, 2, 'least visible'),
+  medium: face('medium', 0.006, 2, 'the default'),
+  high: face('high', 0.012, 2.6, 'strongest, a change that can be seen'),
   paper,
   small: {
     ...paper,
