@@ -31,7 +31,7 @@ const FADE = 14
  * touch only some of the pixels ("does not seem to work well with larger pictures"), and memory would grow with the face: there
  * the region is reduced to this many working pixels per crop pixel, and the change is enlarged again.
  */
-const FINEST = 1
+const FINEST = 1.5
 
 /**
  * A side of the working image has at least this many pixels: the last maps of LPIPS' AlexNet are 3x3 then. (It runs from 31 on, with
