@@ -38,7 +38,7 @@ export interface Preset {
 /** LowKey as published (ICLR 2021): 50 steps of 0.0025, c_sim 0.05, 7x7 blur with sigma 3, the whole photo. */
 const paper: Preset = {
   name: 'paper',
-  summary: 'LowKey to the letter: the whole photo may change',
+  summary: 'LowKey to the letter, the whole photo may change: LPIPS .044; they find 69 to 75 of 100',
   steps: 50,
   stepSize: 0.0025,
   noise: 0.005,
@@ -78,9 +78,14 @@ const face = (name: string, stepSize: number, awayLimit: number, summary: string
 
 /** By the name that `--strength` takes. */
 export const presets: Readonly<Record<string, Preset>> = {
-  low: face('low', 0.004, 2, 'least visible'),
-  medium: face('medium', 0.006, 2, 'the default'),
-  high: face('high', 0.012, 2.6, 'strongest, a change that can be seen'),
+  low: face(
+    'low',
+    0.004,
+    2,
+    'least visible: LPIPS .019; recognisers not attacked find 17 to 56 of 100 (docs/results.md)',
+  ),
+  medium: face('medium', 0.006, 2, 'the default: LPIPS .027; they find 2 to 28 of 100'),
+  high: face('high', 0.012, 2.6, 'strongest, a change that can be seen: LPIPS .052; they find none of 48'),
   paper,
   small: {
     ...paper,
