@@ -2,15 +2,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Embedder } from '../attack/embedder.ts'
-import {
-  DEFAULT_SURROGATES,
-  keepTuning,
-  loadDetector,
-  loadRecogniser,
-  named,
-  recognisersOf,
-  UnknownModelError,
-} from '../attack/node.ts'
+import { DEFAULT_SURROGATES, keepTuning, loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
 import { NoFaceError } from '../attack/protect.ts'
 import { acquire } from '../device/node.ts'
 import {
@@ -31,6 +23,7 @@ import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { knownNetworks } from '../weights/node.ts'
 import { Exit, messageOf, UsageError } from './exit.ts'
 import { findInputs, sameFile } from './inputs.ts'
+import { chosenRecognisers } from './models.ts'
 import { parse } from './options.ts'
 
 /** Names of protected photos end in this unless told otherwise; they are no clean photos. */
@@ -95,21 +88,13 @@ interface Report {
 async function loadJudges(models: readonly string[] = DEFAULT_SURROGATES) {
   const known = await knownNetworks()
   const recognisers = recognisersOf(known)
-  const attacked = attackedOf(recognisers, models)
+  const attacked = chosenRecognisers(recognisers, '--models', models)
   const entries = [...recognisers.filter((entry) => !attacked.includes(entry)), ...attacked]
   const [detector, ...networks] = await Promise.all([loadDetector(known), ...entries.map(loadRecogniser)])
   const judges = networks.map(
     ({ network: { id, threshold } }, i): Judge => ({ id, heldOut: !attacked.includes(entries[i]), threshold }),
   )
   return { detector, networks, judges }
-}
-
-function attackedOf(recognisers: ReturnType<typeof recognisersOf>, models: readonly string[]) {
-  try {
-    return named(recognisers, models)
-  } catch (error) {
-    throw error instanceof UnknownModelError ? new UsageError(`--models: ${error.message}`) : error
-  }
 }
 
 function pairReport(

@@ -9,9 +9,7 @@ import {
   loadPerceptualPair,
   loadRecogniser,
   loadSurrogates,
-  named,
   recognisersOf,
-  UnknownModelError,
 } from '../attack/node.ts'
 import type { Perceptual, Surrogate } from '../attack/objective.ts'
 import type { ProtectorNetworks } from '../attack/protect.ts'
@@ -37,6 +35,7 @@ import { EvaluationProgress } from './evaluate-progress.ts'
 import { summary } from './evaluate-summary.ts'
 import { Exit, Interrupted, UsageError } from './exit.ts'
 import { checkFolder } from './inputs.ts'
+import { chosenRecognisers } from './models.ts'
 import { peopleOf, strangersOf } from './people.ts'
 import { version } from './version.ts'
 
@@ -97,8 +96,8 @@ interface Loaded {
 async function loadAll(options: Options): Promise<Loaded> {
   const networks = await knownNetworks()
   const all = recognisersOf(networks)
-  const models = chosen(all, '--models', options.models)
-  const victims = chosen(all, '--victims', options.victims ?? all.map(({ id }) => id))
+  const models = chosenRecognisers(all, '--models', options.models)
+  const victims = chosenRecognisers(all, '--victims', options.victims)
   const onlyLooking = victims.filter((entry) => !models.includes(entry))
   const [detector, otherDetector, { lpips, heldOut }, attacked, ...looking] = await Promise.all([
     loadDetector(networks),
@@ -113,14 +112,6 @@ async function loadAll(options: Options): Promise<Loaded> {
     [...models, ...onlyLooking].map((entry, i) => [entry.id, { entry, surrogate: loaded[i] }]),
   )
   return { recognisers, models: ids(models), victims: ids(victims), detector, otherDetector, lpips, heldOut }
-}
-
-function chosen(all: readonly RecogniserEntry[], option: string, ids: readonly string[]): RecogniserEntry[] {
-  try {
-    return named(all, ids)
-  } catch (error) {
-    throw error instanceof UnknownModelError ? new UsageError(`${option}: ${error.message}`) : error
-  }
 }
 
 async function experiment(

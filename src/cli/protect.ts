@@ -1,10 +1,11 @@
 /** `lowkey-gpu protect`: photos in, protected photos out. */
-import { keepTuning, loadNetworks, named, recognisersOf, UnknownModelError } from '../attack/node.ts'
+import { keepTuning, loadNetworks, recognisersOf } from '../attack/node.ts'
 import { Protector, type ProtectorNetworks } from '../attack/protect.ts'
 import { acquire, type Gpu, listAdapters } from '../device/node.ts'
 import { knownNetworks } from '../weights/node.ts'
 import { Exit, UsageError } from './exit.ts'
 import { findInputs, outputIsFolder, resultIsStream, STREAM } from './inputs.ts'
+import { chosenRecognisers } from './models.ts'
 import { type ProtectArguments, readOptions } from './protect-options.ts'
 import { ProtectRun, type RunPlan } from './protect-run.ts'
 import { ReadAhead } from './read-ahead.ts'
@@ -51,7 +52,8 @@ async function planRun(options: ProtectArguments, signal: AbortSignal): Promise<
 
 /** Reads the weights while the GPU is opened. Where neither can be had, the weights are named. */
 async function open({ models, gpu: name }: ProtectArguments): Promise<{ networks: ProtectorNetworks; gpu: Gpu }> {
-  if (models) await checkModels(models)
+  // A name that is no recogniser is refused before any driver is woken up.
+  if (models) chosenRecognisers(recognisersOf(await knownNetworks()), '--models', models)
   const [networks, gpu] = await Promise.allSettled([loadNetworks(models), acquire({ gpu: name })])
   if (networks.status === 'rejected') {
     if (gpu.status === 'fulfilled') gpu.value.destroy()
@@ -59,13 +61,4 @@ async function open({ models, gpu: name }: ProtectArguments): Promise<{ networks
   }
   if (gpu.status === 'rejected') throw gpu.reason
   return { networks: networks.value, gpu: gpu.value }
-}
-
-/** Throws UsageError for a name that is no recogniser, before any driver is woken up. */
-async function checkModels(models: readonly string[]): Promise<void> {
-  try {
-    named(recognisersOf(await knownNetworks()), models)
-  } catch (error) {
-    throw error instanceof UnknownModelError ? new UsageError(`--models: ${error.message}`) : error
-  }
 }
