@@ -183,7 +183,7 @@ describe('a photo and a folder', () => {
       expect({ nearest, matching, matches }).toEqual({ nearest: join('clean', 'face.png'), matching: 1, matches: true })
     }
     expect(row.warnings).toEqual([
-      expect.stringMatching(/^clean.words\.jpg is not a photo in a known format: .*; it was left out$/),
+      expect.stringMatching(/^clean.words\.jpg is called a photo, but holds text .*; it was left out$/),
       `${join('clean', 'blank.png')}: no face found; it was left out`,
     ])
   })

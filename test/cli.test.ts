@@ -339,7 +339,7 @@ describe('protect, on a folder', () => {
 
 describe('protect, on what it cannot protect', () => {
   it.each([
-    ['words.png', /words\.png is not a photo in a known format/],
+    ['words.png', /words\.png is called a photo, but holds text/],
     ['cut.jpg', /cut\.jpg is damaged or cut short/],
     ['nothing.png', /nothing\.png does not exist/],
   ])('%s: exit code 1, the file named, nothing written', async (name, message) => {

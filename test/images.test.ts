@@ -703,9 +703,13 @@ describe('files that are no photos', () => {
 
   it.each([
     ['empty', '', /^me\.jpg is empty: /],
-    ['text', 'hello, this is no photo', /^me\.jpg is not a photo in a known format: PNG, JPEG, WebP/],
-    ['an SVG', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', /not a photo in a known format/],
-    ['a PDF', '%PDF-1.4\n', /not a photo in a known format/],
+    ['text', 'hello, this is no photo', /^me\.jpg is called a photo, but holds text .*: copy or download it again/],
+    [
+      'an SVG',
+      '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+      /is an SVG drawing, which is not read: convert it first/,
+    ],
+    ['a PDF', '%PDF-1.4\n', /is called a photo, but holds/],
     ['HEIC', '\0\0\0\x18ftypheic\0\0\0\0mif1heic', /is a HEIC photo \(HEVC\).*convert it to JPEG or PNG first/],
     ['a bare JPEG header', '\xff\xd8\xff\xe0', /me\.jpg is not a photo|is damaged or cut short/],
   ])('%s', async (_, text, message) => {

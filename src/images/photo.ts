@@ -1,7 +1,7 @@
 import type { PhotoMetadata } from './exif.ts'
 
 /** File formats that can be read. */
-export type PhotoFormat = 'png' | 'jpeg' | 'webp' | 'avif' | 'tiff' | 'gif'
+export type PhotoFormat = 'png' | 'jpeg' | 'webp' | 'avif' | 'tiff' | 'gif' | 'heic' | 'jxl' | 'bmp'
 
 /** A decoded photo, upright (its EXIF orientation applied), 8-bit sRGB. */
 export interface Photo {

@@ -4,6 +4,7 @@ import { PhotoError } from './errors.ts'
 import { readExif } from './exif.ts'
 import type { Photo, PhotoFormat } from './photo.ts'
 import { loadSharp, type Sharp } from './sharp.ts'
+import { classify, HEAD_BYTES } from './sniff.ts'
 
 /** 300 megapixels, three times the largest camera sensor: 0.9 GB of pixels. Above it a small file may be a bomb. */
 const MAX_PIXELS = 300_000_000
@@ -22,7 +23,7 @@ const AGAIN = 'copy or download it again, or open it in an image editor and save
  *
  * @param source a path, or the bytes of a file
  * @param name what error messages call it
- * @throws {PhotoError} the file cannot be read, is not a photo in a known format, is damaged or too large
+ * @throws {PhotoError} the file cannot be read, is is not a photo, is damaged or too large
  * @throws {ImageSupportError} sharp is not installed
  */
 export async function readPhoto(
@@ -82,20 +83,22 @@ async function readBytes(path: string, name: string): Promise<Uint8Array> {
  * would also open SVG and other formats that are programs rather than pixels.
  */
 function sniffFormat(bytes: Uint8Array, name: string): PhotoFormat {
-  const head = Buffer.from(bytes.subarray(0, 16)).toString('latin1')
-  if (head.startsWith('\x89PNG\r\n\x1a\n')) return 'png'
-  if (head.startsWith('\xff\xd8\xff')) return 'jpeg'
-  if (head.startsWith('RIFF') && head.startsWith('WEBP', 8)) return 'webp'
-  if (head.startsWith('GIF87a') || head.startsWith('GIF89a')) return 'gif'
-  if (/^(II[*+]\0|MM\0[*+])/.test(head)) return 'tiff'
-  // ISO base media (ISO 14496-12) with the brands of HEIF (ISO 23008-12, annex B) and AVIF; `mif1` can be either.
-  if (head.startsWith('ftyp', 4)) {
-    const brand = head.slice(8, 12)
-    if (['avif', 'avis', 'mif1', 'msf1'].includes(brand)) return 'avif'
-    if (['heic', 'heix', 'heim', 'heis', 'hevc', 'hevx', 'hevm', 'hevs'].includes(brand)) throw heicError(name)
-  }
+  const found = classify(bytes.subarray(0, HEAD_BYTES), name)
+  if (found.kind === 'unreadable') throw new PhotoError(name, found.problem, found.advice)
   if (bytes.length === 0) throw new PhotoError(name, 'is empty', AGAIN)
-  throw new PhotoError(name, 'is not a photo in a known format', `${ACCEPTED}; convert it to one of these`)
+  if (found.kind !== 'photo') {
+    throw new PhotoError(
+      name,
+      `is not a photo in a known format (${found.what})`,
+      `${ACCEPTED}; convert it to one of these`,
+    )
+  }
+  if (found.format === 'heic') throw heicError(name)
+  if (found.format === 'jxl')
+    throw new PhotoError(name, 'is a JPEG XL photo, which is not read', 'djxl FILE.jxl FILE.png')
+  if (found.format === 'bmp')
+    throw new PhotoError(name, 'is a BMP photo, which is not read', 'magick FILE.bmp FILE.png')
+  return found.format
 }
 
 interface Decoded {
