@@ -1,11 +1,18 @@
-/** What this project's presets add to the published loop: soft steps, jittered crops, directions, less change in flat areas. */
+/** What this project's presets add to the published loop: soft steps, drawn views, directions, means, less change in flat areas. */
 import { describe, expect, test } from 'vitest'
 import { STEP_INPUT } from '../src/attack/ascent.ts'
 import { directionDraw, directionOf, type Population } from '../src/attack/directions.ts'
-import { jitterMatrices } from '../src/attack/jitter.ts'
+import { jitterMatrices, mirroredMatrix } from '../src/attack/jitter.ts'
 import { Attack, type AttackImages } from '../src/attack/loop.ts'
 import { uniformNoise } from '../src/attack/noise.ts'
-import { directionInput, matrixInput, recordObjective, type Surrogate, viewInput } from '../src/attack/objective.ts'
+import {
+  blurredInput,
+  directionInput,
+  matrixInput,
+  recordObjective,
+  type Surrogate,
+  viewInput,
+} from '../src/attack/objective.ts'
 import { type Preset, presetOf, presets } from '../src/attack/presets.ts'
 import { textureOf } from '../src/attack/texture.ts'
 import type { Affine } from '../src/faces/alignment.ts'
@@ -50,13 +57,13 @@ describe('the objective of the face presets', () => {
     [matrixInput('arcface112')]: Float32Array.from(place),
     [matrixInput('dlib150')]: Float32Array.from(enlarged(place, 4.5)),
   }
-  for (const [i, branch] of (['blurred', 'plain'] as const).entries()) {
-    const [view] = jitterMatrices([place], full.jitter!, 5, i)
-    inputs[viewInput('arcface112', branch)] = Float32Array.from(view)
-    inputs[viewInput('dlib150', branch)] = Float32Array.from(enlarged(view, 4.5))
-  }
-  for (const surrogate of directed) {
-    inputs[directionInput([surrogate])] = directionOf(surrogate.population!, uniform(90, 5, -1, 1))
+  for (const [i, surrogate] of directed.entries()) {
+    const { alignment, size: side } = surrogate.network
+    const at = alignment === 'arcface112' ? place : enlarged(place, 4.5)
+    const [view] = jitterMatrices([i === 1 ? mirroredMatrix(at, side) : at], full.drawn!, 5, i, side)
+    inputs[viewInput([surrogate])] = Float32Array.from(view)
+    inputs[blurredInput([surrogate])] = Float32Array.of(i === 0 ? 1 : 0)
+    inputs[directionInput([surrogate])] = directionOf(surrogate.population!, uniform(90, 5, -1, 1), true)
   }
   const recorded = recordObjective(graph(), shape, directed, tinyLpips, full, false)
 
@@ -109,7 +116,7 @@ describe('the objective of the face presets', () => {
         shape,
         tinySurrogates,
         tinyLpips,
-        { ...full, jitter: undefined, awayLimit },
+        { ...full, drawn: undefined, awayLimit },
         false,
       )
       using plan = await compile(gpu, { feature })
@@ -251,22 +258,22 @@ describe('texture', () => {
 describe('the text of a preset', () => {
   test('names one, or one with other constants', () => {
     expect(presetOf('paper')).toEqual(presets.paper)
-    expect(presetOf('default')).toEqual({ ...presets.medium, name: 'default' })
-    const text = 'paper:steps=7:blur=none:jitter=1/0.5/2:area=face:decay=true'
-    const jitter = { degrees: 1, scale: 0.5, shift: 2 }
+    expect(presetOf('default')).toEqual({ ...presets.auto, name: 'default' })
+    const text = 'paper:steps=7:blur=none:drawn=1/0.5/2:area=face:decay=true'
+    const drawn = { degrees: 1, scale: 0.5, shift: 2 }
     expect(presetOf(text)).toEqual({
       ...presets.paper,
       name: text,
       steps: 7,
       blur: undefined,
-      jitter,
+      drawn,
       area: 'face',
       decay: true,
     })
   })
 
   test.each([
-    ['bold', /no preset "bold"; there are low, medium, high, paper/],
+    ['bold', /no preset "bold"; there are auto, low, medium, high, paper/],
     ['__proto__', /no preset/],
     ['paper:name=x', /no "name" to set/],
     ['paper:constructor=1', /no "constructor" to set/],

@@ -732,17 +732,20 @@ describe('protecting a photo', () => {
     expect(largest).toBeLessThanOrEqual(Math.round(255 * (0.005 + 3 * 0.015)))
     expect(largest).toBeGreaterThan(4)
 
-    const [attacked, ...others] = recognisers
-    expect([attacked.id, attacked.heldOut]).toEqual(['sirius', false])
-    expect(others.map(({ id }) => id)).toContain('dlib')
-    expect(others.every(({ heldOut }) => heldOut)).toBe(true)
+    const [first, ...others] = recognisers
+    // All that ship are attacked.
+    expect(recognisers.map(({ id, heldOut }) => [id, heldOut])).toEqual([
+      ['sirius', false],
+      ['dlib', false],
+      ['faceplugin', false],
+    ])
     for (const { before, threshold } of recognisers) {
       expect(before).toBeCloseTo(1, 5)
       expect(threshold > 0 && threshold < 1).toBe(true)
     }
     // Noise that is as large on average does far less.
     const noisy = await protector.protect(portrait, { preset: { ...quick, noise: 0.05 * Math.sqrt(3) }, steps: 0 })
-    expect(1 - attacked.after).toBeGreaterThan(3 * (1 - noisy.faces[0].recognisers[0].after))
+    expect(1 - first.after).toBeGreaterThan(3 * (1 - noisy.faces[0].recognisers[0].after))
     for (const { id, after } of others) expect(after, id).toBeLessThan(1)
     expect(lpips > 0 && lpips < 0.5).toBe(true)
     expect(psnr > 25 && psnr < 55).toBe(true)

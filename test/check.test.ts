@@ -76,7 +76,7 @@ beforeAll(async () => {
 
 describe('two photos', () => {
   it('of the same face: a sentence a recogniser, held-out ones first, exit code 1', async () => {
-    const { code, stdout, stderr } = await check('face.png', 'face.png')
+    const { code, stdout, stderr } = await check('face.png', 'face.png', '--hold-out', 'dlib,faceplugin')
     expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
     const lines = stdout.trimEnd().split('\n')
     expect(lines[0]).toMatch(/^face 1 of 1, at \d+, \d+, \d+, \d+$/)
@@ -192,7 +192,7 @@ describe('a photo and a folder', () => {
     const { code, stdout } = await check('clean/strange.png', 'clean')
     expect(code).toBe(0)
     expect(stdout).toMatch(
-      /^ {2}dlib \(held out\) does not take this face for the same person as any of 1 photo: best 0\.\d{3} \(face\.png\), mean 0\.\d{3}, /m,
+      /^ {2}dlib \(attacked\) does not take this face for the same person as any of 1 photo: best 0\.\d{3} \(face\.png\), mean 0\.\d{3}, /m,
     )
     expect(stdout).toMatch(/^The face does not match\.$/m)
   })
@@ -228,6 +228,6 @@ it('a photo that is not there: exit code 1 and its name', async () => {
 it('--help tells the exit codes and every option', async () => {
   const { code, stdout } = await check('--help')
   expect(code).toBe(0)
-  for (const option of ['models', 'gpu', 'json', 'quiet']) expect(stdout).toContain(`--${option}`)
+  for (const option of ['models', 'hold-out', 'gpu', 'json', 'quiet']) expect(stdout).toContain(`--${option}`)
   expect(stdout).toMatch(/^Exit codes: 0 no recogniser matches any face; 1 a face still matches/m)
 })

@@ -26,9 +26,9 @@ export function normalNoise(seed: number, count: number): Float32Array {
   })
 }
 
-/** The unit direction that a draw of normal numbers (one a component) stands for. */
-export function directionOf({ mean, components }: Population, draw: Float32Array): Float32Array {
-  const direction = Float64Array.from(mean)
+/** The unit direction that a draw of normal numbers (one a component) stands for; seen from the mean where features are `centred`. */
+export function directionOf({ mean, components }: Population, draw: Float32Array, centred = false): Float32Array {
+  const direction = centred ? new Float64Array(mean.length) : Float64Array.from(mean)
   const length = mean.length
   const count = Math.min(draw.length, components.length / length)
   for (let k = 0; k < count; k++) {

@@ -35,6 +35,8 @@ export class FawkesAttack implements Disposable {
   readonly mode: FawkesMode
   readonly plan: Plan
   private readonly grey: boolean
+  /** Ends when the photo that was asked for last is done, or has failed. */
+  private busy: Promise<unknown> = Promise.resolve()
 
   private constructor(mode: FawkesMode, plan: Plan, grey: boolean) {
     this.mode = mode
@@ -61,11 +63,17 @@ export class FawkesAttack implements Disposable {
 
   /**
    * A copy of the photo in which every face is cloaked; outside the faces' boxes all bits stay. The cloaks of boxes that overlap are
-   * added up.
+   * added up. The photo must stay as it is until this ends. Calls that overlap are done one after another, in their order: they share a plan.
    * Throws RangeError for bytes that do not fit the photo's size and for a face outside of it, AttackError where a number is not finite,
    * and the signal's reason when interrupted.
    */
-  async run(photo: Pixels, faces: readonly Face[], options: FawkesOptions = {}): Promise<Pixels> {
+  run(photo: Pixels, faces: readonly Face[], options: FawkesOptions = {}): Promise<Pixels> {
+    const done = this.busy.then(() => this.runAlone(photo, faces, options))
+    this.busy = done.catch(() => {})
+    return done
+  }
+
+  private async runAlone(photo: Pixels, faces: readonly Face[], options: FawkesOptions): Promise<Pixels> {
     checkPixels('fawkes', photo)
     const { seed = 1, onProgress, signal } = options
     const { steps } = this.mode

@@ -1,4 +1,4 @@
-/** Random views of a face: no two services cut faces out at exactly the same place. */
+/** Random views of a face: no two services cut faces out at exactly the same place. Plain or blurred, as it is or mirrored: a step has one. */
 import type { Affine } from '../faces/alignment.ts'
 import { uniformNoise } from './noise.ts'
 import type { Preset } from './presets.ts'
@@ -12,7 +12,7 @@ const CROP = 112
  */
 export function jitterMatrices(
   faces: readonly Affine[],
-  { degrees, scale, shift }: NonNullable<Preset['jitter']>,
+  { degrees, scale, shift }: NonNullable<Preset['drawn']>,
   seed: number,
   draw: number,
   size = CROP,
@@ -39,3 +39,31 @@ export function jitterMatrices(
     ]
   })
 }
+
+/** What of the four views of the published objective a step has. */
+export interface DrawnView {
+  blurred: boolean
+  mirrored: boolean
+}
+
+const VIEWS: readonly DrawnView[] = [0, 1, 2, 3].map((k) => ({ blurred: k % 2 === 1, mirrored: k >= 2 }))
+
+/** The view of one surrogate in a step. Any four steps that begin at a multiple of four have each view once, in an order of their own. */
+export function drawnView(seed: number, step: number, surrogate: number): DrawnView {
+  const block = Math.floor(step / VIEWS.length)
+  const random = uniformNoise(seed * 0x10001 + block, VIEWS.length * (surrogate + 1), 1).subarray(
+    VIEWS.length * surrogate,
+  )
+  const order = VIEWS.map((view, k) => ({ view, at: random[k] })).sort((a, b) => a.at - b.at)
+  return order[step % VIEWS.length].view
+}
+
+/** The sampling matrix of the mirrored crop of `size` pixels. */
+export const mirroredMatrix = ([a, b, x, c, d, y]: Affine, size: number): Affine => [
+  -a,
+  b,
+  a * size + x,
+  -c,
+  d,
+  c * size + y,
+]

@@ -5,10 +5,11 @@ import { type CompileOptions, compile, graph, type Plan, PlanMemoryError } from 
 import type { Recogniser } from '../models/recognisers.ts'
 import { STEP_INPUT } from './ascent.ts'
 import { directionOf } from './directions.ts'
-import { jitterMatrices } from './jitter.ts'
+import { drawnView, jitterMatrices, mirroredMatrix } from './jitter.ts'
 import {
-  branchesOf,
+  blurredInput,
   directionInput,
+  isCentred,
   isDirected,
   matrixInput,
   type ObjectivePreset,
@@ -41,9 +42,11 @@ export interface ObjectiveValue {
 
 export interface RunOptions {
   steps: number
+  /** What the size of every step is multiplied by, 1 unless told; only where the preset's steps decay. */
+  stepScale?: number
   /** First change, [3,height,width] or [height,width] for grey; the published one is uniform noise. */
   start: Float32Array
-  /** Seed of the crops' jitter. */
+  /** Seed of the drawn views. */
   seed?: number
   /** Called after some of the steps, with how many are done. */
   onProgress?: (step: number) => void
@@ -69,6 +72,7 @@ export class Attack implements Disposable {
   private readonly masked: boolean
   private readonly stacks: readonly (readonly Surrogate[])[]
   private matrices: AttackImages['matrices'] = new Map()
+  private running = false
 
   private constructor(
     shape: ObjectiveShape,
@@ -113,9 +117,10 @@ export class Attack implements Disposable {
 
   /**
    * Sets the photo and computes what stays the same in every step: clean features and LPIPS' taps of the clean photo.
-   * Throws RangeError where the mask or draws are missing, ShapeError for data of another size and for an alignment that nothing here uses.
+   * Throws AttackError during a run, RangeError where the mask or draws are missing, ShapeError for data of another size and for an alignment that nothing here uses.
    */
   load({ clean, base, mask, matrices, draws }: AttackImages): void {
+    this.checkIdle()
     this.plan.write('clean', clean)
     this.plan.write('base', base)
     if (this.masked) {
@@ -129,7 +134,8 @@ export class Attack implements Disposable {
       if (!isDirected(stack, this.preset)) continue
       if (draws?.length !== this.shape.faces)
         throw new RangeError('attack: this objective was compiled with directions, and takes one draw for each face')
-      const rows = draws.flatMap((draw) => stack.map(({ population }) => directionOf(population!, draw)))
+      const centred = isCentred(stack, this.preset)
+      const rows = draws.flatMap((draw) => stack.map(({ population }) => directionOf(population!, draw, centred)))
       this.plan.write(directionInput(stack), joined(rows))
     }
     this.matrices = matrices
@@ -137,10 +143,27 @@ export class Attack implements Disposable {
   }
 
   /**
-   * Runs the ascent and gives the change of the last step, of the shape of `start`, before the mask. Nothing is read back in between.
-   * Throws the signal's reason when interrupted, AttackError where a number is not finite.
+   * Runs the ascent, one at a time, and gives the change of the last step, of the shape of `start`, before the mask. Nothing is read back in between.
+   * Throws the signal's reason when interrupted, AttackError during another run and where a number is not finite.
    */
-  async run({ steps, start, seed = 1, onProgress, signal }: RunOptions): Promise<Float32Array> {
+  async run(options: RunOptions): Promise<Float32Array> {
+    this.checkIdle()
+    this.running = true
+    try {
+      return await this.ascend(options)
+    } finally {
+      this.running = false
+    }
+  }
+
+  private async ascend({
+    steps,
+    start,
+    stepScale = 1,
+    seed = 1,
+    onProgress,
+    signal,
+  }: RunOptions): Promise<Float32Array> {
     const { plan } = this
     plan.write('delta', start)
     let stride = 1
@@ -149,7 +172,7 @@ export class Attack implements Disposable {
       const now = performance.now()
       const until = Math.min(steps, done + stride)
       for (; done < until; done++) {
-        this.writeStep(seed, done, steps)
+        this.writeStep(seed, done, steps, stepScale)
         plan.run()
       }
       await plan.gpu.wait()
@@ -168,36 +191,54 @@ export class Attack implements Disposable {
 
   /** The objective at a change, without keeping a step. */
   async evaluate(delta: Float32Array): Promise<ObjectiveValue> {
+    this.checkIdle()
     this.plan.write('delta', delta)
-    this.writeViews((faces) => faces)
+    this.writeAlignedViews()
     this.writeStepSize(this.preset.stepSize)
     this.plan.run()
     const [total, feature, lpips] = await Promise.all(['total', 'feature', 'lpips'].map((name) => this.plan.read(name)))
     return { total: total[0], feature: feature[0], lpips: lpips[0] }
   }
 
+  /** The plan holds one change: two runs at once would give each the other's. */
+  private checkIdle(): void {
+    if (this.running) throw new AttackError('this attack is running: wait for it, or compile another')
+  }
+
   /** What a step is told: where its crops are, and how far it goes. */
-  private writeStep(seed: number, step: number, steps: number): void {
-    const { jitter, stepSize } = this.preset
-    if (jitter) this.writeViews((faces, size, branch) => jitterMatrices(faces, jitter, seed, 2 * step + branch, size))
+  private writeStep(seed: number, step: number, steps: number, scale: number): void {
+    const { stepSize } = this.preset
+    this.writeDrawnViews(seed, step)
     const part = steps > 1 ? step / (steps - 1) : 0
-    this.writeStepSize(stepSize * (1 - part * (1 - LAST_STEP)))
+    this.writeStepSize(scale * stepSize * (1 - part * (1 - LAST_STEP)))
   }
 
   private writeStepSize(size: number): void {
     if (this.preset.decay) this.plan.write(STEP_INPUT, new Float32Array([size]))
   }
 
-  private writeViews(seen: (faces: readonly Affine[], size: number, branch: number) => readonly Affine[]): void {
-    const { jitter, blur } = this.preset
-    if (!jitter) return
-    const sizes = new Map(this.stacks.map(([{ network }]) => [network.alignment, network.size]))
-    for (const [alignment, size] of sizes) {
-      const faces = this.matrices.get(alignment)!
-      for (const [index, branch] of branchesOf(blur).entries()) {
-        this.plan.write(viewInput(alignment, branch), Float32Array.from(seen(faces, size, index).flat()))
-      }
+  /** Another view for each stack of surrogates, the same in all its faces but for the jitter. */
+  private writeDrawnViews(seed: number, step: number): void {
+    const { drawn } = this.preset
+    if (!drawn) return
+    for (const [k, stack] of this.stacks.entries()) {
+      const { size, alignment } = stack[0].network
+      const { blurred, mirrored } = drawnView(seed, step, k)
+      const aligned = this.matrices.get(alignment)!
+      const faces = mirrored ? aligned.map((face) => mirroredMatrix(face, size)) : aligned
+      const draw = step * this.stacks.length + k
+      this.writeView(stack, jitterMatrices(faces, drawn, seed, draw, size), blurred)
     }
+  }
+
+  private writeAlignedViews(): void {
+    if (!this.preset.drawn) return
+    for (const stack of this.stacks) this.writeView(stack, this.matrices.get(stack[0].network.alignment)!, false)
+  }
+
+  private writeView(stack: readonly Surrogate[], matrices: readonly Affine[], blurred: boolean): void {
+    this.plan.write(viewInput(stack), Float32Array.from(matrices.flat()))
+    if (this.preset.blur) this.plan.write(blurredInput(stack), Float32Array.of(blurred ? 1 : 0))
   }
 
   [Symbol.dispose](): void {

@@ -13,8 +13,8 @@ import type { Perceptual, Surrogate } from './objective.ts'
 import { loadPopulations } from './populations.ts'
 import type { ProtectorNetworks } from './protect.ts'
 
-/** The recognisers attacked unless `--models` names others. */
-export const DEFAULT_SURROGATES: readonly string[] = ['sirius']
+/** The recognisers attacked unless others are named: all that ship. Imported ones are held out. */
+export const DEFAULT_SURROGATES: readonly string[] = ['sirius', 'dlib', 'faceplugin']
 
 const DETECTOR = 'mtcnn'
 const LPIPS = 'lpips-alex-scratch'

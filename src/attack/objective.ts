@@ -6,6 +6,8 @@
  * with F the normalised sum of a recogniser's embeddings of the aligned face and its mirror image, b the blurred and the plain
  * branch, A the face crop. All branches, mirror images and faces are one batch of each recogniser, and recognisers of one
  * architecture are one network (models/ensemble.ts).
+ *
+ * With drawn views, F(b(x')) is of one view of x' instead, another one in each step: a quarter of the arithmetic, and as much protection.
  */
 import type { Graph, Node } from '../graph/index.ts'
 import {
@@ -81,11 +83,6 @@ export interface Objective {
   nextDelta: Tensor
 }
 
-/** What the recogniser sees: the blurred or the plain photo. */
-export type Branch = 'blurred' | 'plain'
-
-export const branchesOf = (blur: Preset['blur']): readonly Branch[] => (blur ? ['blurred', 'plain'] : ['plain'])
-
 export interface RecordOptions {
   /** Surrogates of one architecture are recorded as one network (unless told not to); the value is the same, buffers are larger. */
   stacked?: boolean
@@ -96,17 +93,21 @@ export interface RecordOptions {
 /** Name of the input that holds the [faces,6] sampling matrices (crop to area) of an alignment. */
 export const matrixInput = (alignment: Recogniser['alignment']): string => `sampling.${alignment}`
 
-/** Name of the input with the matrices that one branch sees in one step, where crops are jittered. */
-export const viewInput = (alignment: Recogniser['alignment'], branch: Branch): string => `view.${branch}.${alignment}`
+const nameOf = (stack: readonly Surrogate[]): string => stack.map(({ network }) => network.id).join('+')
+
+/** Name of the input with the matrices [faces,6] of the view that is drawn for a stack of surrogates in each step. */
+export const viewInput = (stack: readonly Surrogate[]): string => `view.${nameOf(stack)}`
+
+/** Name of the input [1] that says how much of that view is the blurred photo: 0 or 1. Only where the preset has a blur. */
+export const blurredInput = (stack: readonly Surrogate[]): string => `blurred.${nameOf(stack)}`
 
 /** Name of the input with the directions [faces E,embedding] of a stack of E surrogates, face after face, members after one another. */
-export const directionInput = (stack: readonly Surrogate[]): string =>
-  `direction.${stack.map(({ network }) => network.id).join('+')}`
+export const directionInput = (stack: readonly Surrogate[]): string => `direction.${nameOf(stack)}`
 
 /** The part of a preset that the graph depends on. */
 export type ObjectivePreset = Pick<
   Preset,
-  'stepSize' | 'lpipsWeight' | 'blur' | 'softness' | 'decay' | 'jitter' | 'towards' | 'awayLimit'
+  'stepSize' | 'lpipsWeight' | 'blur' | 'softness' | 'decay' | 'drawn' | 'centred' | 'towards' | 'awayLimit'
 >
 
 /**
@@ -139,37 +140,41 @@ export function recordObjective(
     return affineWarp(photo, matrix, { size: [size, size] })
   }
 
-  const branches = branchesOf(preset.blur)
-  const views = (branch: Branch, alignment: Recogniser['alignment'], size: number): Tensor => {
-    const photo = branch === 'blurred' ? blurred! : x
-    if (!preset.jitter) return crop(photo, alignment, size)
-    const name = viewInput(alignment, branch)
-    let matrix = matrices.get(name)
-    if (!matrix) matrices.set(name, (matrix = g.input(name, [faces, 6])))
-    return affineWarp(photo, matrix, { size: [size, size] })
+  const published = blurred ? [blurred, x] : [x]
+  const drawnView = (stack: readonly Surrogate[]): Tensor => {
+    const { size } = stack[0].network
+    let photo = x
+    if (blurred) {
+      const part = g.input(blurredInput(stack), [1])
+      photo = add(mul(part, blurred), mul(affine(part, -1, 1), x))
+    }
+    return affineWarp(photo, g.input(viewInput(stack), [faces, 6]), { size: [size, size] })
   }
+  const views = preset.drawn ? 1 : published.length
   const targets = new Map<Surrogate, Tensor>()
   const terms = stacksOf(surrogates, stacked).map((stack) => {
     const [{ network }] = stack
     const { alignment, size } = network
-    const target = embedFlipped(crop(clean, alignment, size), stack)
+    const placed = (rows: Tensor) => (isCentred(stack, preset) ? fromMean(g, rows, stack) : rows)
+    const target = placed(embedFlipped(crop(clean, alignment, size), stack))
     const length = target.shape[1]
     const perFace = reshape(target, [faces, stack.length * length])
     for (const [k, surrogate] of stack.entries()) {
       targets.set(surrogate, slice(perFace, 1, k * length, (k + 1) * length))
     }
-    const seen = branches.map((branch) => views(branch, alignment, size))
-    const features = embedFlipped(seen.length === 1 ? seen[0] : concat(seen, 0), stack)
-    const forBranches = (rows: Tensor) => (branches.length === 1 ? rows : concat([rows, rows], 0))
+    const crops = () => published.map((photo) => crop(photo, alignment, size))
+    const seen = preset.drawn ? embedOnce(drawnView(stack), stack) : embedFlipped(joined(crops()), stack)
+    const features = placed(seen)
+    const forViews = (rows: Tensor) => joined(Array.from({ length: views }, () => rows))
     // The published formula divides by |F(x)|, which is 1: features are normalised.
-    const distances = sum(square(sub(features, forBranches(target))), [1])
+    const distances = sum(square(sub(features, forViews(target))), [1])
     const away = sum(preset.awayLimit ? clip(distances, 0, preset.awayLimit) : distances)
     if (!isDirected(stack, preset)) return away
     const direction = withoutPart(g.fixed(directionInput(stack), [faces * stack.length, length]), target)
-    const towards = sum(square(sub(features, forBranches(direction))))
+    const towards = sum(square(sub(features, forViews(direction))))
     return sub(away, affine(towards, preset.towards, 0))
   })
-  const feature = affine(terms.reduce(add), 1 / (surrogates.length * branches.length * FEATURE_DIVISOR), 0)
+  const feature = affine(terms.reduce(add), 1 / (surrogates.length * views * FEATURE_DIVISOR), 0)
 
   // Cut out before the scope begins, whose name would become part of the matrices'.
   const crops = [crop(clean, 'arcface112', 112), crop(x, 'arcface112', 112)] as const
@@ -194,6 +199,23 @@ export function recordObjective(
 /** Whether the features of a stack are drawn towards a direction, which takes the population of each of its networks. */
 export const isDirected = (stack: readonly Surrogate[], { towards }: Pick<Preset, 'towards'>): boolean =>
   towards > 0 && stack.every(({ population }) => population !== undefined)
+
+/** Whether the features of a stack are taken relative to the population's mean, which takes that of each of its networks. */
+export const isCentred = (stack: readonly Surrogate[], { centred }: Pick<Preset, 'centred'>): boolean =>
+  centred && stack.every(({ population }) => population !== undefined)
+
+/**
+ * Unit rows [n E,length] as unit rows from the means of the E populations. Where strangers are alike (dlib: cosine .84), raw distances span
+ * little, and such a recogniser weighs little beside others.
+ */
+function fromMean(g: Graph, rows: Tensor, stack: readonly Surrogate[]): Tensor {
+  const length = rows.shape[1]
+  const means = new Float32Array(stack.length * length)
+  for (const [k, { population }] of stack.entries()) means.set(population!.mean, k * length)
+  const perFace = reshape(rows, [rows.shape[0] / stack.length, stack.length * length])
+  const moved = sub(perFace, g.constant(means, [1, stack.length * length], 'mean'))
+  return normalize(reshape(moved, rows.shape))
+}
 
 /** Unit rows [n,length] of `a` after their part along the unit rows of `b` is taken away. */
 function withoutPart(a: Tensor, b: Tensor): Tensor {
@@ -226,8 +248,19 @@ export function stacksOf(surrogates: readonly Surrogate[], stacked: boolean): Su
  */
 function embedFlipped(crops: Tensor, stack: readonly Surrogate[]): Tensor {
   const n = crops.shape[0]
-  const weights = ensembleWeights(stack.map((surrogate) => surrogate.weights))
-  const embeddings = stack[0].network.build(concat([crops, flip(crops, 3)], 0), weights)
-  const sums = add(slice(embeddings, 0, 0, n), slice(embeddings, 0, n, 2 * n))
-  return normalize(reshape(sums, [n * stack.length, sums.shape[1] / stack.length]))
+  const embeddings = embed(concat([crops, flip(crops, 3)], 0), stack)
+  return unitRows(add(slice(embeddings, 0, 0, n), slice(embeddings, 0, n, 2 * n)), stack)
 }
+
+/** The same of the crops alone. */
+const embedOnce = (crops: Tensor, stack: readonly Surrogate[]): Tensor => unitRows(embed(crops, stack), stack)
+
+const embed = (crops: Tensor, stack: readonly Surrogate[]): Tensor =>
+  stack[0].network.build(crops, ensembleWeights(stack.map((surrogate) => surrogate.weights)))
+
+/** [n,E embedding] as unit rows [n E,embedding]. */
+const unitRows = (x: Tensor, stack: readonly Surrogate[]): Tensor =>
+  normalize(reshape(x, [x.shape[0] * stack.length, x.shape[1] / stack.length]))
+
+/** Batches one after another. */
+const joined = (batches: readonly Tensor[]): Tensor => (batches.length === 1 ? batches[0] : concat(batches, 0))

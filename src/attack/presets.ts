@@ -8,6 +8,8 @@ export interface Preset {
   steps: number
   /** Change of a pixel value (0..1) in one step. */
   stepSize: number
+  /** Most further rounds of a face that a recogniser which is attacked still matches: half as many steps each, and longer ones. */
+  rounds: number
   /** The first x' is x plus uniform noise in ±this. */
   noise: number
   /** Weight of LPIPS against the feature distance (c_sim; Cherepanova et al. 2021, appendix). */
@@ -18,8 +20,13 @@ export interface Preset {
   softness: number
   /** Steps get smaller, linearly down to a tenth. */
   decay: boolean
-  /** Crops are turned, enlarged and moved at random in every step, up to these: degrees, part of one, crop pixels. */
-  jitter: { degrees: number; scale: number; shift: number } | undefined
+  /**
+   * Every step draws one view for each surrogate: plain or blurred, mirrored or not, and the crop turned, enlarged and moved up to these:
+   * degrees, part of one, crop pixels. Undefined: all four views of the aligned crop in every step, as published.
+   */
+  drawn: { degrees: number; scale: number; shift: number } | undefined
+  /** Features are taken relative to those of many people: their mean is subtracted, where the population is known. */
+  centred: boolean
   /** Weight of the way towards the photo's own direction (directions.ts), against that away from the photo's features. */
   towards: number
   /** Squared distance (0..4; 2 is no likeness) beyond which the own features repel no more; 0: no limit. */
@@ -41,12 +48,14 @@ const paper: Preset = {
   summary: 'LowKey to the letter, the whole photo may change: LPIPS .044; they find 69 to 75 of 100',
   steps: 50,
   stepSize: 0.0025,
+  rounds: 0,
   noise: 0.005,
   lpipsWeight: 0.05,
   blur: { size: 7, sigma: 3 },
   softness: 0,
   decay: false,
-  jitter: undefined,
+  drawn: undefined,
+  centred: false,
   towards: 0,
   awayLimit: 0,
   flat: 1,
@@ -56,8 +65,8 @@ const paper: Preset = {
 
 /**
  * LowKey with what helped against recognisers that were not attacked, at the same visible change (docs/results.md): soft steps that
- * get smaller, jittered crops, a direction for each photo, less in flat areas, and the face alone. Strengths differ in the size of a step; the strongest
- * also drives features beyond no likeness.
+ * get smaller, one drawn view a step, features relative to the population's mean, a direction for each photo, less in flat areas, and the face
+ * alone. Strengths differ in the size of a step; the strongest also drives features beyond no likeness.
  */
 const face = (name: string, stepSize: number, awayLimit: number, summary: string): Preset => ({
   ...paper,
@@ -68,7 +77,8 @@ const face = (name: string, stepSize: number, awayLimit: number, summary: string
   lpipsWeight: 0.04,
   softness: 1,
   decay: true,
-  jitter: { degrees: 6, scale: 0.06, shift: 3 },
+  drawn: { degrees: 6, scale: 0.06, shift: 3 },
+  centred: true,
   towards: 1.5,
   awayLimit,
   flat: 0.2,
@@ -78,14 +88,18 @@ const face = (name: string, stepSize: number, awayLimit: number, summary: string
 
 /** By the name that `--strength` takes. */
 export const presets: Readonly<Record<string, Preset>> = {
-  low: face(
-    'low',
-    0.004,
-    2,
-    'least visible: LPIPS .019; recognisers not attacked find 17 to 56 of 100 (docs/results.md)',
-  ),
-  medium: face('medium', 0.006, 2, 'the default: LPIPS .027; they find 2 to 28 of 100'),
-  high: face('high', 0.012, 2.6, 'strongest, a change that can be seen: LPIPS .052; they find none of 48'),
+  auto: {
+    ...face(
+      'auto',
+      0.007,
+      2,
+      'the default: medium, and on from there while a recogniser that is attacked still matches',
+    ),
+    rounds: 3,
+  },
+  low: face('low', 0.0047, 2, 'the least visible change'),
+  medium: face('medium', 0.007, 2, 'a change that you will see if you look for it'),
+  high: face('high', 0.014, 2.6, 'the strongest; the change is plain to see'),
   paper,
   small: {
     ...paper,
@@ -97,14 +111,14 @@ export const presets: Readonly<Record<string, Preset>> = {
 }
 
 /** Other names of presets. */
-const ALIASES: Readonly<Record<string, string>> = { default: 'medium' }
+const ALIASES: Readonly<Record<string, string>> = { default: 'auto' }
 
 /** What the mean over embedding dimensions divides by in the published code, kept for networks of other embedding sizes. */
 export const FEATURE_DIVISOR = 512
 
 /**
  * The preset of a text "NAME" or "NAME:field=value:...", for experiments: numbers, `true` and `false`, `none` for undefined, and lists
- * "a/b/c" for the numbers of blur (size/sigma) and jitter (degrees/scale/shift).
+ * "a/b/c" for the numbers of blur (size/sigma) and drawn (degrees/scale/shift).
  * Throws RangeError for a name, a field or a value that there is not.
  */
 export function presetOf(text: string): Preset {
@@ -124,7 +138,7 @@ export function presetOf(text: string): Preset {
 
 const PARTS: Readonly<Record<string, readonly string[]>> = {
   blur: ['size', 'sigma'],
-  jitter: ['degrees', 'scale', 'shift'],
+  drawn: ['degrees', 'scale', 'shift'],
 }
 
 function parsed(change: string, field: string, value: string, old: unknown): unknown {

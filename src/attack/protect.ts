@@ -10,7 +10,7 @@ import { mtcnnNetworks } from '../models/mtcnn.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import type { Weights } from '../weights/registry.ts'
 import { directionDraw } from './directions.ts'
-import { Embedder, similarityOf } from './embedder.ts'
+import { Embedder, type FaceEmbeddings, similarityOf } from './embedder.ts'
 import { Attack, AttackError } from './loop.ts'
 import { uniformNoise } from './noise.ts'
 import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
@@ -34,7 +34,7 @@ export interface ProtectorNetworks {
 
 export interface ProtectOptions {
   preset: Preset
-  /** Overrides the preset's number of steps. */
+  /** Exactly so many steps, in the place of the preset's number and its further rounds. */
   steps?: number
   faces?: 'all' | 'largest'
   /** The photo is grey and stays so. */
@@ -69,6 +69,8 @@ export interface FaceReport {
   box: Face['box']
   landmarks: Landmarks
   recognisers: RecogniserReport[]
+  /** Further rounds that the face took because a recogniser still matched it; 0 unless the preset has rounds. */
+  rounds: number
 }
 
 export interface Protection {
@@ -92,6 +94,18 @@ interface Target {
   mask?: Float32Array
 }
 
+/**
+ * Part of the way from the threshold to 1 by which a face must lie below the threshold, or it takes another round: a service cuts faces
+ * out a little differently.
+ */
+const MARGIN = 0.1
+
+/** What steps are multiplied by in further rounds; the second of them has the steps of the strongest strength. */
+const ROUND_STEPS: readonly number[] = [1.5, 2, 3]
+
+/** Between the seeds of rounds: more than there are faces in a photo, whose seeds lie side by side. */
+const ROUND_SEED = 0x10000
+
 /** A compiled objective takes about 150 MiB; faces come in a few working sizes. */
 const MOST_ATTACKS = 3
 
@@ -102,6 +116,8 @@ export class Protector implements Disposable {
   private readonly embedder: Embedder
   /** Objectives compiled last, the latest used at the end; faces of one working size share them. */
   private readonly attacks = new Map<string, Attack>()
+  /** Ends when the photo that was asked for last is done, or has failed. */
+  private busy: Promise<unknown> = Promise.resolve()
 
   private constructor(gpu: Gpu, networks: ProtectorNetworks, detector: MtcnnNetworks & Disposable, embedder: Embedder) {
     this.gpu = gpu
@@ -130,17 +146,25 @@ export class Protector implements Disposable {
   }
 
   /**
-   * Protects every face of the photo. The photo given stays as it is.
+   * Protects every face of the photo. The photo given stays as it is, and must stay so until this ends. Calls that overlap are done one
+   * after another, in their order: they share what is compiled.
    * Throws NoFaceError, RangeError for a photo under 64 pixels a side, PlanMemoryError where the area does not fit the device,
    * AttackError for a result that is no photo, and the signal's reason when interrupted.
    */
-  async protect(photo: Pixels, options: ProtectOptions): Promise<Protection> {
+  protect(photo: Pixels, options: ProtectOptions): Promise<Protection> {
+    const done = this.busy.then(() => this.protectAlone(photo, options))
+    this.busy = done.catch(() => {})
+    return done
+  }
+
+  private async protectAlone(photo: Pixels, options: ProtectOptions): Promise<Protection> {
     const { preset, signal, onProgress, seed = 1, grey = false } = options
     const steps = options.steps ?? preset.steps
     const clock = stopwatch()
     const warnings: string[] = []
     const report = (phase: Progress['phase'], done = 0, total = 0) => onProgress?.({ phase, done, total })
 
+    signal?.throwIfAborted()
     report('detect')
     const faces = await this.find(photo, options.faces)
     signal?.throwIfAborted()
@@ -148,6 +172,11 @@ export class Protector implements Disposable {
 
     const result: Pixels = { ...photo, data: photo.data.slice() }
     const targets = this.targets(photo, faces, preset)
+    const mostRounds = options.steps === undefined ? preset.rounds : 0
+    const rounds = faces.map(() => 0)
+    let clean: FaceEmbeddings[] | undefined
+    let taken = 0
+    let planned = targets.length * steps
     let lpips = 0
     let psnr = Number.POSITIVE_INFINITY
     for (const [index, { region, faces: members, mask }] of targets.entries()) {
@@ -163,15 +192,28 @@ export class Protector implements Disposable {
         draws: members.map((_, k) => directionDraw(original, seed + index + k)),
       }
       attack.load(images)
-      const start = uniformNoise(seed + index, elements(changeShape(attack.shape)), preset.noise)
-      const delta = await attack.run({
-        steps,
-        start,
-        seed: seed + index,
-        signal,
-        onProgress: (done) => report('attack', index * steps + done, targets.length * steps),
-      })
-      addChange(result, region, visibleChange(delta, original.length, mask), preset.rounding)
+      const before = mostRounds > 0 ? result.data.slice() : result.data
+      let delta = uniformNoise(seed + index, elements(changeShape(attack.shape)), preset.noise)
+      for (let round = 0; ; round++) {
+        const count = round === 0 ? steps : Math.ceil(steps / 2)
+        delta = await attack.run({
+          steps: count,
+          stepScale: round === 0 ? 1 : ROUND_STEPS[Math.min(round, ROUND_STEPS.length) - 1],
+          start: delta,
+          seed: seed + index + ROUND_SEED * round,
+          signal,
+          onProgress: (done) => report('attack', taken + done, planned),
+        })
+        taken += count
+        if (round > 0) result.data.set(before)
+        addChange(result, region, visibleChange(delta, original.length, mask), preset.rounding)
+        for (const member of members) rounds[faces.indexOf(member)] = round
+        if (round === mostRounds) break
+        clean ??= await this.embedder.embedAll(photo, landmarksOf(faces))
+        const seen = await this.embedder.embedAll(result, landmarksOf(members))
+        if (members.every((member, k) => this.isClear(clean![faces.indexOf(member)], seen[k]))) break
+        planned += Math.ceil(steps / 2)
+      }
       clock.lap('attack')
       report('measure')
       const protectedPlanes = workingPlanes(result, region)
@@ -184,10 +226,7 @@ export class Protector implements Disposable {
     }
 
     report('measure')
-    const clean = await this.embedder.embedAll(
-      photo,
-      faces.map((face) => face.landmarks),
-    )
+    clean ??= await this.embedder.embedAll(photo, landmarksOf(faces))
     const again = await detectFaces(this.detector, result)
     const reports: FaceReport[] = []
     for (const [index, face] of faces.entries()) {
@@ -197,7 +236,8 @@ export class Protector implements Disposable {
           `face ${index + 1} at ${position(face)} is not found any more in the protected photo; it was measured at its old place`,
         )
       const embeddings = await this.embedder.embed(result, (seen ?? face).landmarks)
-      reports.push({ box: face.box, landmarks: face.landmarks, recognisers: this.compare(clean[index], embeddings) })
+      const recognisers = this.compare(clean[index], embeddings)
+      reports.push({ box: face.box, landmarks: face.landmarks, recognisers, rounds: rounds[index] })
     }
     clock.lap('measure')
     return { photo: result, faces: reports, lpips, psnr, seconds: clock.seconds(), warnings }
@@ -253,6 +293,13 @@ export class Protector implements Disposable {
     )
   }
 
+  /** No recogniser that is attacked is near its threshold. */
+  private isClear(clean: FaceEmbeddings, after: FaceEmbeddings): boolean {
+    return this.networks.surrogates.every(({ network: { id, threshold } }) => {
+      return similarityOf(clean.get(id)!, after.get(id)!) < threshold - MARGIN * (1 - threshold)
+    })
+  }
+
   private compare(clean: Map<string, Float32Array>, after: Map<string, Float32Array>): RecogniserReport[] {
     const rows = (networks: readonly Surrogate[], heldOut: boolean) =>
       networks.map(({ network: { id, threshold } }) => {
@@ -268,6 +315,8 @@ export class Protector implements Disposable {
     return [...rows(this.networks.surrogates, false), ...rows(this.networks.heldOut, true)]
   }
 }
+
+const landmarksOf = (faces: readonly Face[]): Landmarks[] => faces.map((face) => face.landmarks)
 
 const position = ({ box }: Face): string => `(${box.map(Math.round).join(', ')})`
 

@@ -23,7 +23,7 @@ import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { knownNetworks } from '../weights/node.ts'
 import { Exit, messageOf, UsageError } from './exit.ts'
 import { findInputs, sameFile } from './inputs.ts'
-import { chosenRecognisers } from './models.ts'
+import { attackedRecognisers, attackOptions } from './models.ts'
 import { parse } from './options.ts'
 
 /** Names of protected photos end in this unless told otherwise; they are no clean photos. */
@@ -37,6 +37,7 @@ protected PHOTO beside those of a FOLDER of clean ones (*${RESULT_SUFFIX}.* and 
 come first: they tell more about the ones that nobody has here. A match is a similarity of at least the recogniser's threshold.
 
       --models A,B        recognisers that were attacked (${DEFAULT_SURROGATES.join(',')}); all others are held out
+      --hold-out A,B      recognisers of these that were not attacked
       --gpu NAME          part of an adapter's name
       --json              one JSON object instead of sentences
   -q, --quiet             nothing but errors, and --json's object: the exit code tells
@@ -46,7 +47,7 @@ a photo; 4 no GPU; 5 weights missing or damaged.
 `
 
 const optionTable = {
-  models: { type: 'string' },
+  ...attackOptions,
   gpu: { type: 'string' },
   json: { type: 'boolean' },
   quiet: { type: 'boolean', short: 'q' },
@@ -64,7 +65,7 @@ export async function check(args: string[]): Promise<number> {
   // Photos that cannot be read are found out before anything is compiled.
   const first = await pixelsOf(photo)
   const second = isFolder(other) ? await cleanPhotos(other, photo) : await pixelsOf(other)
-  const recognisers = await loadJudges(values.models?.split(',').map((id) => id.trim()))
+  const recognisers = await loadJudges(values)
   using gpu = await acquire({ gpu: values.gpu })
   keepTuning(gpu)
   using detector = await mtcnnNetworks(gpu, recognisers.detector)
@@ -85,10 +86,10 @@ interface Report {
 }
 
 /** Held-out recognisers first, otherwise in the order of the manifest. */
-async function loadJudges(models: readonly string[] = DEFAULT_SURROGATES) {
+async function loadJudges(values: Parameters<typeof attackedRecognisers>[1]) {
   const known = await knownNetworks()
   const recognisers = recognisersOf(known)
-  const attacked = chosenRecognisers(recognisers, '--models', models)
+  const attacked = attackedRecognisers(recognisers, values)
   const entries = [...recognisers.filter((entry) => !attacked.includes(entry)), ...attacked]
   const [detector, ...networks] = await Promise.all([loadDetector(known), ...entries.map(loadRecogniser)])
   const judges = networks.map(

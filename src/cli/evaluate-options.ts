@@ -4,6 +4,7 @@ import { DEFAULT_SURROGATES } from '../attack/node.ts'
 import { presets } from '../attack/presets.ts'
 import { type Method, protectWith } from '../evaluate/methods.ts'
 import { UsageError } from './exit.ts'
+import { attackOptions } from './models.ts'
 import { integer, parse } from './options.ts'
 
 const FAWKES = Object.values(fawkesModes).map(({ name }) => name)
@@ -16,9 +17,10 @@ and make up a gallery with clean photos of everybody else; every recogniser then
       --people N              people to protect (6): the first, by name, who have enough photos
       --gallery-per-person N  photos of a person in the gallery (4); the others are looked for
       --distractors DIR       photos of further people for the gallery, or folders of them
-  -p, --preset A,B            what protects them (medium): ${[...Object.keys(presets), ...FAWKES].join(', ')};
+  -p, --preset A,B            what protects them (auto): ${[...Object.keys(presets), ...FAWKES].join(', ')};
                               constants can be changed: medium:steps=20
       --models A,B            recognisers to attack (${DEFAULT_SURROGATES.join(',')})
+      --hold-out A,B          recognisers of these not to attack, but to judge
       --victims A,B           recognisers that look for them (all)
       --matrix                also attack each of --models alone, with the first preset
       --scales A,B            also protect the same photos enlarged by these factors (3,8)
@@ -36,7 +38,7 @@ const optionTable = {
   'gallery-per-person': { type: 'string' },
   distractors: { type: 'string' },
   preset: { type: 'string', short: 'p' },
-  models: { type: 'string' },
+  ...attackOptions,
   victims: { type: 'string' },
   matrix: { type: 'boolean' },
   scales: { type: 'string' },
@@ -58,8 +60,8 @@ export function readOptions(args: string[]) {
     people: integer('--people', values.people, 1, 1e6) ?? 6,
     galleryPerPerson: integer('--gallery-per-person', values['gallery-per-person'], 1, 1e6) ?? 4,
     distractors: values.distractors,
-    methods: methodsOf(names(values.preset) ?? ['medium']),
-    models: names(values.models) ?? DEFAULT_SURROGATES,
+    methods: methodsOf(names(values.preset) ?? ['auto']),
+    attacked: { models: values.models, 'hold-out': values['hold-out'] },
     victims: names(values.victims),
     matrix: values.matrix ?? false,
     scales: (names(values.scales) ?? []).map(scaleOf),

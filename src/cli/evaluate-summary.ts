@@ -17,7 +17,7 @@ export function summary(evaluation: Evaluation): string[] {
       const { clean, protected: after, bothProtected: both } = victim
       return [
         victim.id,
-        victim.heldOut ? 'held out' : 'surrogate',
+        victim.heldOut ? 'held out' : 'attacked',
         change(clean.identification.rank1, after.identification.rank1, percent),
         change(clean.identification.rank50, after.identification.rank50, percent),
         change(clean.identification.meanRank, after.identification.meanRank, (rank) => rank.toFixed(1)),

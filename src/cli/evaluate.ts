@@ -35,7 +35,7 @@ import { EvaluationProgress } from './evaluate-progress.ts'
 import { summary } from './evaluate-summary.ts'
 import { Exit, Interrupted, UsageError } from './exit.ts'
 import { checkFolder } from './inputs.ts'
-import { chosenRecognisers } from './models.ts'
+import { attackedRecognisers, chosenRecognisers } from './models.ts'
 import { peopleOf, strangersOf } from './people.ts'
 import { version } from './version.ts'
 
@@ -96,7 +96,7 @@ interface Loaded {
 async function loadAll(options: Options): Promise<Loaded> {
   const networks = await knownNetworks()
   const all = recognisersOf(networks)
-  const models = chosenRecognisers(all, '--models', options.models)
+  const models = attackedRecognisers(all, options.attacked)
   const victims = chosenRecognisers(all, '--victims', options.victims)
   const onlyLooking = victims.filter((entry) => !models.includes(entry))
   const [detector, otherDetector, { lpips, heldOut }, attacked, ...looking] = await Promise.all([

@@ -1,7 +1,7 @@
 /** What `lowkey-gpu protect` takes, and what its `--help` says of it: one table. */
-import { DEFAULT_SURROGATES } from '../attack/node.ts'
 import { presets } from '../attack/presets.ts'
 import { UsageError } from './exit.ts'
+import { attackHelp } from './models.ts'
 import { integer, oneOf, parse } from './options.ts'
 
 interface Option {
@@ -37,11 +37,8 @@ const option = {
   },
   suffix: { type: 'string', takes: 'TEXT', help: ['what is added to names (.cloaked)'] },
   overwrite: { type: 'boolean', help: ['replace results that exist; never an input'] },
-  models: {
-    type: 'string',
-    takes: 'A,B',
-    help: [`recognisers to attack (${DEFAULT_SURROGATES.join(',')}); all others measure the result`],
-  },
+  models: { type: 'string', takes: 'A,B', help: [attackHelp.models] },
+  'hold-out': { type: 'string', takes: 'A,B', help: [attackHelp.holdOut] },
   faces: { type: 'string', takes: 'WHICH', help: ['all (default) or largest'] },
   'on-no-face': {
     type: 'string',
@@ -49,7 +46,11 @@ const option = {
     help: ['error (default), copy (an unprotected copy under its own name, into --output) or skip'],
   },
   seed: { type: 'string', takes: 'N', help: ['of the first noise (1): same seed, same adapter, same bytes'] },
-  steps: { type: 'string', takes: 'N', help: ["instead of the strength's own"] },
+  steps: {
+    type: 'string',
+    takes: 'N',
+    help: ["exactly so many, instead of the strength's own number and of further rounds"],
+  },
   'keep-metadata': { type: 'boolean', help: ['keep author, copyright, description, date and camera; never places'] },
   compare: {
     type: 'string',
@@ -88,7 +89,7 @@ ${Object.entries<Option>(option)
 /** Reads the command's arguments. Throws UsageError, naming the option, for what it does not take. */
 export function readOptions(args: string[]) {
   const { values, positionals } = parse(args, option, 'protect')
-  const strength = oneOf('--strength', values.strength, Object.keys(presets)) ?? 'medium'
+  const strength = oneOf('--strength', values.strength, Object.keys(presets)) ?? 'auto'
   const suffix = values.suffix ?? '.cloaked'
   if (/[\\/]/.test(suffix)) throw new UsageError(`--suffix takes a part of a file name; got "${suffix}"`)
   return {
@@ -98,7 +99,7 @@ export function readOptions(args: string[]) {
     output: values.output,
     format: oneOf('--format', values.format, ['png', 'jpeg', 'webp']),
     overwrite: values.overwrite ?? false,
-    models: values.models?.split(',').map((id) => id.trim()),
+    attacked: { models: values.models, 'hold-out': values['hold-out'] },
     faces: oneOf('--faces', values.faces, ['all', 'largest']) ?? 'all',
     onNoFace: oneOf('--on-no-face', values['on-no-face'], ['error', 'copy', 'skip']) ?? 'error',
     seed: integer('--seed', values.seed, 0, 2 ** 32 - 1) ?? 1,

@@ -1,7 +1,7 @@
 /** What `lowkey-gpu protect` says of a photo, and of all of them, on standard error. */
 
 import type { Preset } from '../attack/presets.ts'
-import type { Protection } from '../attack/protect.ts'
+import type { FaceReport, Protection } from '../attack/protect.ts'
 import { table } from './table.ts'
 
 /** How many photos came to which end. */
@@ -13,15 +13,15 @@ export interface Outcomes {
 }
 
 /** A photo's lines: every recogniser before and after, how visible the change is, and the seconds by phase. */
-export function photoLines(protection: Protection, area: Preset['area'], seconds: number, adapter: string): string[] {
+export function photoLines(protection: Protection, preset: Preset, seconds: number, adapter: string): string[] {
   const { faces, lpips, psnr } = protection
   const { detect, compile, attack, measure } = protection.seconds
-  const where = { photo: 'the whole photo', face: 'the area around the face' }[area]
+  const where = { photo: 'the whole photo', face: 'the area around the face' }[preset.area]
   return [
-    ...faces.flatMap(({ box, recognisers }, i) => {
+    ...faces.flatMap(({ box, recognisers, rounds }, i) => {
       const rows = recognisers.map(({ id, heldOut, before, after, threshold }) => [
         id,
-        heldOut ? 'held out' : 'surrogate',
+        heldOut ? 'held out' : 'attacked',
         before.toFixed(3),
         after.toFixed(3),
         threshold.toFixed(3),
@@ -30,11 +30,35 @@ export function photoLines(protection: Protection, area: Preset['area'], seconds
       return [
         `face ${i + 1} of ${faces.length}, at ${box.map(Math.round).join(', ')}`,
         ...table(['recogniser', 'role', 'before', 'after', 'threshold', ''], rows).map((line) => `  ${line}`),
+        ...advice(recognisers, rounds, preset),
       ]
     }),
     `visible change: LPIPS ${lpips.toFixed(4)}, PSNR ${psnr.toFixed(1)} dB (of ${where})`,
     `${seconds.toFixed(1)} s (detect ${detect.toFixed(1)}, compile ${compile.toFixed(1)}, attack ${attack.toFixed(1)}, ` +
       `measure ${measure.toFixed(1)}) on ${adapter}`,
+  ]
+}
+
+/** What to do about a face that is still recognised, and how many further rounds it took; nothing to say of most. */
+function advice(recognisers: FaceReport['recognisers'], rounds: number, preset: Preset): string[] {
+  const still = recognisers.filter(({ after, threshold }) => after >= threshold)
+  const took = `took ${rounds} further ${rounds === 1 ? 'round' : 'rounds'}`
+  if (still.length === 0) return rounds > 0 ? [`  ${took}, because a recogniser matched it after the first`] : []
+  const attacked = still.filter(({ heldOut }) => !heldOut)
+  const names = (attacked.length > 0 ? attacked : still).map(({ id }) => id).join(', ')
+  if (attacked.length === 0) {
+    return [
+      `  It still matches (${names}), which was not attacked: name it in --models, or try --strength high, on the original.`,
+    ]
+  }
+  if (preset.rounds === 0) {
+    return [
+      `  It still matches (${names}). Protect the original again with --strength auto: it goes on until none matches.`,
+    ]
+  }
+  const tried = rounds > 0 ? `; it ${took}, which could not change that` : ''
+  return [
+    `  It still matches (${names})${tried}. Try --strength high --steps 100 on the original, or do not publish this face.`,
   ]
 }
 

@@ -244,7 +244,7 @@ export class ProtectRun {
     if (!json && path !== STREAM) process.stdout.write(`${path}\n`)
     if (quiet) return
     const lines = [`${nameOf(input)} -> ${path === STREAM ? 'standard output' : path}`]
-    lines.push(...photoLines(protection, preset.area, seconds, adapter))
+    lines.push(...photoLines(protection, preset, seconds, adapter))
     if (!this.toldAdapter && capabilities.software) lines.push(describeAdapter(capabilities))
     this.toldAdapter = true
     for (const warning of warnings) lines.push(`warning: ${warning}`)

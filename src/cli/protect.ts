@@ -5,7 +5,7 @@ import { acquire, type Gpu, listAdapters } from '../device/node.ts'
 import { knownNetworks } from '../weights/node.ts'
 import { Exit, UsageError } from './exit.ts'
 import { findInputs, outputIsFolder, resultIsStream, STREAM } from './inputs.ts'
-import { chosenRecognisers } from './models.ts'
+import { attackedRecognisers } from './models.ts'
 import { type ProtectArguments, readOptions } from './protect-options.ts'
 import { ProtectRun, type RunPlan } from './protect-run.ts'
 import { ReadAhead } from './read-ahead.ts'
@@ -51,10 +51,10 @@ async function planRun(options: ProtectArguments, signal: AbortSignal): Promise<
 }
 
 /** Reads the weights while the GPU is opened. Where neither can be had, the weights are named. */
-async function open({ models, gpu: name }: ProtectArguments): Promise<{ networks: ProtectorNetworks; gpu: Gpu }> {
+async function open({ attacked, gpu: name }: ProtectArguments): Promise<{ networks: ProtectorNetworks; gpu: Gpu }> {
   // A name that is no recogniser is refused before any driver is woken up.
-  if (models) chosenRecognisers(recognisersOf(await knownNetworks()), '--models', models)
-  const [networks, gpu] = await Promise.allSettled([loadNetworks(models), acquire({ gpu: name })])
+  const surrogates = attackedRecognisers(recognisersOf(await knownNetworks()), attacked).map(({ id }) => id)
+  const [networks, gpu] = await Promise.allSettled([loadNetworks(surrogates), acquire({ gpu: name })])
   if (networks.status === 'rejected') {
     if (gpu.status === 'fulfilled') gpu.value.destroy()
     throw networks.reason
