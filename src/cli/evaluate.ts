@@ -1,5 +1,6 @@
 /** `lowkey-gpu evaluate`: how well methods protect the people of a folder, and how visible that is. */
 import { mkdir } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { Embedder } from '../attack/embedder.ts'
 import {
@@ -37,7 +38,7 @@ import { Exit, Interrupted, UsageError } from './exit.ts'
 import { checkFolder } from './inputs.ts'
 import { attackedRecognisers, chosenRecognisers } from './models.ts'
 import { peopleOf, strangersOf } from './people.ts'
-import { version } from './version.ts'
+import { commit, version } from './version.ts'
 
 /** Runs the command; resolves with the exit code. */
 export async function evaluate(args: string[], signal: AbortSignal): Promise<number> {
@@ -57,6 +58,7 @@ export async function evaluate(args: string[], signal: AbortSignal): Promise<num
     command: ['lowkey-gpu', 'evaluate', ...args].join(' '),
     adapter: adapterName(gpu.capabilities),
     programVersion: version,
+    ...machine(),
     ...findings,
   }
   await mkdir(options.out, { recursive: true })
@@ -66,6 +68,16 @@ export async function evaluate(args: string[], signal: AbortSignal): Promise<num
   await write('report.html', renderReport(evaluation))
   process.stdout.write(options.json ? `${withoutPictures(evaluation)}\n` : `${summary(evaluation).join('\n')}\n`)
   return Exit.done
+}
+
+/** What the figures were measured with, beside the adapter. */
+function machine(): Pick<Evaluation, 'processor' | 'node' | 'commit'> {
+  const cores = cpus()
+  return {
+    processor: `${cores[0]?.model.trim() ?? 'unknown'}, ${cores.length} cores`,
+    node: process.version,
+    commit: commit(),
+  }
 }
 
 /** As JSON, for other programs: megabytes of pictures are in the file. */

@@ -128,6 +128,10 @@ export interface Evaluation {
   command: string
   adapter: string
   programVersion: string
+  /** The machine's processor with the number of its cores; its Node; the commit, where the program runs from its repository. */
+  processor?: string
+  node?: string
+  commit?: string
   people: number
   galleryPerPerson: number
   probes: number
