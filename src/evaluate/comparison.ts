@@ -1,8 +1,9 @@
 /** What one recogniser makes of a gallery, clean and protected. */
 import { strictThreshold } from './accuracy.ts'
+import { intervalOverPeople, type Share } from './bootstrap.ts'
 import { identificationOf, type KnownFace } from './identification.ts'
 import { TooFewPhotosError } from './protocol.ts'
-import type { Handled, VictimFacts, VictimResult } from './results.ts'
+import type { Handled, PersonShares, VictimFacts, VictimResult } from './results.ts'
 import { balancedAccuracy, pairsBetween, pairsWithin, verificationOf } from './verification.ts'
 
 /** A photo's face as every recogniser sees it. */
@@ -59,6 +60,8 @@ export class Comparison {
     const known = knownTo(id, gallery)
     const after = this.compare(known)
     const both = pairsWithin(known).same
+    const byPerson = this.byPerson(known)
+    const over = (rate: keyof PersonShares) => intervalOverPeople(byPerson.map((shares) => shares[rate])) ?? null
     return {
       id,
       heldOut,
@@ -78,7 +81,27 @@ export class Comparison {
       },
       impostors: this.impostors,
       handlings: {},
+      byPerson,
+      overPeople: { rank1: over('rank1'), accepted: over('accepted'), bothAccepted: over('bothAccepted') },
     }
+  }
+
+  private byPerson(gallery: readonly KnownFace[]): PersonShares[] {
+    const { threshold, strictThreshold } = this.facts
+    const share = (part: number, of: number): Share => ({ count: Math.round(part * of), of })
+    const accepted = (cosines: Float64Array): Share => {
+      const { acceptedStrict, pairs } = verificationOf(cosines, threshold, strictThreshold)
+      return share(acceptedStrict, pairs)
+    }
+    return [...new Set(gallery.map(({ person }) => person))].map((name) => {
+      const of = (faces: readonly KnownFace[]) => faces.filter(({ person }) => person === name)
+      const { rank1, probes } = identificationOf(of(this.probes), [...gallery, ...this.others])
+      return {
+        rank1: share(rank1, probes),
+        accepted: accepted(pairsBetween(of(this.probes), of(gallery)).same),
+        bothAccepted: accepted(pairsWithin(of(gallery)).same),
+      }
+    })
   }
 
   private compare(gallery: readonly KnownFace[]): Handled {

@@ -1,3 +1,5 @@
+import type { RateInterval, Share } from './bootstrap.ts'
+
 /** What an evaluation finds: the shape of its JSON file, and what the report shows. Parts (ranks, rates) are of one. */
 
 /** How well one recogniser finds people, their gallery photos being as described by the property that holds this. */
@@ -62,6 +64,17 @@ export interface VictimResult {
   /** Different people, clean: the distribution the thresholds stand in. */
   impostors: Verification
   handlings: Partial<Record<Handling, Handled>>
+  /** Of each protected person, in the order of the evaluation: probes found at rank 1, clean-protected and protected-protected pairs accepted. */
+  byPerson?: readonly PersonShares[]
+  /** 95 % intervals of these rates over people; null where there are fewer than two. */
+  overPeople?: Readonly<Record<keyof PersonShares, RateInterval | null>>
+}
+
+/** What one recogniser makes of one person, the gallery being protected. Pairs are accepted at one false match in a thousand. */
+export interface PersonShares {
+  rank1: Share
+  accepted: Share
+  bothAccepted: Share
 }
 
 /** One protected photo. */
