@@ -2,6 +2,7 @@
  * Measurements as they are committed: docs/results/NAME.json, what the tables of the documents are made of. `node build/results.ts` makes
  * such a file of what `lowkey-gpu evaluate` writes. Without names of people, files and folders.
  */
+import type { RateInterval } from '../../src/evaluate/bootstrap.ts'
 import type {
   Evaluation,
   Handling,
@@ -30,6 +31,8 @@ export interface VictimSummary {
   protected: Judged
   bothProtected: Judged
   handlings: Partial<Record<Handling, Judged>>
+  /** 95 % intervals over people (bootstrap): rank-1, clean-protected and protected-protected pairs accepted. */
+  overPeople?: VictimResult['overPeople']
 }
 
 export interface PresetSummary {
@@ -94,12 +97,16 @@ const judged = (parts: { identification: Identification; verification: Verificat
   pairs: parts.verification.pairs,
 })
 
+const intervalOf = (interval: RateInterval | null): RateInterval | null =>
+  interval && { low: rounded(interval.low), high: rounded(interval.high) }
+
 const victimSummary = (victim: VictimResult): VictimSummary => ({
   heldOut: victim.heldOut,
   clean: judged(victim.clean),
   protected: judged(victim.protected),
   bothProtected: judged(victim.bothProtected),
   handlings: mapped(victim.handlings as Record<string, VictimResult['clean']>, judged),
+  ...(victim.overPeople && { overPeople: mapped(victim.overPeople, intervalOf) as VictimSummary['overPeople'] }),
 })
 
 function presetSummary(preset: PresetResult): PresetSummary {
