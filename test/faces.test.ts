@@ -36,32 +36,23 @@ import {
 import { cutOut, type Pixels, writePlanes } from '../src/faces/pixels.ts'
 import { resize } from '../src/faces/resize.ts'
 import { readSafetensors } from '../src/weights/safetensors.ts'
+import { type GoldenCase, goldenSets } from './golden/case.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const goldenFolder = process.env.LOWKEY_GOLDEN ?? join(root, '../shared/golden')
 const weightsFile = join(root, 'weights/mtcnn.safetensors')
 
 /** None of the tensors here is of 64-bit integers. */
 type Tensors = ReadonlyMap<string, { shape: readonly number[]; data: ArrayLike<number> & Iterable<number> }>
-interface GoldenCase {
-  file: string
-  tensors: Record<string, number[]>
-  scales?: number[]
-  pnet?: { size: [number, number]; map: [number, number]; above: number }[]
-}
-
-const hasGolden = existsSync(join(goldenFolder, 'index.json'))
-const goldenCases: [string, GoldenCase][] = hasGolden
-  ? Object.entries(JSON.parse(readFileSync(join(goldenFolder, 'index.json'), 'utf8')).cases)
-  : []
-const detectorCases = goldenCases.filter(([name, golden]) => name.startsWith('d_mtcnn_') && golden.scales)
+const goldenCases = goldenSets().flatMap(({ name, cases }) =>
+  cases.map((golden) => ({ name: `${name} ${golden.name}`, golden })),
+)
+const detectorCases = goldenCases.filter(({ golden }) => golden.name.startsWith('d_mtcnn_') && golden.entry.scales)
 
 const read = (file: string): Tensors => readSafetensors(readFileSync(file), file).tensors as Tensors
-const goldenTensors = (golden: GoldenCase) => read(join(goldenFolder, golden.file))
-const numbers = (tensors: Tensors, name: string) => Array.from(tensors.get(name)!.data)
-const pixels = (tensors: Tensors, name: string): Pixels => {
-  const { shape, data } = tensors.get(name)!
-  return { width: shape[1], height: shape[0], data: Uint8Array.from(data) }
+const numbers = (golden: GoldenCase, name: string) => Array.from(golden.numbers(name))
+const pixels = (golden: GoldenCase, name: string): Pixels => {
+  const [height, width] = golden.shape(name)
+  return { width, height, data: golden.bytes(name) }
 }
 const rows = (values: readonly number[], length: number) =>
   Array.from({ length: values.length / length }, (_, i) => values.slice(i * length, (i + 1) * length))
@@ -88,26 +79,25 @@ const expectClose = (actual: readonly number[], expected: readonly number[], tol
 }
 
 describe('resize', () => {
-  const resizeCases = goldenCases.filter(([name]) => name.startsWith('d_pil_resize'))
-  describe.skipIf(!hasGolden)('agrees with Pillow', () => {
-    for (const [name, golden] of resizeCases) {
-      for (const tensor of Object.keys(golden.tensors)) {
+  const resizeCases = goldenCases.filter(({ golden }) => golden.name.startsWith('d_pil_resize'))
+  describe('agrees with Pillow', () => {
+    for (const { name, golden } of resizeCases) {
+      for (const tensor of golden.tensors) {
         const target = /^(.+)_(\d+)x(\d+)$/.exec(tensor)
         if (!target) continue
         test(`${name}: ${tensor}`, () => {
-          const tensors = goldenTensors(golden)
-          const source = pixels(tensors, target[1] === 'pil' ? 'src' : target[1])
+          const source = pixels(golden, target[1] === 'pil' ? 'src' : target[1])
           const resized = resize(source, Number(target[2]), Number(target[3]))
-          const expected = pixels(tensors, tensor)
-          expect([resized.width, resized.height]).toEqual([expected.width, expected.height])
+          expect([resized.height, resized.width, 3]).toEqual(golden.shape(tensor))
+          const [got, want] = golden.pair(tensor, resized.data)
           let largest = 0
           let unequal = 0
-          resized.data.forEach((value, i) => {
-            largest = Math.max(largest, Math.abs(value - expected.data[i]))
-            if (value !== expected.data[i]) unequal++
+          got.forEach((value, i) => {
+            largest = Math.max(largest, Math.abs(value - want[i]))
+            if (value !== want[i]) unequal++
           })
           expect(largest).toBeLessThanOrEqual(1)
-          expect(unequal / resized.data.length).toBeLessThan(0.001)
+          expect(unequal / got.length).toBeLessThan(0.001)
         })
       }
     }
@@ -384,20 +374,19 @@ describe('alignment', () => {
     expect(() => cropCorners([Number.NaN, 0, 0, 0, 1, 0], 112)).toThrow(FaceGeometryError)
   })
 
-  describe.skipIf(!hasGolden)('agrees with the golden results', () => {
-    test.each(detectorCases)('%s: the map of every face', (_, golden) => {
-      const tensors = goldenTensors(golden)
-      const expected = rows(numbers(tensors, 'M'), 6)
-      rows(numbers(tensors, 'landmarks'), 10).forEach((row, face) => {
+  describe('agrees with the golden results', () => {
+    test.each(detectorCases)('$name: the map of every face', ({ golden }) => {
+      const expected = rows(numbers(golden, 'M'), 6)
+      rows(numbers(golden, 'landmarks'), 10).forEach((row, face) => {
         expectClose(align112(landmarksOf(row)), expected[face], 1e-4)
       })
     })
 
-    const withEyes = goldenCases.filter(([, golden]) => golden.tensors['dlib.M'])
-    test.each(withEyes)('%s: the map by two eyes belongs to a face of the detector cases', (_, golden) => {
-      const expected = numbers(goldenTensors(golden), 'dlib.M')
-      const differences = detectorCases.flatMap(([, detected]) =>
-        rows(numbers(goldenTensors(detected), 'landmarks'), 10).map((row) =>
+    const withEyes = goldenCases.filter(({ golden }) => golden.tensors.includes('dlib.M'))
+    test.each(withEyes)('$name: the map by two eyes belongs to a face of the detector cases', ({ golden }) => {
+      const expected = numbers(golden, 'dlib.M')
+      const differences = detectorCases.flatMap(({ golden: detected }) =>
+        rows(numbers(detected, 'landmarks'), 10).map((row) =>
           Math.max(...align150(landmarksOf(row)).map((value, i) => Math.abs(value - expected[i]))),
         ),
       )
@@ -701,86 +690,80 @@ function plainNetworks(tensors: Tensors): MtcnnNetworks {
   }
 }
 
-describe.skipIf(!hasGolden || !existsSync(weightsFile))(
-  'the pipeline on the golden photos, with plain networks',
-  () => {
-    /** Pairs every golden row with a found row of the same coordinates (order is free: scores may all but tie). */
-    const expectSameRows = (
-      found: readonly number[][],
-      golden: readonly number[][],
-      tolerance: number,
-      score: number,
-    ) => {
-      expect(found.length).toBe(golden.length)
-      const left = [...found]
-      let largest = 0
-      for (const row of golden) {
-        const difference = (other: readonly number[]) =>
-          Math.max(...row.map((v, i) => (i === 4 ? 0 : Math.abs(v - other[i]))))
-        left.sort((a, b) => difference(a) - difference(b))
-        const nearest = left.shift()!
-        largest = Math.max(largest, difference(nearest))
-        expect(difference(nearest), `golden ${row}, nearest ${nearest}`).toBeLessThanOrEqual(tolerance)
-        expect(Math.abs(nearest[4] - row[4])).toBeLessThan(score)
-      }
-      return largest
+describe.skipIf(!existsSync(weightsFile))('the pipeline on the golden photos, with plain networks', () => {
+  /** Pairs every golden row with a found row of the same coordinates (order is free: scores may all but tie). */
+  const expectSameRows = (
+    found: readonly number[][],
+    golden: readonly number[][],
+    tolerance: number,
+    score: number,
+  ) => {
+    expect(found.length).toBe(golden.length)
+    const left = [...found]
+    let largest = 0
+    for (const row of golden) {
+      const difference = (other: readonly number[]) =>
+        Math.max(...row.map((v, i) => (i === 4 ? 0 : Math.abs(v - other[i]))))
+      left.sort((a, b) => difference(a) - difference(b))
+      const nearest = left.shift()!
+      largest = Math.max(largest, difference(nearest))
+      expect(difference(nearest), `golden ${row}, nearest ${nearest}`).toBeLessThanOrEqual(tolerance)
+      expect(Math.abs(nearest[4] - row[4])).toBeLessThan(score)
     }
-    const asRow = ({ x1, y1, x2, y2, score }: ScoredBox) => [x1, y1, x2, y2, score]
+    return largest
+  }
+  const asRow = ({ x1, y1, x2, y2, score }: ScoredBox) => [x1, y1, x2, y2, score]
 
-    test.each(detectorCases)('%s: pyramid, candidates of each stage, faces, landmarks', async (_, golden) => {
-      const tensors = goldenTensors(golden)
-      const image = pixels(tensors, 'image')
-      const networks = plainNetworks(read(weightsFile))
-      const levels: { size: number[]; map: number[]; above: number }[] = []
-      const watched: MtcnnNetworks = {
-        ...networks,
-        async pnet(input, height, width) {
-          const map = await networks.pnet(input, height, width)
-          const above = map.probability.filter((score) => score > 0.6).length
-          levels.push({ size: [width, height], map: [map.height, map.width], above })
-          return map
-        },
-      }
-      const scales = pyramidScales(image.width, image.height, smallestFace(image.width, image.height))
-      expectClose(scales, golden.scales!, 1e-12)
-      const proposed = await proposeFaces(watched, image, scales)
-      expect(levels).toEqual(golden.pnet)
-      // A square's side a hair from a half may round the other way: one pixel, and the stages after it see another crop.
-      const stage1 = expectSameRows(proposed.map(asRow), rows(numbers(tensors, 'stage1'), 5), 1, 1e-4)
-      const refined = await refineFaces(networks, image, proposed)
-      const stage2 = expectSameRows(refined.map(asRow), rows(numbers(tensors, 'stage2'), 5), 1, 1e-3)
-      const faces = await locateFaces(networks, image, refined)
-      const tolerance = stage1 === 0 && stage2 === 0 ? 0.01 : 1
-      const withLandmarks = rows(numbers(tensors, 'boxes'), 5).map((row, face) => [
-        ...row,
-        ...landmarksOf(rows(numbers(tensors, 'landmarks'), 10)[face]).flat(),
-      ])
-      expectSameRows(
-        faces.map((face) => [...face.box, face.score, ...face.landmarks.flat()]),
-        withLandmarks,
-        tolerance,
-        1e-3,
-      )
-    })
+  test.each(detectorCases)('$name: pyramid, candidates of each stage, faces, landmarks', async ({ golden }) => {
+    const image = pixels(golden, 'image')
+    const networks = plainNetworks(read(weightsFile))
+    const levels: { size: number[]; map: number[]; above: number }[] = []
+    const watched: MtcnnNetworks = {
+      ...networks,
+      async pnet(input, height, width) {
+        const map = await networks.pnet(input, height, width)
+        const above = map.probability.filter((score) => score > 0.6).length
+        levels.push({ size: [width, height], map: [map.height, map.width], above })
+        return map
+      },
+    }
+    const scales = pyramidScales(image.width, image.height, smallestFace(image.width, image.height))
+    expectClose(scales, golden.entry.scales as number[], 1e-12)
+    const proposed = await proposeFaces(watched, image, scales)
+    expect(levels).toEqual(golden.entry.pnet)
+    // A square's side a hair from a half may round the other way: one pixel, and the stages after it see another crop.
+    const stage1 = expectSameRows(proposed.map(asRow), rows(numbers(golden, 'stage1'), 5), 1, 1e-4)
+    const refined = await refineFaces(networks, image, proposed)
+    const stage2 = expectSameRows(refined.map(asRow), rows(numbers(golden, 'stage2'), 5), 1, 1e-3)
+    const faces = await locateFaces(networks, image, refined)
+    const tolerance = stage1 === 0 && stage2 === 0 ? 0.01 : 1
+    const withLandmarks = rows(numbers(golden, 'boxes'), 5).map((row, face) => [
+      ...row,
+      ...landmarksOf(rows(numbers(golden, 'landmarks'), 10)[face]).flat(),
+    ])
+    expectSameRows(
+      faces.map((face) => [...face.box, face.score, ...face.landmarks.flat()]),
+      withLandmarks,
+      tolerance,
+      1e-3,
+    )
+  })
 
-    const networkCases = goldenCases.filter(([, golden]) => golden.tensors['pnet.in_u8'])
-    test.each(networkCases)('%s: the plain networks themselves', async (_, golden) => {
-      const tensors = goldenTensors(golden)
-      const networks = plainNetworks(read(weightsFile))
-      const input = (name: string) =>
-        Float32Array.from(tensors.get(`${name}.in_u8`)!.data, (v) => (v - 127.5) * 0.0078125)
-      const [, , height, width] = golden.tensors['pnet.in_u8']
-      const p = await networks.pnet(input('pnet'), height, width)
-      expectClose(Array.from(p.probability), numbers(tensors, 'pnet.prob').slice(p.height * p.width), 1e-4)
-      expectClose(Array.from(p.offsets), numbers(tensors, 'pnet.offset'), 1e-4)
-      const faceOf = (name: string) => rows(numbers(tensors, name), 2).map(([, some]) => some)
-      const r = await networks.rnet(input('rnet'), golden.tensors['rnet.in_u8'][0])
-      expectClose(Array.from(r.probability), faceOf('rnet.prob'), 1e-4)
-      expectClose(Array.from(r.offsets), numbers(tensors, 'rnet.offset'), 1e-4)
-      const o = await networks.onet(input('onet'), golden.tensors['onet.in_u8'][0])
-      expectClose(Array.from(o.probability), faceOf('onet.prob'), 1e-4)
-      expectClose(Array.from(o.offsets), numbers(tensors, 'onet.offset'), 1e-4)
-      expectClose(Array.from(o.landmarks), numbers(tensors, 'onet.landmark'), 1e-4)
-    })
-  },
-)
+  const networkCases = goldenCases.filter(({ golden }) => golden.tensors.includes('pnet.in_u8'))
+  test.each(networkCases)('$name: the plain networks themselves', async ({ golden }) => {
+    const networks = plainNetworks(read(weightsFile))
+    const input = (name: string) => Float32Array.from(golden.bytes(`${name}.in_u8`), (v) => (v - 127.5) * 0.0078125)
+    const [, , height, width] = golden.shape('pnet.in_u8')
+    const p = await networks.pnet(input('pnet'), height, width)
+    expectClose(Array.from(p.probability), numbers(golden, 'pnet.prob').slice(p.height * p.width), 1e-4)
+    expectClose(Array.from(p.offsets), numbers(golden, 'pnet.offset'), 1e-4)
+    const faceOf = (name: string) => rows(numbers(golden, name), 2).map(([, some]) => some)
+    const r = await networks.rnet(input('rnet'), golden.shape('rnet.in_u8')[0])
+    expectClose(Array.from(r.probability), faceOf('rnet.prob'), 1e-4)
+    expectClose(Array.from(r.offsets), numbers(golden, 'rnet.offset'), 1e-4)
+    const o = await networks.onet(input('onet'), golden.shape('onet.in_u8')[0])
+    expectClose(Array.from(o.probability), faceOf('onet.prob'), 1e-4)
+    expectClose(Array.from(o.offsets), numbers(golden, 'onet.offset'), 1e-4)
+    expectClose(Array.from(o.landmarks), numbers(golden, 'onet.landmark'), 1e-4)
+  })
+})

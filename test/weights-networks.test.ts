@@ -1,8 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { loadWeights } from '../src/weights/node.ts'
-import { readSafetensors } from '../src/weights/safetensors.ts'
+import { type GoldenCase, goldenCase } from './golden/case.ts'
 
 /**
  * The converted networks, run in plain float64 as the comments of src/weights/convert describe them, give the reference
@@ -122,42 +120,31 @@ function relmax(actual: ArrayLike<number>, reference: ArrayLike<number>): number
   return difference / most
 }
 
-const folder = process.env.LOWKEY_GOLDEN ?? '../shared/golden'
-/** The tensors of a reference file, none of which is of 64-bit integers. */
-const golden = (name: string) =>
-  readSafetensors(readFileSync(join(folder, `${name}.safetensors`)), name).tensors as ReadonlyMap<
-    string,
-    { shape: readonly number[]; data: Float32Array | Uint8Array }
-  >
 /** Image `n` of a batch [N,3,H,W], each value mapped. */
-function imageOf(
-  tensors: ReturnType<typeof golden>,
-  name: string,
-  map: (value: number, channel: number) => number,
-  n = 0,
-) {
-  const { shape, data } = tensors.get(name) ?? { shape: [], data: [] }
+function imageOf(golden: GoldenCase, name: string, map: (value: number, channel: number) => number, n = 0) {
+  const shape = golden.shape(name)
+  const data = name.endsWith('_u8') ? golden.bytes(name) : golden.numbers(name)
   const [channels, height, width] = shape.slice(1)
   const size = channels * height * width
   const one = Float64Array.from({ length: size }, (_, i) => map(data[n * size + i], Math.floor(i / (height * width))))
   return { shape: [channels, height, width], data: one } as Image
 }
 /** Part `n` of `parts` of a reference tensor. */
-function referenceOf(tensors: ReturnType<typeof golden>, name: string, n = 0) {
-  const { shape, data } = tensors.get(name) ?? { shape: [], data: new Float32Array() }
-  const size = data.length / shape[0]
+function referenceOf(golden: GoldenCase, name: string, n = 0) {
+  const data = golden.numbers(name)
+  const size = data.length / golden.shape(name)[0]
   return data.subarray(n * size, (n + 1) * size)
 }
 
-describe.skipIf(!existsSync(join(folder, 'f_real_nets.safetensors')))('the sirius network', () => {
+describe('the sirius network', () => {
   it('gives the reference embedding', async () => {
-    const [weights, tensors] = [await loadWeights('sirius'), golden('f_real_nets')]
+    const [weights, golden] = [await loadWeights('sirius'), goldenCase('f_real_sirius')]
     const layer = (name: string, x: Image, stride = 1, padding = none) => {
       const y = conv(weights, name, x, stride, padding)
       return weights.names().includes(`${name}.prelu.weight`) ? prelu(weights, `${name}.prelu.weight`, y) : y
     }
     const same = (stride: number): Pad => (stride === 2 ? [0, 0, 1, 1] : all)
-    let x = imageOf(tensors, 'crop', (c) => (255 * c - 127.5) / 128)
+    let x = imageOf(golden, 'sirius.crop', (c) => (255 * c - 127.5) / 128)
     x = layer('conv2', layer('conv1', x, 2, same(2)), 1, same(1))
     for (let i = 0; i < 15; i++) {
       const stride = [0, 5, 12].includes(i) ? 2 : 1
@@ -167,15 +154,15 @@ describe.skipIf(!existsSync(join(folder, 'f_real_nets.safetensors')))('the siriu
     }
     x = layer('conv4', layer('conv3', x))
     expect(x.shape).toEqual([512, 1, 1])
-    expect(relmax(linear(weights, 'linear', x.data), referenceOf(tensors, 'sirius.emb'))).toBeLessThan(1e-6)
+    expect(relmax(linear(weights, 'linear', x.data), referenceOf(golden, 'sirius.emb'))).toBeLessThan(1e-6)
   })
 })
 
-describe.skipIf(!existsSync(join(folder, 'g_embedded_nets.safetensors')))('the dlib network', () => {
+describe('the dlib network', () => {
   it('gives the reference embedding', async () => {
-    const [weights, tensors] = [await loadWeights('dlib'), golden('g_embedded_nets')]
+    const [weights, golden] = [await loadWeights('dlib'), goldenCase('f_real_dlib')]
     const mean = [122.782, 117.001, 104.298]
-    let x = imageOf(tensors, 'dlib.crop', (c, channel) => (255 * c - mean[channel]) / 255)
+    let x = imageOf(golden, 'dlib.crop', (c, channel) => (255 * c - mean[channel]) / 255)
     x = pool(relu(conv(weights, 'conv1', x, 2)), 3, 2, 'max')
     for (let i = 0; i < 14; i++) {
       const down = [3, 7, 10, 13].includes(i)
@@ -192,12 +179,11 @@ describe.skipIf(!existsSync(join(folder, 'g_embedded_nets.safetensors')))('the d
     }
     expect(x.shape).toEqual([256, 2, 2])
     const embedding = linear(weights, 'fc', pool(x, 2, 2, 'mean').data)
-    // The reference is float32 here, see its README.
-    expect(relmax(embedding, referenceOf(tensors, 'dlib.emb'))).toBeLessThan(2e-5)
+    expect(relmax(embedding, referenceOf(golden, 'dlib.emb'))).toBeLessThan(1e-6)
   })
 })
 
-describe.skipIf(!existsSync(join(folder, 'd_mtcnn_nets.safetensors')))('the mtcnn networks', () => {
+describe('the mtcnn networks', () => {
   const normal = (value: number) => (value - 127.5) / 128
   const stage = (weights: Tensors, net: string, i: number, x: Image) =>
     prelu(weights, `${net}.prelu${i}.weight`, conv(weights, `${net}.conv${i}`, x))
@@ -212,42 +198,42 @@ describe.skipIf(!existsSync(join(folder, 'd_mtcnn_nets.safetensors')))('the mtcn
   }
 
   it('P-Net gives the reference map', async () => {
-    const [weights, tensors] = [await loadWeights('mtcnn'), golden('d_mtcnn_nets')]
-    let x = pool(stage(weights, 'pnet', 1, imageOf(tensors, 'pnet.in_u8', normal)), 2, 2, 'max', true)
+    const [weights, golden] = [await loadWeights('mtcnn'), goldenCase('d_mtcnn_nets')]
+    let x = pool(stage(weights, 'pnet', 1, imageOf(golden, 'pnet.in_u8', normal)), 2, 2, 'max', true)
     x = stage(weights, 'pnet', 3, stage(weights, 'pnet', 2, x))
-    expect(relmax(softmax(conv(weights, 'pnet.conv4_1', x).data), referenceOf(tensors, 'pnet.prob'))).toBeLessThan(1e-5)
-    expect(relmax(conv(weights, 'pnet.conv4_2', x).data, referenceOf(tensors, 'pnet.offset'))).toBeLessThan(1e-5)
+    expect(relmax(softmax(conv(weights, 'pnet.conv4_1', x).data), referenceOf(golden, 'pnet.prob'))).toBeLessThan(1e-5)
+    expect(relmax(conv(weights, 'pnet.conv4_2', x).data, referenceOf(golden, 'pnet.offset'))).toBeLessThan(1e-5)
   })
 
   it('R-Net gives the reference boxes', async () => {
-    const [weights, tensors] = [await loadWeights('mtcnn'), golden('d_mtcnn_nets')]
-    const count = tensors.get('rnet.prob')?.shape[0] ?? 0
+    const [weights, golden] = [await loadWeights('mtcnn'), goldenCase('d_mtcnn_nets')]
+    const count = golden.shape('rnet.prob')[0]
     expect(count).toBeGreaterThan(0)
     for (let n = 0; n < count; n++) {
-      let x = pool(stage(weights, 'rnet', 1, imageOf(tensors, 'rnet.in_u8', normal, n)), 3, 2, 'max', true)
+      let x = pool(stage(weights, 'rnet', 1, imageOf(golden, 'rnet.in_u8', normal, n)), 3, 2, 'max', true)
       x = stage(weights, 'rnet', 3, pool(stage(weights, 'rnet', 2, x), 3, 2, 'max', true))
       const y = dense(weights, 'rnet', 4, x.data)
-      expect(relmax(softmax(linear(weights, 'rnet.conv5_1', y)), referenceOf(tensors, 'rnet.prob', n))).toBeLessThan(
+      expect(relmax(softmax(linear(weights, 'rnet.conv5_1', y)), referenceOf(golden, 'rnet.prob', n))).toBeLessThan(
         1e-5,
       )
-      expect(relmax(linear(weights, 'rnet.conv5_2', y), referenceOf(tensors, 'rnet.offset', n))).toBeLessThan(1e-5)
+      expect(relmax(linear(weights, 'rnet.conv5_2', y), referenceOf(golden, 'rnet.offset', n))).toBeLessThan(1e-5)
     }
   })
 
   it('O-Net gives the reference boxes and landmarks', async () => {
-    const [weights, tensors] = [await loadWeights('mtcnn'), golden('d_mtcnn_nets')]
-    const count = tensors.get('onet.prob')?.shape[0] ?? 0
+    const [weights, golden] = [await loadWeights('mtcnn'), goldenCase('d_mtcnn_nets')]
+    const count = golden.shape('onet.prob')[0]
     expect(count).toBeGreaterThan(0)
     for (let n = 0; n < count; n++) {
-      let x = pool(stage(weights, 'onet', 1, imageOf(tensors, 'onet.in_u8', normal, n)), 3, 2, 'max', true)
+      let x = pool(stage(weights, 'onet', 1, imageOf(golden, 'onet.in_u8', normal, n)), 3, 2, 'max', true)
       x = pool(stage(weights, 'onet', 2, x), 3, 2, 'max', true)
       x = stage(weights, 'onet', 4, pool(stage(weights, 'onet', 3, x), 2, 2, 'max', true))
       const y = dense(weights, 'onet', 5, x.data)
-      expect(relmax(softmax(linear(weights, 'onet.conv6_1', y)), referenceOf(tensors, 'onet.prob', n))).toBeLessThan(
+      expect(relmax(softmax(linear(weights, 'onet.conv6_1', y)), referenceOf(golden, 'onet.prob', n))).toBeLessThan(
         1e-5,
       )
-      expect(relmax(linear(weights, 'onet.conv6_2', y), referenceOf(tensors, 'onet.offset', n))).toBeLessThan(1e-5)
-      expect(relmax(linear(weights, 'onet.conv6_3', y), referenceOf(tensors, 'onet.landmark', n))).toBeLessThan(1e-5)
+      expect(relmax(linear(weights, 'onet.conv6_2', y), referenceOf(golden, 'onet.offset', n))).toBeLessThan(1e-5)
+      expect(relmax(linear(weights, 'onet.conv6_3', y), referenceOf(golden, 'onet.landmark', n))).toBeLessThan(1e-5)
     }
   })
 })

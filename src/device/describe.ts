@@ -4,7 +4,7 @@ import type { Capabilities } from './gpu.ts'
 const INSTALL = [
   [
     'Debian 12',
-    "echo 'deb http://deb.debian.org/debian bookworm-backports main' | sudo tee /etc/apt/sources.list.d/backports.list",
+    "add the suite bookworm-backports to apt's sources, at the address that they name for bookworm, then",
     'sudo apt-get update && sudo apt-get install -y -t bookworm-backports mesa-vulkan-drivers',
   ],
   ['Debian 13', 'sudo apt-get update && sudo apt-get install -y mesa-vulkan-drivers'],
@@ -39,22 +39,21 @@ export function adapterName(capabilities: Capabilities): string {
 
 /**
  * What the adapter is, in sentences for people: which one, whether it is software, what to expect of it and how to get
- * a faster one. The speeds are of 3x3 convolutions: lavapipe about 40 GFLOP/s and SwiftShader about 6 on two cores, GPUs
- * by their data sheets.
+ * a faster one. The times are of the demo on two cores; on a real GPU nothing was measured yet.
  */
 export function describeAdapter(capabilities: Capabilities): string {
   const name = adapterName(capabilities)
   if (!capabilities.software) return `Runs on the GPU ${name}.`
   const expectation = {
-    lavapipe: 'Expect about 15 seconds for each face.',
+    lavapipe: 'Expect about a minute for each face.',
     swiftshader:
-      'This is the slowest way: expect one or two minutes for each face. ' +
-      "Mesa's lavapipe is about 5 times faster (Debian 13, Ubuntu: sudo apt-get install mesa-vulkan-drivers; " +
+      'This is the slowest way: expect several minutes for each face. ' +
+      "Mesa's lavapipe is several times faster (Debian 13, Ubuntu: sudo apt-get install mesa-vulkan-drivers; " +
       'Debian 12: the same from bookworm-backports).',
-    other: 'Expect a minute or more for each face.',
+    other: 'Expect minutes for each face.',
   }[capabilities.driver]
   return (
     `Runs in software, on ${name}: the processor stands in for a GPU. ${expectation} ` +
-    'Any GPU with a Vulkan driver is 10 (built in) to several hundred times (a card) faster.'
+    'Any GPU with a Vulkan driver should be much faster; that is not measured yet.'
   )
 }

@@ -4,15 +4,20 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Gpu } from '../../src/device/gpu.ts'
 import { compile, type Graph, graph } from '../../src/graph/index.ts'
-import type { Shape, Tensor } from '../../src/kernels/op.ts'
-import type { NetworkWeights } from '../../src/models/layers.ts'
+import { elements, type Shape, type Tensor } from '../../src/kernels/op.ts'
 import { readSafetensors, type StoredTensor } from '../../src/weights/safetensors.ts'
-import { type Rule, seededWeights } from './generator.ts'
+import { drawUniform, type Rule, seededWeights } from './generator.ts'
+import { make, type Recipe } from './made.ts'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The golden folder: LOWKEY_GOLDEN, or the one beside the repository. */
-export const goldenFolder = process.env.LOWKEY_GOLDEN ?? join(repository, '../shared/golden')
+/** The results that every clone has. */
+const committed = join(import.meta.dirname, 'data')
+
+/** A larger set, made the same way: LOWKEY_GOLDEN, or a folder beside the repository. Undefined where there is none. */
+const larger = [process.env.LOWKEY_GOLDEN ?? join(repository, '../shared/golden')].find((folder) =>
+  existsSync(join(folder, 'index.json')),
+)
 
 /** Weights that are for tests only and never part of the project; undefined where they are not there. */
 export function testWeights(path: string): string | undefined {
@@ -24,8 +29,8 @@ export function testWeights(path: string): string | undefined {
 export interface SeededTensor {
   key: string
   shape: number[]
-  rule: Rule
-  first4: number[]
+  rule?: Rule
+  first4?: number[]
   sum: number
 }
 
@@ -33,6 +38,12 @@ export interface SeededTensor {
 export interface CaseEntry {
   file: string
   tensors: Record<string, number[]>
+  /** Of these the file has every n-th element only (in C order). */
+  every?: Record<string, number>
+  /** Drawn by the generator; a larger set stores them too. */
+  gen?: Record<string, { t?: number; lo?: number; hi?: number }>
+  /** Made from the demo photo or from other tensors; where the file has elements of them, they are to agree. */
+  made?: Record<string, Recipe>
   model?: string
   [field: string]: unknown
 }
@@ -43,18 +54,44 @@ export interface GoldenIndex {
   cases: Record<string, CaseEntry>
 }
 
-export const hasGolden = existsSync(join(goldenFolder, 'index.json'))
+const read = (folder: string): GoldenIndex => JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8'))
 
-export const readIndex = (): GoldenIndex => JSON.parse(readFileSync(join(goldenFolder, 'index.json'), 'utf8'))
+/** A folder of results: its name for people, its networks, its cases. */
+export interface GoldenSet {
+  name: string
+  index: GoldenIndex
+  cases: GoldenCase[]
+}
 
-/** One case with its tensors, which are read when first asked for. */
+const setOf = (folder: string, name: string): GoldenSet => {
+  const index = read(folder)
+  return { name, index, cases: Object.keys(index.cases).map((key) => new GoldenCase(folder, index, key)) }
+}
+
+/** The results of every clone, then those of the larger set, if there is one. */
+export const goldenSets = (): GoldenSet[] => [
+  setOf(committed, 'test/golden/data'),
+  ...(larger ? [setOf(larger, process.env.LOWKEY_GOLDEN ? 'LOWKEY_GOLDEN' : '../shared/golden')] : []),
+]
+
+/** A case that every clone has. */
+export const goldenCase = (name: string): GoldenCase => new GoldenCase(committed, read(committed), name)
+
+/** A case of the larger set; undefined where there is none. */
+export const largerCase = (name: string): GoldenCase | undefined =>
+  larger === undefined ? undefined : new GoldenCase(larger, read(larger), name)
+
+/** One case with its tensors, which are read or made when first asked for. */
 export class GoldenCase {
   readonly name: string
   readonly entry: CaseEntry
+  private readonly folder: string
   private readonly index: GoldenIndex
   private file: ReadonlyMap<string, StoredTensor> | undefined
+  private readonly whole = new Map<string, Float32Array | Uint8Array | Int32Array>()
 
-  constructor(index: GoldenIndex, name: string) {
+  constructor(folder: string, index: GoldenIndex, name: string) {
+    this.folder = folder
     this.index = index
     this.name = name
     this.entry = index.cases[name]
@@ -66,51 +103,89 @@ export class GoldenCase {
   }
 
   shape(name: string): Shape {
-    return this.stored(name).shape
+    const shape = this.entry.tensors[name]
+    if (!shape) throw new Error(`${this.name}: the index has no tensor ${name}`)
+    return shape
   }
 
   /** Numbers of an f32 tensor. */
   numbers(name: string): Float32Array {
-    const { data } = this.stored(name)
+    const data = this.values(name)
     if (!(data instanceof Float32Array)) throw new Error(`${this.name}: ${name} is no f32 tensor`)
     return data
   }
 
   /** Numbers of an i32 tensor. */
   integers(name: string): Int32Array {
-    const { data } = this.stored(name)
+    const data = this.values(name)
     if (!(data instanceof Int32Array)) throw new Error(`${this.name}: ${name} is no i32 tensor`)
     return data
   }
 
   /** Numbers of an 8-bit tensor. */
   bytes(name: string): Uint8Array {
-    const { data } = this.stored(name)
+    const data = this.values(name)
     if (!(data instanceof Uint8Array)) throw new Error(`${this.name}: ${name} is no u8 tensor`)
     return data
   }
 
+  /**
+   * What was computed beside what is wanted, both of the elements that the file has.
+   *
+   * @param got the whole tensor
+   */
+  pair<A extends Float32Array | Uint8Array>(name: string, got: A): [got: A, want: A] {
+    if (got.length !== elements(this.shape(name)))
+      throw new Error(`${this.name}: ${name} is [${this.shape(name)}], not ${got.length} elements`)
+    const every = this.entry.every?.[name]
+    if (every === undefined) return [got, this.values(name) as A]
+    return [got.filter((_, i) => i % every === 0) as A, this.stored(name) as A]
+  }
+
   /** Architecture and weights of a seeded network of the index, `ARCHITECTURE:SEED`; the case's own unless told. */
-  seeded(key: string = this.entry.model ?? ''): { architecture: string; weights: NetworkWeights } {
+  seeded(key: string = this.entry.model ?? ''): { architecture: string; weights: ReturnType<typeof seededWeights> } {
     const list = this.index.models[key]
     if (!list) throw new Error(`${this.name}: the index has no model ${key}`)
     const [architecture, seed] = key.split(':')
     return { architecture, weights: seededWeights(Number(seed), list) }
   }
 
-  private stored(name: string): StoredTensor {
-    const path = join(goldenFolder, this.entry.file)
+  /** Whether the index has a seeded network of this name. */
+  knows = (key: string): boolean => key in this.index.models
+
+  /** Whether the file has a tensor, or elements of it. */
+  holds = (name: string): boolean => this.stored(name) !== undefined
+
+  /** The elements that the file has of a tensor; undefined where it has none, because they are drawn or made. */
+  private stored(name: string): Float32Array | Uint8Array | Int32Array | undefined {
+    const path = join(this.folder, this.entry.file)
     this.file ??= readSafetensors(readFileSync(path), path).tensors
     const tensor = this.file.get(name)
-    if (!tensor) throw new Error(`${path}: there is no ${name}`)
-    expectSameShape(tensor.shape, this.entry.tensors[name], `${this.name}: ${name}`)
-    return tensor
+    if (!tensor) return undefined
+    const shape = this.shape(name)
+    const every = this.entry.every?.[name]
+    const listed = every === undefined ? shape : [Math.ceil(elements(shape) / every)]
+    if (String(tensor.shape) !== String(listed))
+      throw new Error(`${this.name}: ${name} is [${tensor.shape}] in the file and [${listed}] by the index`)
+    if (tensor.data instanceof BigInt64Array) throw new Error(`${this.name}: ${name} has numbers of 64 bits`)
+    return tensor.data as Float32Array | Uint8Array | Int32Array
   }
-}
 
-function expectSameShape(stored: Shape, listed: Shape, what: string): void {
-  if (String(stored) !== String(listed))
-    throw new Error(`${what} is [${stored}] in the file and [${listed}] in the index`)
+  private values(name: string): Float32Array | Uint8Array | Int32Array {
+    const known = this.whole.get(name)
+    if (known) return known
+    const { made, gen, every } = this.entry
+    const shape = this.shape(name)
+    const recipe = made?.[name]
+    const { t, lo, hi } = gen?.[name] ?? {}
+    let values = every?.[name] ? undefined : this.stored(name)
+    if (recipe) values = make(recipe, shape, (other) => this.values(other) as Float32Array | Uint8Array)
+    else if (!values && t !== undefined && lo !== undefined && hi !== undefined)
+      values = drawUniform(this.index.seed, t, elements(shape), lo, hi)
+    if (!values) throw new Error(`${this.name}: the file has not the whole of ${name}`)
+    this.whole.set(name, values)
+    return values
+  }
 }
 
 /** One thing to check in a case: a test of its own. */

@@ -55,10 +55,14 @@ export function seededTensor(seed: number, t: number, key: string, shape: Shape)
 }
 
 /** A seeded network: `list` is its state dictionary in order. Tensors are drawn when they are asked for. */
-export function seededWeights(seed: number, list: readonly { key: string; shape: Shape }[]): NetworkWeights {
+export function seededWeights(
+  seed: number,
+  list: readonly { key: string; shape: Shape }[],
+): NetworkWeights & { names(): string[] } {
   const drawnBefore = new Map<string, { shape: Shape; data: Float32Array }>()
   const numberOf = new Map(list.map(({ key }, t) => [key, t]))
   return {
+    names: () => [...numberOf.keys()],
     tensor(name) {
       const t = numberOf.get(name)
       if (t === undefined) throw new Error(`the seeded network has no tensor ${name}`)

@@ -14,8 +14,8 @@ async function check(gpu: Gpu, golden: GoldenCase, transform: (x: Tensor) => Ten
     const y = transform(x)
     return { y, grad: grad(sum(mul(y, v)), x) }
   })
-  expect(relmax(got.y, golden.numbers('y'))).toBeLessThan(1e-5)
-  expect(relmax(got.grad, golden.numbers('grad'))).toBeLessThan(1e-4)
+  expect(relmax(...golden.pair('y', got.y))).toBeLessThan(1e-5)
+  expect(relmax(...golden.pair('grad', got.grad))).toBeLessThan(1e-4)
 }
 
 /** The sampling matrix [1,6] of a crop whose map from image to crop is the golden `M` (a 2x3 matrix by rows). */
