@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -9,9 +10,10 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
+          // Each file in a process of its own. Two at a time fill two cores: compiling shaders takes one core, starting processes none
+          // for a part of the time. More would share the same processor, since a software GPU takes all that it has.
           pool: 'forks',
-          // Two cores and a software GPU that uses both: files run one after another, each in a process of its own.
-          fileParallelism: false,
+          maxWorkers: Math.min(2, availableParallelism()),
         },
       },
     ],

@@ -16,6 +16,7 @@ import { shaderSource } from '../src/kernels/wgsl.ts'
 import { inputsOf, largestError, tolerance } from './support/check-operation.ts'
 import { testGpu } from './support/gpu.ts'
 import { f16round, halfCopy, ROUNDING, singleCopy } from './support/half.ts'
+import { everything, kernelsToTry, LONG } from './support/scope.ts'
 
 const gpu = await testGpu()
 /** Must not be collected while its device lives. */
@@ -117,13 +118,18 @@ const title = (op: Op<unknown>, c: Case<unknown>) =>
 
 describe('kernels for GPUs', () => {
   for (const op of [erased(conv2dOp), erased(convTranspose2dOp), erased(conv2dWeightGradientOp), erased(matmulOp)]) {
-    for (const c of op.cases) test(title(op, c), () => check(op, c, op.kernels(c.args, c.shapes, asGpu)))
-  }
-  for (const [op, c] of LARGER) {
-    test(title(op, c), () => check(op, c, op.kernels(c.args, c.shapes, asGpu)))
-    test.skipIf(!gpu.capabilities.f16)(`tensors in f16: ${title(op, c)}`, () =>
-      check(op, c, op.kernels(c.args, c.shapes, asGpu), true),
-    )
+    const larger = LARGER.flatMap(([other, c]) => (other === op ? [c] : []))
+    const onLarger = kernelsToTry(op, larger, asGpu)
+    const shown = new Set(onLarger.flatMap(([, kernels]) => kernels.map(({ variant }) => variant)))
+    for (const [c, kernels] of onLarger) test(title(op, c), () => check(op, c, kernels))
+    for (const [c, kernels] of kernelsToTry(op, op.cases, asGpu)) {
+      const others = everything ? kernels : kernels.filter(({ variant }) => !shown.has(variant))
+      if (others.length > 0) test(title(op, c), () => check(op, c, others))
+    }
+    for (const [c, kernels] of onLarger)
+      test.skipIf(!gpu.capabilities.f16 || !everything)(`tensors in f16: ${title(op, c)}${LONG}`, () =>
+        check(op, c, kernels, true),
+      )
   }
 
   test('every one of them was tried', () => {
@@ -231,7 +237,7 @@ describe('kernels for matrix units', async () => {
     })
   }
 
-  for (const unit of UNITS) {
+  for (const unit of everything ? UNITS : UNITS.slice(1, 2)) {
     test.skipIf(!gpu.capabilities.f16)(`${unit.join('x')}: right with the units' functions written out`, async () => {
       for (const [op, c] of LARGER.slice(2, unit === UNITS[0] ? undefined : 3)) {
         const kernels = matrixKernels(op.kernels(c.args, c.shapes, withUnits(unit)))

@@ -60,7 +60,14 @@ export async function lowkey(args: readonly string[], options: Invocation): Prom
   const child = spawn(node, [script, ...args], {
     cwd,
     // Weights that a user of this machine may have in the cache folder are not looked for, nor Node's options for the test runner.
-    env: { ...process.env, NODE_OPTIONS: '', LOWKEY_HOME: join(cwd, 'no-such-folder'), ...env },
+    env: {
+      ...process.env,
+      NODE_OPTIONS: '',
+      // Starts a process in a third of the time.
+      NODE_COMPILE_CACHE: join(repository, 'node_modules/.cache/lowkey-tests'),
+      LOWKEY_HOME: join(cwd, 'no-such-folder'),
+      ...env,
+    },
     stdio: [input ? 'pipe' : 'ignore', 'pipe', 'pipe'],
   })
   const chunks = { stdout: [] as Buffer[], stderr: [] as Buffer[] }

@@ -1,0 +1,31 @@
+/** What `npm test` leaves to `npm run test:all`. */
+import type { Case, Kernel, Op, Target } from '../../src/kernels/op.ts'
+
+/** Whether everything runs (LOWKEY_TEST_ALL=1, `npm run test:all`), or what is needed to see each part work once (`npm test`). */
+export const everything = process.env.LOWKEY_TEST_ALL === '1'
+
+/** At the end of the names of tests that are skipped without it. */
+export const LONG = everything ? '' : ' (long: npm run test:all)'
+
+/**
+ * The cases of an operation with the kernels to try on each: all that the target is offered, or each kernel once, on the cheapest
+ * case that has it. A view, which has no kernels, has its cases.
+ */
+export function kernelsToTry<C extends Case<unknown>>(
+  op: Op<unknown>,
+  cases: readonly C[],
+  target: Target,
+): [c: C, kernels: readonly Kernel[]][] {
+  const offered = cases.map((c): [C, readonly Kernel[]] => [c, op.view ? [] : op.kernels(c.args, c.shapes, target)])
+  if (everything || op.view) return offered
+  const cost = ([{ args, shapes }]: [C, unknown]) => op.cost(args, shapes).flop
+  const tried = new Set<string>()
+  return offered
+    .toSorted((a, b) => cost(a) - cost(b))
+    .map(([c, kernels]): [C, readonly Kernel[]] => {
+      const others = kernels.filter(({ variant }) => !tried.has(variant))
+      for (const { variant } of others) tried.add(variant)
+      return [c, others]
+    })
+    .filter(([, kernels]) => kernels.length > 0)
+}
