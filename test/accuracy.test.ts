@@ -1,10 +1,11 @@
 /** How well recognisers tell people apart. */
-import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { accuracyOf } from '../src/evaluate/accuracy.ts'
 import { lowkey, room } from './support/cli.ts'
 import { random } from './support/random.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 
 /** A unit vector in the plane. */
 const at = (degrees: number): Float32Array =>
@@ -91,9 +92,9 @@ describe('weights accuracy', () => {
     }
   })
 
-  const lfw = join(import.meta.dirname, '../../shared/data/photos/lfw')
+  const lfw = dataBeside('photos/lfw')
 
-  test.skipIf(!existsSync(lfw))('measures the recognisers on photos of people', async () => {
+  test.skipIf(!isAtHand(lfw))('measures the recognisers on photos of people', async () => {
     const folder = join(cwd, 'lfw')
     for (const person of readdirSync(lfw).sort().slice(0, 3)) {
       mkdirSync(join(folder, person), { recursive: true })

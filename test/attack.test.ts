@@ -1,6 +1,4 @@
-/** The attack: its gradient against float64, where it works, what it changes, and whole photos protected. */
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { resolve } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { Attack, AttackError, type AttackImages } from '../src/attack/loop.ts'
 import { loadNetworks, UnknownModelError } from '../src/attack/node.ts'
@@ -38,10 +36,11 @@ import { relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
 import { random, uniform } from './support/random.ts'
 import { referenceFunction } from './support/reference.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 import { tinyLpips, tinySurrogates } from './support/tiny-networks.ts'
 
 const gpu = await testGpu()
-const fromRoot = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
+const fromRoot = (path: string): string => resolve(import.meta.dirname, '..', path)
 
 describe('the gradient of the whole objective', () => {
   const variants = [
@@ -911,29 +910,26 @@ describe('protecting a photo', () => {
       900,
     ],
   ]
-  const folder = '../shared/data/photos/highres'
-  test.skipIf(!existsSync(fromRoot(folder))).each(groups)(
-    'finds and protects every face of %s',
-    async (name, noses, width) => {
-      const photo = await pixelsOf(`${folder}/${name}.jpg`)
-      const near = <F extends Pick<Face, 'landmarks' | 'box'>>(faces: readonly F[], [x, y]: Point, size: Pixels): F[] =>
-        faces.filter(({ landmarks: [, , nose], box }) => {
-          const side = box[2] - box[0]
-          return Math.hypot(nose[0] - x * size.width, nose[1] - y * size.height) < side / 4
-        })
-      const found = await protector.find(photo)
-      for (const nose of noses) expect(near(found, nose, photo).length, `${nose}`).toBe(1)
-      expect(found.length).toBeLessThanOrEqual(noses.length + 1)
+  const folder = dataBeside('photos/highres')
+  test.skipIf(!isAtHand(folder)).each(groups)('finds and protects every face of %s', async (name, noses, width) => {
+    const photo = await pixelsOf(`${folder}/${name}.jpg`)
+    const near = <F extends Pick<Face, 'landmarks' | 'box'>>(faces: readonly F[], [x, y]: Point, size: Pixels): F[] =>
+      faces.filter(({ landmarks: [, , nose], box }) => {
+        const side = box[2] - box[0]
+        return Math.hypot(nose[0] - x * size.width, nose[1] - y * size.height) < side / 4
+      })
+    const found = await protector.find(photo)
+    for (const nose of noses) expect(near(found, nose, photo).length, `${nose}`).toBe(1)
+    expect(found.length).toBeLessThanOrEqual(noses.length + 1)
 
-      const reduced = resize(photo, width, Math.round((photo.height * width) / photo.width))
-      const { photo: result, faces } = await protector.protect(reduced, { preset: quick })
-      for (const nose of noses) {
-        const [face, ...more] = near(faces, nose, reduced)
-        expect(more).toEqual([])
-        // Flat areas change less, in two steps not by a whole level.
-        expect(changedShare(reduced, result, face.box), `${nose}`).toBeGreaterThan(0.8)
-        expect(face.recognisers[0].after, `${nose}`).toBeLessThan(0.985)
-      }
-    },
-  )
+    const reduced = resize(photo, width, Math.round((photo.height * width) / photo.width))
+    const { photo: result, faces } = await protector.protect(reduced, { preset: quick })
+    for (const nose of noses) {
+      const [face, ...more] = near(faces, nose, reduced)
+      expect(more).toEqual([])
+      // Flat areas change less, in two steps not by a whole level.
+      expect(changedShare(reduced, result, face.box), `${nose}`).toBeGreaterThan(0.8)
+      expect(face.recognisers[0].after, `${nose}`).toBeLessThan(0.985)
+    }
+  })
 })

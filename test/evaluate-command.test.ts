@@ -1,11 +1,12 @@
 /** `lowkey-gpu evaluate` as a process. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Evaluation } from '../src/evaluate/results.ts'
 import { lowkey, room, says } from './support/cli.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 
-const photos = join(import.meta.dirname, '../../shared/data/photos')
+const photos = dataBeside('photos')
 
 describe('evaluate', () => {
   const cwd = room('evaluate')
@@ -36,7 +37,7 @@ describe('evaluate', () => {
     expect(stdout).toMatch(/paper.*fawkes-low, fawkes-mid, fawkes-high/)
   })
 
-  test.skipIf(!existsSync(photos))('measures, goes on where it was interrupted, and says the same again', async () => {
+  test.skipIf(!isAtHand(photos))('measures, goes on where it was interrupted, and says the same again', async () => {
     for (const person of readdirSync(join(photos, 'lfw')).sort().slice(0, 2)) {
       mkdirSync(join(cwd, 'lfw', person), { recursive: true })
       for (const photo of readdirSync(join(photos, 'lfw', person))

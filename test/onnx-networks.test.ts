@@ -1,6 +1,5 @@
 /** Whole networks that come as ONNX files: against reference results, in batches, and stored as safetensors. */
-import { existsSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { grad, graph } from '../src/graph/index.ts'
 import { mul, sum } from '../src/kernels/index.ts'
@@ -24,15 +23,16 @@ import { cosine, relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
 import { type Constant, onnxFile, type WrittenModel } from './support/onnx.ts'
 import { uniform } from './support/random.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 
 const gpu = await testGpu()
-const weightsFile = (path: string) => fileURLToPath(new URL(`../../shared/data/weights/${path}`, import.meta.url))
+const weightsFile = (path: string) => dataBeside(`weights/${path}`)
 
 describe('MobileFaceNet of foamliu, its constants beside the file', () => {
   const path = weightsFile('mobilefacenet-foamliu/MobileFaceNet.onnx')
   const read = () => recogniserFromOnnx(readFileSync(path), { file: 'MobileFaceNet.onnx', external: filesBeside(path) })
 
-  it.skipIf(!existsSync(path))('says what it takes and gives', () => {
+  it.skipIf(!isAtHand(path))('says what it takes and gives', () => {
     const { input, embedding, network, parameters } = read()
     expect(input).toMatchObject({ width: 112, height: 112, colours: 'RGB', range: [-1, 1] })
     expect([embedding, network.output]).toEqual([128, 'output0'])
@@ -40,7 +40,7 @@ describe('MobileFaceNet of foamliu, its constants beside the file', () => {
   })
 
   const golden = largerCase('f_real_nets')
-  it.skipIf(!existsSync(path) || !golden)('gives the embedding and the gradient that PyTorch computes', async () => {
+  it.skipIf(!isAtHand(path) || !golden)('gives the embedding and the gradient that PyTorch computes', async () => {
     const { network } = read()
     const crop = { shape: golden!.shape('crop'), data: golden!.numbers('crop') }
     const { y, dx } = await evaluate(gpu, { x: crop }, ({ x }, g) => {
@@ -108,7 +108,7 @@ const yunet: Record<string, [shape: number[], values: number[]]> = {
 describe('YuNet', () => {
   const path = weightsFile('yunet/yunet_n_dynamic.onnx')
 
-  it.skipIf(!existsSync(path))('gives what onnxruntime gives, for any size and batch', async () => {
+  it.skipIf(!isAtHand(path))('gives what onnxruntime gives, for any size and batch', async () => {
     const network = onnxNetwork(readOnnx(readFileSync(path), 'yunet.onnx'))
     expect(network.inputs).toEqual([{ name: 'input', type: 'float32', shape: ['batch', 3, 'height', 'width'] }])
     const shape = [2, 3, 64, 96]
@@ -128,7 +128,7 @@ describe('YuNet', () => {
     }
   })
 
-  it.skipIf(!existsSync(path))('is no recogniser', () => {
+  it.skipIf(!isAtHand(path))('is no recogniser', () => {
     const options = { file: 'yunet.onnx', size: [64, 64] } as const
     expect(() => recogniserFromOnnx(readFileSync(path), options)).toThrow(
       /gives "cls_8", .*"obj_32".* 4 more: say which of them is the embedding/,

@@ -1,5 +1,5 @@
 /** Directions for photos: how they are drawn, what populations are made of, and their file. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { directionDraw, directionOf, MOST_COMPONENTS, normalNoise, type Population } from '../src/attack/directions.ts'
@@ -19,6 +19,7 @@ import { readSafetensors, writeSafetensors } from '../src/weights/safetensors.ts
 import { lowkey, room } from './support/cli.ts'
 import { cosine } from './support/compare.ts'
 import { random, uniform } from './support/random.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 
 afterEach(() => vi.unstubAllEnvs())
 
@@ -424,9 +425,9 @@ describe('weights population', () => {
     }
   })
 
-  const lfw = join(import.meta.dirname, '../../shared/data/photos/lfw')
+  const lfw = dataBeside('photos/lfw')
 
-  test.skipIf(!existsSync(lfw))('writes the spread of the faces of a folder', async () => {
+  test.skipIf(!isAtHand(lfw))('writes the spread of the faces of a folder', async () => {
     const folder = join(cwd, 'people')
     const [first, ...others] = readdirSync(lfw).sort().slice(0, 4)
     const photosOf = (person: string) => readdirSync(join(lfw, person)).sort()

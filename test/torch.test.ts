@@ -1,12 +1,12 @@
 /** PyTorch's files: what torch.save writes is read, and nothing else is. Files are made here, byte by byte. */
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { WeightsError } from '../src/weights/errors.ts'
 import { PickleError } from '../src/weights/pickle.ts'
 import { readTorch, TorchFileError } from '../src/weights/torch.ts'
 import { readZip, ZipError } from '../src/weights/zip.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 import {
   ascii,
   BUILD,
@@ -277,9 +277,9 @@ describe('the zip container', () => {
   })
 })
 
-const data = join(fileURLToPath(new URL('..', import.meta.url)), '../shared/data/weights')
+const data = dataBeside('weights')
 
-describe.skipIf(!existsSync(data))('files that others wrote', () => {
+describe.skipIf(!isAtHand(data))('files that others wrote', () => {
   const open = (name: string) => readTorch(readFileSync(join(data, name)), name)
 
   test("LPIPS' lin layers (Python 2)", () => {

@@ -1,5 +1,5 @@
 /** examples/train.ts learns to tell real people apart; and the training form of the IR networks is the one that `ir` runs. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { compile, graph } from '../src/graph/index.ts'
@@ -11,10 +11,11 @@ import { lowkey, type Outcome, room } from './support/cli.ts'
 import { relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
 import { uniform } from './support/random.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 
 const repository = resolve(import.meta.dirname, '..')
 const script = join(repository, 'examples/train.ts')
-const lfw = join(repository, '../shared/data/photos/lfw')
+const lfw = dataBeside('photos/lfw')
 
 /** Runs the example in an empty folder. */
 async function trained(...args: string[]): Promise<Outcome & { folder: string }> {
@@ -23,7 +24,7 @@ async function trained(...args: string[]): Promise<Outcome & { folder: string }>
   return { folder, ...(await lowkey([...args, ...gpu], { cwd: folder, script })) }
 }
 
-const here = existsSync(lfw)
+const here = isAtHand(lfw)
 describe.skipIf(!here)(`examples/train.ts${here ? '' : ' (skipped: there is no ../shared/data/photos/lfw)'}`, () => {
   test('ArcFace and Adam teach a small IR network 16 people, also on photos that it has not seen', {
     timeout: 600_000,

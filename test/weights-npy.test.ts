@@ -1,7 +1,6 @@
 /** numpy's files: arrays, pickled dictionaries of them, and archives. */
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { recogniseNetwork } from '../src/models/recognise.ts'
 import { WeightsError } from '../src/weights/errors.ts'
@@ -9,6 +8,7 @@ import { loadWeights } from '../src/weights/node.ts'
 import { NpyError, readNpy, readNpz } from '../src/weights/npy.ts'
 import { PickleError } from '../src/weights/pickle.ts'
 import { unpackZip, ZipError } from '../src/weights/zip.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 import {
   ascii,
   BUILD,
@@ -359,9 +359,9 @@ describe('archives', () => {
   })
 })
 
-const mtcnn = join(fileURLToPath(new URL('..', import.meta.url)), '../shared/data/weights/mtcnn')
+const mtcnn = dataBeside('weights/mtcnn')
 
-describe.skipIf(!existsSync(mtcnn))("MTCNN's files", () => {
+describe.skipIf(!isAtHand(mtcnn))("MTCNN's files", () => {
   test.each(['pnet', 'rnet', 'onet'])('%s is, bit for bit, what is embedded', async (net) => {
     const file = `${net}.npy`
     const { architecture, tensors } = recogniseNetwork(readNpy(readFileSync(join(mtcnn, file)), file), file)

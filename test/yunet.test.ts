@@ -1,5 +1,5 @@
 /** YuNet: decoding of what the network says, the network in any size, its import, and what it finds in photos. */
-import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it, test, vi } from 'vitest'
 import { loadOtherDetector } from '../src/attack/node.ts'
@@ -34,6 +34,7 @@ import { cosine, relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
 import { type Constant, onnxFile, type WrittenModel } from './support/onnx.ts'
 import { random, uniform } from './support/random.ts'
+import { dataBeside, isAtHand } from './support/scope.ts'
 
 const gpu = await testGpu()
 
@@ -512,7 +513,7 @@ describe('weights import', () => {
   })
 })
 
-const shared = join(import.meta.dirname, '../../shared/data')
+const shared = dataBeside('')
 const original = join(shared, 'weights/yunet/yunet_n_dynamic.onnx')
 
 /** What OpenCV 5.0's FaceDetectorYN finds with the same file: x, y, width and height of the box, landmarks as x, y, score. */
@@ -527,7 +528,7 @@ const openCv: Record<string, readonly number[]> = {
   ],
 }
 
-describe.skipIf(!existsSync(original))('the authors’ file', () => {
+describe.skipIf(!isAtHand(original))('the authors’ file', () => {
   // Not in the body, which runs where the tests are skipped too.
   let yunet: YunetNetworks
   let mtcnn: MtcnnNetworks
@@ -630,7 +631,7 @@ describe.skipIf(!existsSync(original))('the authors’ file', () => {
   })
 })
 
-describe.skipIf(!existsSync(original))('weights import of the authors’ file', () => {
+describe.skipIf(!isAtHand(original))('weights import of the authors’ file', () => {
   it('in half precision too', async () => {
     const cwd = room('yunet-original')
     copyFileSync(original, join(cwd, 'yunet_n_dynamic.onnx'))

@@ -1,28 +1,26 @@
 /** What the golden folder lists, and how a family of cases tells what it checks. */
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Gpu } from '../../src/device/gpu.ts'
 import { compile, type Graph, graph } from '../../src/graph/index.ts'
 import { elements, type Shape, type Tensor } from '../../src/kernels/op.ts'
 import { readSafetensors, type StoredTensor } from '../../src/weights/safetensors.ts'
+import { dataBeside, isAtHand } from '../support/scope.ts'
 import { drawUniform, type Rule, seededWeights } from './generator.ts'
 import { make, type Recipe } from './made.ts'
-
-const repository = fileURLToPath(new URL('../..', import.meta.url))
 
 /** The results that every clone has. */
 const committed = join(import.meta.dirname, 'data')
 
-/** A larger set, made the same way: LOWKEY_GOLDEN, or a folder beside the repository. Undefined where there is none. */
-const larger = [process.env.LOWKEY_GOLDEN ?? join(repository, '../shared/golden')].find((folder) =>
-  existsSync(join(folder, 'index.json')),
-)
+/**
+ * A larger set, made the same way: LOWKEY_GOLDEN, or in the long run a folder beside the repository. Undefined where there is none.
+ */
+const larger = process.env.LOWKEY_GOLDEN ?? [dataBeside('../golden')].find(isAtHand)
 
 /** Weights that are for tests only and never part of the project; undefined where they are not there. */
 export function testWeights(path: string): string | undefined {
-  const file = join(repository, '../shared/data/weights', path)
-  return existsSync(file) ? file : undefined
+  const file = dataBeside(join('weights', path))
+  return isAtHand(file) ? file : undefined
 }
 
 /** A seeded network in the index: its state dictionary in order, with figures to check the generator by. */

@@ -11,34 +11,32 @@ export function expectEmbedding(got: Numbers, want: Numbers): void {
 }
 
 /**
- * Gradients with respect to a network's input: alike to 1e-4. Where the rounding of f32 has put a value on the other side of a kink
- * (ReLU, PReLU, pool) than float64 has, what lies below that value differs: then no element by more than 2e-2, few by more than
- * 1e-4, and all of them together by little, which a factor of 1.01 on a third of them is not.
+ * Shares of elements off, and distances, that are allowed where a kink is crossed. Measured: .008 and 4e-4 against float64 (IR_50),
+ * .057 and 5e-3 against float32, where PyTorch may be the one that crosses (dlib).
  */
-export function expectInputGradient(got: Numbers, want: Numbers): void {
+const KINKED = { float64: { off: 0.02, distance: 2e-3 }, float32: { off: 0.1, distance: 8e-3 } }
+
+/**
+ * Gradients with respect to a network's input: alike to 1e-4 of the largest. Where the rounding of f32 has put a value on the other
+ * side of a kink (ReLU, PReLU, pool), what lies below that value differs: then no element by more than 2e-2, few by more than 1e-4,
+ * and the whole by little of its length, so that a factor of 1.01 on all of them or on one colour is not taken for a kink.
+ *
+ * @param by what computed `want`
+ */
+export function expectInputGradient(got: Numbers, want: Numbers, by: keyof typeof KINKED = 'float64'): void {
   const error = relmax(got, want)
   if (error < 1e-4) return
   expect(error).toBeLessThan(2e-2)
-  const { off, distance } = differences(got, want)
-  expect(off).toBeLessThan(OFF)
-  expect(distance).toBeLessThan(DISTANCE)
-}
-
-/** Measured on the cases that cross a kink: see README.md. */
-const [OFF, DISTANCE] = [0.02, 3e-3]
-
-/** The share of elements that differ by more than 1e-4 of the largest, and |got - want| / |want|. */
-function differences(got: Numbers, want: Numbers): { off: number; distance: number } {
   let [largest, off, apart, length] = [0, 0, 0, 0]
   for (let i = 0; i < want.length; i++) largest = Math.max(largest, Math.abs(want[i]))
   for (let i = 0; i < want.length; i++) {
-    const d = got[i] - want[i]
-    if (Math.abs(d) > 1e-4 * largest) off++
-    apart += d * d
-    length += want[i] * want[i]
+    const difference = Math.abs(got[i] - want[i])
+    if (difference > 1e-4 * largest) off++
+    apart += difference ** 2
+    length += want[i] ** 2
   }
-  console.log('DIFF', off / want.length, Math.sqrt(apart / length))
-  return { off: off / want.length, distance: Math.sqrt(apart / length) }
+  expect(off / want.length, 'share of elements off by more than 1e-4').toBeLessThan(KINKED[by].off)
+  expect(Math.sqrt(apart / length), 'distance').toBeLessThan(KINKED[by].distance)
 }
 
 /** LPIPS: its layers or their total. */

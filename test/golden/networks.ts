@@ -88,7 +88,9 @@ async function check(
   })
   for (const [i, { embedding, gradient }] of images.entries()) {
     expectEmbedding(...golden.pair(embedding, results[i].y))
-    if (gradient) expectInputGradient(...golden.pair(gradient, results[i].grad))
+    // PyTorch computed those of g_embedded_nets in float32.
+    const by = golden.name.startsWith('g_') ? 'float32' : 'float64'
+    if (gradient) expectInputGradient(...golden.pair(gradient, results[i].grad), by)
   }
 }
 

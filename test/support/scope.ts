@@ -1,4 +1,6 @@
 /** What `npm test` leaves to `npm run test:all`. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Case, Kernel, Op, Target } from '../../src/kernels/op.ts'
 
 /** Whether everything runs (LOWKEY_TEST_ALL=1, `npm run test:all`), or what is needed to see each part work once (`npm test`). */
@@ -29,3 +31,9 @@ export function kernelsToTry<C extends Case<unknown>>(
     })
     .filter(([, kernels]) => kernels.length > 0)
 }
+
+/** A file or folder of the data beside the clone (photos of people, weights of others), which is never part of it. */
+export const dataBeside = (path: string): string => join(import.meta.dirname, '../../../shared/data', path)
+
+/** Whether a test may use data beside the clone: it is there, and everything runs. The short run is the same in every clone. */
+export const isAtHand = (path: string): boolean => everything && existsSync(path)
