@@ -34,11 +34,11 @@ describe('a face', () => {
     const weak = { ...presets.auto, steps: 3, stepSize: 0.002 }
     const [none, all] = await Promise.all([0, 3].map((rounds) => protect({ ...weak, rounds })))
     expect([none, all].map(({ faces }) => faces[0].rounds)).toEqual([0, 3])
-    expect(none.psnr).toBeGreaterThan(all.psnr + 3)
+    expect(none.psnr).toBeGreaterThan(all.psnr + 2)
     expect(sirius(none)).toBeGreaterThan(sirius(all) + 0.01)
-    // Three steps, then half as many, rounded up, in each round; the total is known as far as rounds are.
+    // Three steps, then a quarter of them, rounded up, in each round; the total is known as far as rounds are.
     const last = all.seen.at(-1)!
-    expect([last.done, last.total]).toEqual([3 + 3 * 2, 3 + 3 * 2])
+    expect([last.done, last.total]).toEqual([3 + 3, 3 + 3])
     const done = all.seen.map((progress) => progress.done)
     expect(done).toEqual(done.toSorted((a, b) => a - b))
     expect(all.seen.every((progress) => progress.done <= progress.total)).toBe(true)
@@ -48,12 +48,12 @@ describe('a face', () => {
     const some = await protect({ ...presets.auto, steps: 6, stepSize: 0.02 })
     const rounds = some.faces[0].rounds
     expect(rounds).toBeGreaterThan(0)
-    expect(rounds).toBeLessThan(3)
+    expect(rounds).toBeLessThan(8)
     expect(sirius(some)).toBeLessThan(some.faces[0].recognisers[0].threshold)
     // It stopped where it was clear: with a round less it was not.
     const before = await protect({ ...presets.auto, steps: 6, stepSize: 0.02, rounds: rounds - 1 })
     const { threshold } = before.faces[0].recognisers[0]
-    expect(sirius(before)).toBeGreaterThan(threshold - 0.1 * (1 - threshold) - 0.05)
+    expect(sirius(before)).toBeGreaterThan(threshold - 0.05 * (1 - threshold) - 0.05)
   })
 
   test('that is clear takes none: auto is then medium to the bit; a number of steps is taken as told', async () => {

@@ -8,7 +8,7 @@ export interface Preset {
   steps: number
   /** Change of a pixel value (0..1) in one step. */
   stepSize: number
-  /** Most further rounds of a face that a recogniser which is attacked still matches: half as many steps each, and longer ones. */
+  /** Most further rounds of a face that a recogniser which is attacked still matches: a quarter of the steps each, and longer and longer ones. */
   rounds: number
   /** The first x' is x plus uniform noise in ±this. */
   noise: number
@@ -95,7 +95,7 @@ export const presets: Readonly<Record<string, Preset>> = {
       2,
       'the default: medium, and on from there while a recogniser that is attacked still matches',
     ),
-    rounds: 3,
+    rounds: 8,
   },
   low: face('low', 0.0047, 2, 'the least visible change'),
   medium: face('medium', 0.007, 2, 'a change that you will see if you look for it'),

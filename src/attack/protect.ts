@@ -98,10 +98,13 @@ interface Target {
  * Part of the way from the threshold to 1 by which a face must lie below the threshold, or it takes another round: a service cuts faces
  * out a little differently.
  */
-const MARGIN = 0.1
+const MARGIN = 0.05
 
-/** What steps are multiplied by in further rounds; the second of them has the steps of the strongest strength. */
-const ROUND_STEPS: readonly number[] = [1.5, 2, 3]
+/** A further round has this part of the steps: small rounds end soon after the face is clear, and change no more than it takes. */
+const ROUND_PART = 0.25
+
+/** What the steps of a round are multiplied by: 1 at first, more and more for faces that take many rounds. */
+const roundScale = (round: number): number => (round + 2) / 3
 
 /** Between the seeds of rounds: more than there are faces in a photo, whose seeds lie side by side. */
 const ROUND_SEED = 0x10000
@@ -195,10 +198,10 @@ export class Protector implements Disposable {
       const before = mostRounds > 0 ? result.data.slice() : result.data
       let delta = uniformNoise(seed + index, elements(changeShape(attack.shape)), preset.noise)
       for (let round = 0; ; round++) {
-        const count = round === 0 ? steps : Math.ceil(steps / 2)
+        const count = round === 0 ? steps : Math.ceil(steps * ROUND_PART)
         delta = await attack.run({
           steps: count,
-          stepScale: round === 0 ? 1 : ROUND_STEPS[Math.min(round, ROUND_STEPS.length) - 1],
+          stepScale: round === 0 ? 1 : roundScale(round),
           start: delta,
           seed: seed + index + ROUND_SEED * round,
           signal,
@@ -212,7 +215,7 @@ export class Protector implements Disposable {
         clean ??= await this.embedder.embedAll(photo, landmarksOf(faces))
         const seen = await this.embedder.embedAll(result, landmarksOf(members))
         if (members.every((member, k) => this.isClear(clean![faces.indexOf(member)], seen[k]))) break
-        planned += Math.ceil(steps / 2)
+        planned += Math.ceil(steps * ROUND_PART)
       }
       clock.lap('attack')
       report('measure')
