@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { presetOf } from '../src/attack/presets.ts'
+import { readOptions } from '../src/cli/protect-options.ts'
 import type { Evaluation } from '../src/evaluate/results.ts'
 import { resultsOf } from './docs/results.ts'
 
@@ -15,8 +15,8 @@ const LFW =
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { photos: { type: 'string' } } })
 if (positionals.length === 0) throw new Error('usage: node build/results.ts [--photos TEXT] EVALUATION.json...')
 const evaluations = positionals.map((file) => JSON.parse(readFileSync(file, 'utf8')) as Evaluation)
-// `default` is measured as what it stands for: its constants are those of one of the strengths.
-const results = resultsOf(evaluations, values.photos ?? LFW, presetOf('auto').name)
+// `--preset default` is the strength that `protect` uses where none is named.
+const results = resultsOf(evaluations, values.photos ?? LFW, readOptions([]).preset.name)
 // What has nothing nested in it is a line: small, and a change of one figure is a change of one line.
 const text = JSON.stringify(results, null, 1).replace(/\{[^{}[\]]*\}/g, (flat) => flat.replace(/\s*\n\s*/g, ' '))
 process.stdout.write(`${text}\n`)

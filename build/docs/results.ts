@@ -241,6 +241,14 @@ export class Strength {
     return this.all.map(({ victims }) => victims[victim]).find((each) => each?.heldOut)
   }
 
+  /** By scale, for each of these recognisers, from a run that did not attack it. */
+  sizesLeftOut(victims: readonly string[]): Record<string, { rank1: number; meanCosine: number }>[] {
+    return victims.map((victim) => {
+      const preset = this.all.find(({ victims, scales }) => victims[victim]?.heldOut && Object.keys(scales).length > 0)
+      return mapped(preset?.scales ?? {}, (by) => by[victim])
+    })
+  }
+
   /** What a recogniser that was attacked makes of them; undefined where it was in no run. */
   attacked(victim: string): VictimSummary | undefined {
     return this.all.map(({ victims }) => victims[victim]).find((each) => each && !each.heldOut)

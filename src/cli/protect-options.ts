@@ -3,6 +3,7 @@ import { presets } from '../attack/presets.ts'
 import { UsageError } from './exit.ts'
 import { attackHelp } from './models.ts'
 import { integer, oneOf, parse } from './options.ts'
+import { measuredStrengths } from './strengths.ts'
 
 interface Option {
   type: 'string' | 'boolean'
@@ -26,7 +27,10 @@ const option = {
     takes: 'LEVEL',
     help: [
       'how much of the change may be seen',
-      ...Object.values(presets).map(({ name, summary }) => `  ${name.padEnd(8)}${summary}`),
+      ...Object.values(presets).map(({ name, summary }) => {
+        const measured = Object.hasOwn(measuredStrengths, name) ? `. ${measuredStrengths[name]}` : ''
+        return `  ${name.padEnd(8)} ${summary}${measured}`
+      }),
     ],
   },
   format: {

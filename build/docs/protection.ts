@@ -1,0 +1,261 @@
+/** The parts of the documents that say how well photos are protected, from docs/results. */
+import { markdownTable, wrapped } from './markers.ts'
+import { type Judged, presetsIn, type Results, type Run, Strength, type VictimSummary } from './results.ts'
+
+/** In the order in which strengths are listed; what is in no list comes last. */
+const ORDER = ['low', 'medium', 'auto', 'high', 'paper']
+
+const HANDLINGS: Readonly<Record<string, string>> = {
+  png: 'as saved',
+  jpeg95: 'JPEG 95',
+  jpeg85: 'JPEG 85',
+  jpeg75: 'JPEG 75',
+  'half-size': 'half size and back',
+  blur: 'light blur',
+  'other-detector': 'another detector',
+}
+
+const NOT_MEASURED = 'What this version ships has not been measured yet.'
+
+/** Of a part of one: no more digits than few people carry. */
+const percent = (part: number): string => (100 * part).toFixed(part > 0 && part < 0.01 ? 1 : 0)
+const cosine = (value: number): string => value.toFixed(3).replace('0.', '.')
+
+/** "19 %" or "19 to 28 %". */
+function span(values: readonly number[]): string {
+  const [least, most] = [Math.min(...values), Math.max(...values)].map(percent)
+  return least === most ? `${least} %` : `${least} to ${most} %`
+}
+
+export class ProtectionParts {
+  private readonly results: Results | undefined
+  /** The strength that `protect` uses if no other is named. */
+  private readonly standard: string
+
+  /** @param results of docs/results/shipped.json; undefined where nothing is measured */
+  constructor(results: Results | undefined, standard: string) {
+    this.results = results
+    this.standard = standard
+  }
+
+  private get run(): Run {
+    return this.results!.runs[0]
+  }
+
+  private get strengths(): Strength[] {
+    const place = (name: string) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length)
+    const names = presetsIn(this.results!).toSorted((a, b) => place(a) - place(b))
+    return names.map((name) => new Strength(this.results!, name))
+  }
+
+  /** Recognisers of the runs, and what each makes of a strength where it was not attacked. */
+  private leftOut(strength: Strength): { id: string; victim: VictimSummary }[] {
+    return this.run.victims.flatMap(({ id }) => {
+      const victim = strength.leftOut(id)
+      return victim ? [{ id, victim }] : []
+    })
+  }
+
+  /** One figure of every recogniser that was left out, with slashes; "attacked" where one never was left out. */
+  private each(strength: Strength, figure: (victim: VictimSummary) => string): string {
+    return this.run.victims
+      .map(({ id }) => strength.leftOut(id))
+      .map((victim) => (victim ? figure(victim) : '(attacked)'))
+      .join(' / ')
+  }
+
+  private get ids(): string {
+    return this.run.victims.map(({ id }) => id).join(' / ')
+  }
+
+  readonly parts: Readonly<Record<string, () => string>> = {
+    'protection-in-short': () => this.measured(() => wrapped(this.inShort())),
+    'protection-table': () => this.measured(() => this.table()),
+    'protection-basis': () => this.measured(() => wrapped(this.basis())),
+    'protected-pairs': () =>
+      this.results ? this.protectedPairs() : 'how many do has not been measured for this version',
+    'results-commands': () => this.measured(() => this.commands()),
+    'results-figures': () => this.measured(() => this.figures()),
+    'results-attacked': () => this.measured(() => this.attackedTable()),
+    'results-handlings': () => this.measured(() => this.handlings()),
+    'results-sizes': () => this.measured(() => this.sizes()),
+  }
+
+  private measured(part: () => string): string {
+    return this.results ? part() : NOT_MEASURED
+  }
+
+  private inShort(): string {
+    const strength = new Strength(this.results!, this.standard)
+    const seen = this.leftOut(strength)
+    const found = (kind: 'clean' | 'protected') => span(seen.map(({ victim }) => victim[kind].rank1))
+    const accepted = span(seen.map(({ victim }) => victim.protected.accepted))
+    const { people, probes } = this.run
+    const published = presetsIn(this.results!).includes('paper')
+      ? ` LowKey as it was published leaves ${span(this.leftOut(new Strength(this.results!, 'paper')).map(({ victim }) => victim.protected.rank1))}.`
+      : ''
+    return (
+      `In a test with ${people} people, recognisers were asked ${probes} times to find a person by another photo. Each was left out of ` +
+      `the attack when it judged. Without protection they find ${found('clean')} of the people. At the default strength they find ` +
+      `${found('protected')}, and take ${accepted} of protected photos for the person in a clean one.${published}`
+    )
+  }
+
+  private table(): string {
+    const rows = this.strengths.map((strength) => {
+      const { main, name } = strength
+      const lpips = main.lpipsHeldOut ?? main.lpips
+      return [
+        name === this.standard ? `**${name}**, the default` : name,
+        `${main.psnr.toFixed(1)} dB, ${cosine(lpips)}`,
+        `${this.each(strength, (victim) => percent(victim.protected.rank1))} %`,
+        `${this.each(strength, (victim) => percent(victim.protected.accepted))} %`,
+        `${this.each(strength, (victim) => percent(victim.bothProtected.accepted))} %`,
+      ]
+    })
+    const clean = this.leftOut(this.strengths[0]).map(({ victim }) => victim.clean)
+    const list = (figure: (judged: Judged) => number) => `${clean.map((each) => percent(figure(each))).join(' / ')} %`
+    return markdownTable(
+      [
+        '`--strength`',
+        'change: PSNR, LPIPS',
+        `people found, by ${this.ids}`,
+        'accepted: protected with clean',
+        'accepted: both protected',
+      ],
+      [['no protection', '', list(({ rank1 }) => rank1), list(({ accepted }) => accepted), ''], ...rows],
+    )
+  }
+
+  private basis(): string {
+    const { people, probes, distractors, galleryPerPerson, processor, adapter, date, commit } = this.run
+    const main = new Strength(this.results!, this.standard).main
+    const margin = Math.ceil(100 * 1.96 * Math.sqrt(0.25 / probes))
+    const others = (people - 1) * galleryPerPerson + distractors
+    return (
+      `${people} people, ${main.photos} protected photos, ${probes} clean photos to look for them with, ${others} photos of others. ` +
+      `Each recogniser was left out of the attack for its own figures; the change that is seen is that of the attack on all of them. ` +
+      `With ${probes} searches a figure may be off by ${margin} points, and more for other people. ` +
+      `${this.results!.photos}. Measured on ${processor} (${adapter}), ${date}, commit ${commit}.`
+    )
+  }
+
+  private protectedPairs(): string {
+    const seen = this.leftOut(new Strength(this.results!, this.standard))
+    return `${span(seen.map(({ victim }) => victim.bothProtected.accepted))} of such pairs did at the default strength`
+  }
+
+  private commands(): string {
+    const lines = this.results!.runs.map(({ command }) => command)
+    return ['```sh', ...new Set(lines), '```'].join('\n')
+  }
+
+  /** Everything about each strength, each recogniser left out. */
+  private figures(): string {
+    const strengths = this.strengths
+    const row = (title: string, cell: (strength: Strength) => string) => [title, ...strengths.map(cell)]
+    const each = (figure: (victim: VictimSummary) => string) => (strength: Strength) => this.each(strength, figure)
+    const clean = (figure: (judged: Judged) => string) =>
+      this.leftOut(strengths[0])
+        .map(({ victim }) => figure(victim.clean))
+        .join(' / ')
+    const rate = (kind: 'protected' | 'bothProtected', value: 'rank1' | 'rank50' | 'accepted') =>
+      each((victim) => percent(victim[kind][value]))
+    return markdownTable(
+      [this.ids, ...strengths.map(({ name }) => (name === this.standard ? `**${name}**` : name))],
+      [
+        row('photos', ({ main }) => `${main.photos}`),
+        row('LPIPS not in the loop (SqueezeNet)', ({ main }) =>
+          main.lpipsHeldOut === null ? 'not measured' : main.lpipsHeldOut.toFixed(4),
+        ),
+        row('LPIPS in the loop (AlexNet)', ({ main }) => main.lpips.toFixed(4)),
+        row('SSIM / PSNR', ({ main }) => `${main.ssim.toFixed(3)} / ${main.psnr.toFixed(1)} dB`),
+        row('pixels changed outside face regions', ({ main }) => main.changedOutside.toLocaleString('en-US')),
+        row('face still found by the detector', ({ main }) => `${main.found} of ${main.photos}`),
+        row(`rank-1, % (clean ${clean(({ rank1 }) => percent(rank1))})`, rate('protected', 'rank1')),
+        row(`rank-50, % (clean ${clean(({ rank50 }) => percent(rank50))})`, rate('protected', 'rank50')),
+        row(
+          `mean rank (clean ${clean(({ meanRank }) => meanRank.toFixed(1))})`,
+          each((victim) => victim.protected.meanRank.toFixed(1)),
+        ),
+        row(`c-p accepted, % (clean ${clean(({ accepted }) => percent(accepted))})`, rate('protected', 'accepted')),
+        row('p-p accepted, %', rate('bothProtected', 'accepted')),
+        row(
+          `c-p cosine (clean ${clean(({ meanCosine }) => cosine(meanCosine))})`,
+          each((victim) => cosine(victim.protected.meanCosine)),
+        ),
+        row('seconds a photo, while other work ran', ({ main }) => main.secondsPerPhoto.toFixed(0)),
+      ],
+    )
+  }
+
+  /** The same recognisers where they were attacked. */
+  private attackedTable(): string {
+    const rows = this.strengths.flatMap((strength) => {
+      const seen = this.run.victims.flatMap(({ id }) => strength.attacked(id) ?? [])
+      if (seen.length < this.run.victims.length) return []
+      const list = (figure: (victim: VictimSummary) => string) => seen.map(figure).join(' / ')
+      return [
+        [
+          strength.name,
+          list((victim) => percent(victim.protected.rank1)),
+          list((victim) => percent(victim.protected.accepted)),
+          list((victim) => percent(victim.bothProtected.accepted)),
+          list((victim) => cosine(victim.protected.meanCosine)),
+        ],
+      ]
+    })
+    return markdownTable([this.ids, 'rank-1, %', 'c-p accepted, %', 'p-p accepted, %', 'c-p cosine'], rows)
+  }
+
+  private handlings(): string {
+    const strengths = this.strengths.filter((strength) =>
+      this.leftOut(strength).some(({ victim }) => Object.keys(victim.handlings).length > 1),
+    )
+    if (strengths.length === 0) return 'Not measured for this version.'
+    const names = Object.keys(HANDLINGS).filter((name) =>
+      strengths.some((strength) => this.leftOut(strength).some(({ victim }) => name in victim.handlings)),
+    )
+    const rows = strengths.flatMap((strength) =>
+      (['rank1', 'accepted'] as const).map((value) => [
+        `${strength.name}, ${value === 'rank1' ? 'rank-1' : 'accepted'}, %`,
+        ...names.map((name) =>
+          this.each(strength, ({ handlings }) => {
+            const handled = handlings[name as keyof typeof handlings]
+            return handled ? percent(handled[value]) : '-'
+          }),
+        ),
+      ]),
+    )
+    return markdownTable([this.ids, ...names.map((name) => HANDLINGS[name])], rows)
+  }
+
+  private sizes(): string {
+    const rows = this.strengths.flatMap((strength) => {
+      const sizes = strength.sizesLeftOut(this.run.victims.map(({ id }) => id))
+      const scales = [...new Set(sizes.flatMap((by) => Object.keys(by)))]
+      if (scales.length < 2) return []
+      return scales.map((scale) => [
+        `${strength.name}, ${scale}x`,
+        sizes.map((by) => (by[scale] ? percent(by[scale].rank1) : '-')).join(' / '),
+        sizes.map((by) => (by[scale] ? cosine(by[scale].meanCosine) : '-')).join(' / '),
+      ])
+    })
+    return rows.length === 0
+      ? 'Not measured for this version.'
+      : markdownTable([this.ids, 'rank-1, %', 'c-p cosine'], rows)
+  }
+
+  /** What `protect --help` says of each strength that was measured. */
+  summaries(): Record<string, string> {
+    if (!this.results) return {}
+    const entries = this.strengths.map((strength): [string, string] => {
+      const found = span(this.leftOut(strength).map(({ victim }) => victim.protected.rank1))
+      return [
+        strength.name,
+        `PSNR ${strength.main.psnr.toFixed(0)} dB; recognisers not attacked find ${found} of the people`,
+      ]
+    })
+    return Object.fromEntries(entries.filter(([name]) => ORDER.includes(name)))
+  }
+}

@@ -1,0 +1,1 @@
+export const measuredStrengths: Readonly<Record<string, string>> = {}
