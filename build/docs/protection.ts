@@ -135,7 +135,7 @@ export class ProtectionParts {
     return (
       `${people} people, ${main.photos} protected photos, ${probes} clean photos to look for them with, ${others} photos of others. ` +
       `Each recogniser was left out of the attack for its own figures; the change that is seen is that of the attack on all of them. ` +
-      `With ${probes} searches a figure may be off by ${margin} points, and more for other people. ` +
+      `With ${probes} searches a share may be off by ${margin} points and more. ` +
       `${this.results!.photos}. Measured on ${processor} (${adapter}), ${date}, commit ${commit}.`
     )
   }
@@ -161,6 +161,11 @@ export class ProtectionParts {
         .join(' / ')
     const rate = (kind: 'protected' | 'bothProtected', value: 'rank1' | 'rank50' | 'accepted') =>
       each((victim) => percent(victim[kind][value]))
+    const interval = (value: 'rank1' | 'accepted' | 'bothAccepted') =>
+      each(({ overPeople }) => {
+        const found = overPeople?.[value]
+        return found ? `${percent(found.low)} to ${percent(found.high)}` : '-'
+      })
     return markdownTable(
       [this.ids, ...strengths.map(({ name }) => (name === this.standard ? `**${name}**` : name))],
       [
@@ -180,6 +185,9 @@ export class ProtectionParts {
         ),
         row(`c-p accepted, % (clean ${clean(({ accepted }) => percent(accepted))})`, rate('protected', 'accepted')),
         row('p-p accepted, %', rate('bothProtected', 'accepted')),
+        row('95 % interval over people: rank-1, %', interval('rank1')),
+        row('c-p accepted, %', interval('accepted')),
+        row('p-p accepted, %', interval('bothAccepted')),
         row(
           `c-p cosine (clean ${clean(({ meanCosine }) => cosine(meanCosine))})`,
           each((victim) => cosine(victim.protected.meanCosine)),
