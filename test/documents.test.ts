@@ -140,18 +140,23 @@ describe('links', () => {
     // Without the weights and the code, whose megabytes pack slowly.
     const folder = mkdtempSync(join(tmpdir(), 'pack-'))
     try {
-      for (const file of ['package.json', 'LICENSE', 'docs', ...documents(repository).filter((each) => !each.startsWith('docs'))])
+      for (const file of [
+        'package.json',
+        'LICENSE',
+        'docs',
+        ...documents(repository).filter((each) => !each.startsWith('docs')),
+      ])
         cpSync(join(repository, file), join(folder, file), { recursive: true })
       const pack = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
         cwd: folder,
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],
       })
-    const [{ files }] = JSON.parse(pack) as [{ files: { path: string }[] }]
-    const packed = new Set(files.map(({ path }) => path))
-    const targets = linksOf(read('README.md'))
-    expect(targets.length).toBeGreaterThan(10)
-    for (const target of targets) expect(packed, target).toContain(target)
+      const [{ files }] = JSON.parse(pack) as [{ files: { path: string }[] }]
+      const packed = new Set(files.map(({ path }) => path))
+      const targets = linksOf(read('README.md'))
+      expect(targets.length).toBeGreaterThan(10)
+      for (const target of targets) expect(packed, target).toContain(target)
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
