@@ -25,6 +25,7 @@ import { torchWeights } from './golden/weights.ts'
 import { relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
 import { uniform } from './support/random.ts'
+import { everything, LONG } from './support/scope.ts'
 
 const gpu = await testGpu()
 
@@ -140,14 +141,14 @@ describe('stacked members give what they give separately', () => {
     await compareMembers((x, weights) => ir(x, weights, micro), members, 2)
   })
 
-  test('IR with squeeze and excitation', async () => {
+  test.skipIf(!everything)(`IR with squeeze and excitation${LONG}`, async () => {
     const architecture = { ...micro, units: [1, 1, 1, 1], channels: [16, 16, 32, 32], squeezeExcitation: true } as const
     const shapes = irShapes(architecture)
     const members = [1, 2].map((seed) => drawn(shapes, seed))
     await compareMembers((x, weights) => ir(x, weights, architecture), members, 1)
   })
 
-  test('ResNet', async () => {
+  test.skipIf(!everything)(`ResNet${LONG}`, async () => {
     const blocks = [1, 2] as const
     const shapes = resnetShapes(blocks, 12)
     const members = [1, 2].map((seed) => drawn(shapes, seed))
@@ -165,7 +166,7 @@ describe('stacked members give what they give separately', () => {
     await compareMembers(foamliuMobilefacenet, [weights, varied(weights, 1)], 1)
   })
 
-  test("dlib's ResNet, whose shortcuts are filled up with zeros", async () => {
+  test.skipIf(!everything)(`dlib's ResNet, whose shortcuts are filled up with zeros${LONG}`, async () => {
     const weights = await loadWeights('dlib')
     await compareMembers(dlibResnet29, [weights, varied(weights, 1)], 1, 150)
   })
@@ -313,32 +314,35 @@ const binding = (maxBindingBytes: number): Gpu =>
 
 const lanes = productLanes(gpu.capabilities)
 
-test.skipIf(lanes === 0)('Winograd products whose buffers would be too large are computed in parts', async () => {
-  const [n, groups, channels, side] = [3, 3, 32, 25]
-  const shape = [n, groups * channels, side, side]
-  const weights = [groups * channels, channels, 3, 3]
-  // 36 positions of 7x7 tiles of 32 channels, more than the group's kernels take.
-  const imageOfGroup = 4 * 36 * 49 * channels
-  for (const transposed of [false, true]) {
-    const values: Float32Array[] = []
-    // All at once; all groups of two images and of one; two groups of an image and one; one at a time; another kernel.
-    for (const [units, dispatches] of [[9, 3], [6, 6], [2, 18], [1, 27], [undefined]] as const) {
-      const g = graph()
-      const x = g.input('x', shape)
-      const kernels = g.constant(uniform(2, elements(weights)), weights)
-      const bias = g.constant(uniform(3, groups * channels), [groups * channels])
-      const options = { padding: 1, groups }
-      const y = transposed ? convTranspose2d(x, kernels, bias, options) : conv2d(x, kernels, bias, options)
-      const geometry = convGeometry('conv2d', convArgs(options), shape, weights)
-      const choose: ChooseKernel = (_, kernels) =>
-        units === undefined ? kernels.at(-1)! : winograd(geometry, true, transposed, lanes, units * imageOfGroup)
-      using plan = await compile(gpu, { y }, { poison: true, choose })
-      plan.write('x', uniform(1, elements(shape)))
-      plan.run()
-      values.push(await plan.read('y'))
-      if (dispatches) expect(plan.summary().dispatches.step).toBe(dispatches)
+test.skipIf(lanes === 0 || !everything)(
+  `Winograd products whose buffers would be too large are computed in parts${LONG}`,
+  async () => {
+    const [n, groups, channels, side] = [3, 3, 32, 25]
+    const shape = [n, groups * channels, side, side]
+    const weights = [groups * channels, channels, 3, 3]
+    // 36 positions of 7x7 tiles of 32 channels, more than the group's kernels take.
+    const imageOfGroup = 4 * 36 * 49 * channels
+    for (const transposed of [false, true]) {
+      const values: Float32Array[] = []
+      // All at once; all groups of two images and of one; two groups of an image and one; one at a time; another kernel.
+      for (const [units, dispatches] of [[9, 3], [6, 6], [2, 18], [1, 27], [undefined]] as const) {
+        const g = graph()
+        const x = g.input('x', shape)
+        const kernels = g.constant(uniform(2, elements(weights)), weights)
+        const bias = g.constant(uniform(3, groups * channels), [groups * channels])
+        const options = { padding: 1, groups }
+        const y = transposed ? convTranspose2d(x, kernels, bias, options) : conv2d(x, kernels, bias, options)
+        const geometry = convGeometry('conv2d', convArgs(options), shape, weights)
+        const choose: ChooseKernel = (_, kernels) =>
+          units === undefined ? kernels.at(-1)! : winograd(geometry, true, transposed, lanes, units * imageOfGroup)
+        using plan = await compile(gpu, { y }, { poison: true, choose })
+        plan.write('x', uniform(1, elements(shape)))
+        plan.run()
+        values.push(await plan.read('y'))
+        if (dispatches) expect(plan.summary().dispatches.step).toBe(dispatches)
+      }
+      const want = values.pop()!
+      for (const value of values) expect(relmax(value, want)).toBeLessThan(1e-5)
     }
-    const want = values.pop()!
-    for (const value of values) expect(relmax(value, want)).toBeLessThan(1e-5)
-  }
-})
+  },
+)

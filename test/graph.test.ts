@@ -48,6 +48,7 @@ import { relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
 import { random, uniform } from './support/random.ts'
 import { referenceFunction, referenceValues } from './support/reference.ts'
+import { everything, LONG } from './support/scope.ts'
 
 const gpu = await testGpu()
 afterEach(() => vi.restoreAllMocks())
@@ -998,7 +999,7 @@ describe('plans', () => {
   })
 })
 
-test('a hundred devices that come and go leave nothing behind', async () => {
+test.skipIf(!everything)(`a hundred devices that come and go leave nothing behind${LONG}`, async () => {
   // Open files and threads, where the system tells.
   const folders = ['/proc/self/fd', '/proc/self/task'].filter((folder) => existsSync(folder))
   const counts = () => folders.map((folder) => readdirSync(folder).length)
