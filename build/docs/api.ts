@@ -57,7 +57,11 @@ function pagesOf(declarations: Declarations): Record<string, string> {
       GENERATED,
       ...names.map((name) => section(own.filter((each) => each.name === name))),
     ].join('\n\n')
-    const links = names.map((name) => `[${name}](${folder}.md#${name.toLowerCase()})`)
+    const links = names.map((name, i) => {
+      // Names that differ in case alone have one anchor, which is numbered.
+      const same = names.slice(0, i).filter((other) => other.toLowerCase() === name.toLowerCase()).length
+      return `[${name}](${folder}.md#${name.toLowerCase()}${same > 0 ? `-${same}` : ''})`
+    })
     index.push(`## [${title}](${folder}.md)`, wrapped(links.join(', ')))
   }
   const left = all.filter(({ file }) => !(file.split('/')[0] in PAGES))

@@ -36,8 +36,10 @@ const SPECIAL = /^(?:[-+*>]|#+|\d+[.)])$/
 /** Text as lines of at most `WIDTH` characters, broken at spaces; a word that is longer stands alone. The first begins with `first`, others with `indent`. */
 export function wrapped(text: string, width = WIDTH, indent = '', first = ''): string {
   const lines: string[] = []
-  // A comment, and code in a line, is one word.
-  const whole = text.replace(/<!--.*?-->|`[^`]*`/g, (part) => part.replaceAll(/\s+/g, GLUE))
+  // A comment, code in a line, and a number with its unit are one word.
+  const whole = text
+    .replace(/<!--.*?-->|`[^`]*`/g, (part) => part.replaceAll(/\s+/g, GLUE))
+    .replace(/(\d)\s+(?=(?:%|(?:s|ms|us|dB|GB|kB|MB|MiB|GiB|GFLOP|GFLOP\/s)(?![\w-])))/g, `$1${GLUE}`)
   for (const word of whole.split(/\s+/).filter(Boolean)) {
     const last = lines.at(-1)
     if (last !== undefined && (last.length + 1 + word.length <= width || SPECIAL.test(word)))

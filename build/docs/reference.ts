@@ -7,14 +7,16 @@ const helpOf = (repository: string, ...args: string[]): string =>
   execFileSync(process.execPath, [join(repository, 'src/cli/main.ts'), ...args, '--help'], { encoding: 'utf8' })
 
 /** `  -o, --output PATH   what it is`: the option, and its help. */
-const OPTION = /^ {2,6}((?:-\w, )?--[\w-]+(?: [A-Z|][\w|,.]*)?)(?: {2,}| (?=\S))(.*)$/
+const OPTION = /^( {2,6}((?:-\w, )?--[\w-]+(?:[ =][A-Z|][\w|,.]*)?)(?: {2,}| (?=\S)))(.*)$/
 /** A line that goes on with the help of the option before. */
-const CONTINUED = /^ {16,}(\s*\S.*)$/
+const CONTINUED = /^( {16,})(\S.*)$/
 
 /** Help as Markdown: usage as code, options as a table, the rest as paragraphs. */
 export function helpInMarkdown(help: string): string {
   const parts: string[] = []
   let options: [string, string][] = []
+  /** Where the help of the last option begins. */
+  let column = 0
   let paragraph: string[] = []
   const end = () => {
     if (options.length > 0) parts.push(markdownTable(['option', ''], options))
@@ -30,11 +32,12 @@ export function helpInMarkdown(help: string): string {
     const continued = line.match(CONTINUED)
     if (option) {
       if (paragraph.length > 0) end()
-      options.push([`\`${option[1]}\``, escaped(option[2])])
+      column = option[1].length
+      options.push([`\`${option[2]}\``, escaped(option[3])])
     } else if (continued && options.length > 0) {
       const last = options[options.length - 1]
       // What is set in from the column of the others is a list.
-      last[1] += (/^ {27,}/.test(line) ? '<br>' : ' ') + escaped(continued[1].trim().replace(/ {2,}/, ': '))
+      last[1] += (continued[1].length > column ? '<br>' : ' ') + escaped(continued[2].replace(/ {2,}/, ': '))
     } else if (line === '') end()
     else {
       if (options.length > 0) end()

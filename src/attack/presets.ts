@@ -97,9 +97,9 @@ export const presets: Readonly<Record<string, Preset>> = {
     ),
     rounds: 8,
   },
-  low: face('low', 0.0047, 2, 'the least visible change'),
-  medium: face('medium', 0.007, 2, 'a change that you will see if you look for it'),
-  high: face('high', 0.014, 2.6, 'the strongest; the change is plain to see'),
+  low: face('low', 0.0047, 2, 'the least visible change, and the least protection'),
+  medium: face('medium', 0.007, 2, 'a change that you will see'),
+  high: face('high', 0.014, 2.6, 'the strongest protection; the change is plain to see'),
   paper,
   small: {
     ...paper,

@@ -41,7 +41,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
 }
 
-const help = `lowkey-gpu ${version}: changes photos slightly, so that face recognition does not match them to you
+const help = `lowkey-gpu ${version}: changes faces in photos so that face recognition does not match them to you
 
 Usage: lowkey-gpu COMMAND [OPTIONS]
 

@@ -37,7 +37,7 @@ const option = {
     type: 'string',
     short: 'f',
     takes: 'FORMAT',
-    help: ["png, jpeg or webp; unless told, the photo's own. PNG and WebP are lossless, JPEG is 4:4:4 at quality 98"],
+    help: ["png, jpeg or webp (the photo's own). PNG and WebP are lossless, JPEG is 4:4:4 at quality 98"],
   },
   suffix: { type: 'string', takes: 'TEXT', help: ['what is added to names (.cloaked)'] },
   overwrite: { type: 'boolean', help: ['replace results that exist; never an input'] },

@@ -10,9 +10,9 @@ import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
 import { importFile } from './import-network.ts'
 import { parse } from './options.ts'
 
-export const fetchHelp = `weights fetch NAME... downloads published weights (\`weights list\` names them), checks their SHA-256 and imports them; without a name
-all that can be had and is not there. A download that was interrupted goes on where it ended. LOWKEY_OFFLINE=1 forbids it. Files
-without a known checksum are not downloaded: the command says where they are found, and \`weights import\` takes them.
+export const fetchHelp = `weights fetch NAME... downloads published weights (\`weights list\` names them), checks their SHA-256 and imports them.
+Without NAME: everything that is available and not installed. An interrupted download continues. LOWKEY_OFFLINE=1 forbids it. Files
+without a published checksum are not downloaded: the command says where they are, and \`weights import\` takes them.
 `
 
 /** Runs the command; resolves with the exit code. */

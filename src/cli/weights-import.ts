@@ -9,7 +9,7 @@ export const importHelp = `weights import FILE... reads PyTorch (.pth, .pt), saf
 it is, checks every tensor and keeps it in the weights folder; \`protect --models NAME\` then attacks it, and every other run measures it.
 
       --as ID             the architecture, where it is not to be found out (ir-152, resnet-50, ...)
-      --name NAME         what to call it; made of the file's name unless told
+      --name NAME         what to call it (the file's name)
       --prefix TEXT       what the names of the network's tensors begin with, in a file with several networks
       --colours ORDER     RGB (default) or BGR
       --range=A,B         values of black and white (0,255 for example)

@@ -18,7 +18,7 @@ export const weightsHelp = `Usage: lowkey-gpu weights list|verify|path [--json]
        lowkey-gpu weights accuracy FOLDER [OPTIONS]
        lowkey-gpu weights population FOLDER [OPTIONS]
 
-  list      the networks, what they are for, and their licences; published ones that can be had
+  list      the networks, what they are for, and their licences; and published ones that can be fetched
   verify    checks every file's SHA-256, also of populations; exit code 5 where one is missing or damaged
   path      the folders in which files are looked for, in order
   remove    deletes networks that were imported
