@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { filledDocuments, readMeasurements, references, strengthsSource } from './docs/generate.ts'
+import { drawings, filledDocuments, readMeasurements, references, strengthsSource } from './docs/generate.ts'
 
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } })
 const repository = resolve(import.meta.dirname, '..')
@@ -23,7 +23,11 @@ function place(files: Readonly<Record<string, string>>): void {
   }
 }
 
-place({ 'src/cli/strengths.ts': strengthsSource(measurements), ...filledDocuments(repository, measurements) })
+place({
+  'src/cli/strengths.ts': strengthsSource(measurements),
+  ...drawings(measurements),
+  ...filledDocuments(repository, measurements),
+})
 // After the strengths, which --help has in it.
 const made = references(repository)
 place(made)

@@ -4,11 +4,19 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { documents, filledDocuments, readMeasurements, references, strengthsSource } from '../build/docs/generate.ts'
+import {
+  documents,
+  drawings,
+  filledDocuments,
+  readMeasurements,
+  references,
+  strengthsSource,
+} from '../build/docs/generate.ts'
 import { filled, withoutGenerated, wrapped } from '../build/docs/markers.ts'
 import { ProtectionParts } from '../build/docs/protection.ts'
 import { helpInMarkdown } from '../build/docs/reference.ts'
 import { resultsOf } from '../build/docs/results.ts'
+import { tradeOff } from '../build/docs/trade-off.ts'
 import { wrapMarkdown } from '../build/docs/wrap.ts'
 import { protectHelp } from '../src/cli/protect-options.ts'
 import { syntheticEvaluation } from './support/evaluation.ts'
@@ -21,6 +29,12 @@ describe('generated parts', () => {
   test('are those of the committed measurements, and paragraphs are wrapped one way', () => {
     for (const [file, text] of Object.entries(filledDocuments(repository, readMeasurements(repository))))
       expect(read(file) === text, `${file} ${CURRENT}`).toBe(true)
+  })
+
+  test('and so are the drawings', () => {
+    const measurements = readMeasurements(repository)
+    for (const [file, text] of Object.entries(drawings(measurements)))
+      expect(existsSync(join(repository, file)) && read(file) === text, `${file} ${CURRENT}`).toBe(true)
   })
 
   test('in --help, too', () => {
@@ -57,7 +71,8 @@ function partsOf(text: string): ProxyHandler<Record<string, () => string>> {
 
 describe('tables of measurements', () => {
   const evaluation = { ...syntheticEvaluation(), processor: 'Some Processor, 2 cores', commit: 'abc' }
-  const { parts } = new ProtectionParts(resultsOf([evaluation], 'Photos of somebody', 'auto'), 'auto')
+  const SHIPPED = ['sirius', 'dlib', 'faceplugin']
+  const { parts } = new ProtectionParts(resultsOf([evaluation], 'Photos of somebody', 'auto'), 'auto', SHIPPED)
 
   test('have the figures of the file', () => {
     const table = parts['protection-table']()
@@ -71,12 +86,26 @@ describe('tables of measurements', () => {
 
   test('say how many people and photos, on which processor', () => {
     const basis = parts['protection-basis']().replaceAll('\n', ' ')
-    for (const text of ['6 people', '24 protected photos', '18 clean photos', 'Some Processor, 2 cores', 'commit abc'])
+    for (const text of [
+      '6 people',
+      '24 protected photos',
+      '18 clean photos',
+      'Some Processor, 2 cores',
+      'commit abc',
+      'foamliu did not ship',
+    ])
       expect(basis).toContain(text)
   })
 
+  test('the drawing has a mark for each strength and recogniser that was left out', () => {
+    const drawing = tradeOff(resultsOf([evaluation], 'Photos of somebody', 'auto'))
+    expect(drawing.match(/<circle/g)).toHaveLength(4 * 2)
+    for (const name of ['auto', 'low', 'paper', 'dlib', 'faceplugin']) expect(drawing).toContain(`>${name}</text>`)
+    expect(drawing).not.toMatch(/NaN|undefined|>sirius</)
+  })
+
   test('where nothing was measured, they say so', () => {
-    const none = new ProtectionParts(undefined, 'auto')
+    const none = new ProtectionParts(undefined, 'auto', ['sirius'])
     for (const part of Object.values(none.parts)) expect(part()).toMatch(/not been measured/)
     expect(none.summaries()).toEqual({})
   })

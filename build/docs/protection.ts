@@ -3,7 +3,7 @@ import { markdownTable, wrapped } from './markers.ts'
 import { type Judged, presetsIn, type Results, type Run, Strength, type VictimSummary } from './results.ts'
 
 /** In the order in which strengths are listed; what is in no list comes last. */
-const ORDER = ['low', 'medium', 'auto', 'high', 'paper']
+export const ORDER = ['low', 'medium', 'auto', 'high', 'paper']
 
 const HANDLINGS: Readonly<Record<string, string>> = {
   png: 'as saved',
@@ -32,10 +32,14 @@ export class ProtectionParts {
   /** The strength that `protect` uses if no other is named. */
   private readonly standard: string
 
+  /** Recognisers that come with the package. */
+  private readonly shipped: readonly string[]
+
   /** @param results of docs/results/shipped.json; undefined where nothing is measured */
-  constructor(results: Results | undefined, standard: string) {
+  constructor(results: Results | undefined, standard: string, shipped: readonly string[]) {
     this.results = results
     this.standard = standard
+    this.shipped = shipped
   }
 
   private get run(): Run {
@@ -77,6 +81,10 @@ export class ProtectionParts {
     'results-commands': () => this.measured(() => this.commands()),
     'results-figures': () => this.measured(() => this.figures()),
     'results-attacked': () => this.measured(() => this.attackedTable()),
+    'trade-off': () =>
+      this.results
+        ? `![visible change of each strength, and the share of people that each recogniser finds](images/trade-off.svg)`
+        : NOT_MEASURED,
     'results-handlings': () => this.measured(() => this.handlings()),
     'results-sizes': () => this.measured(() => this.sizes()),
   }
@@ -102,7 +110,8 @@ export class ProtectionParts {
   }
 
   private table(): string {
-    const rows = this.strengths.map((strength) => {
+    const offered = this.strengths.filter(({ name }) => ORDER.includes(name))
+    const rows = offered.map((strength) => {
       const { main, name } = strength
       const lpips = main.lpipsHeldOut ?? main.lpips
       return [
@@ -135,9 +144,15 @@ export class ProtectionParts {
     return (
       `${people} people, ${main.photos} protected photos, ${probes} clean photos to look for them with, ${others} photos of others. ` +
       `Each recogniser was left out of the attack for its own figures; the change that is seen is that of the attack on all of them. ` +
-      `With ${probes} searches a share may be off by ${margin} points and more. ` +
+      `${this.notShipped()}With ${probes} searches a share may be off by ${margin} points and more. ` +
       `${this.results!.photos}. Measured on ${processor} (${adapter}), ${date}, commit ${commit}.`
     )
+  }
+
+  /** A recogniser that judged and does not ship has no place in what users get: it is named. */
+  private notShipped(): string {
+    const others = this.run.victims.map(({ id }) => id).filter((id) => !this.shipped.includes(id))
+    return others.length > 0 ? `${others.join(' and ')} did not ship, and was attacked in no run. ` : ''
   }
 
   private protectedPairs(): string {
@@ -185,9 +200,9 @@ export class ProtectionParts {
         ),
         row(`c-p accepted, % (clean ${clean(({ accepted }) => percent(accepted))})`, rate('protected', 'accepted')),
         row('p-p accepted, %', rate('bothProtected', 'accepted')),
-        row('95 % interval over people: rank-1, %', interval('rank1')),
-        row('c-p accepted, %', interval('accepted')),
-        row('p-p accepted, %', interval('bothAccepted')),
+        row('rank-1, %: 95 % interval over people', interval('rank1')),
+        row('c-p accepted, %: the same', interval('accepted')),
+        row('p-p accepted, %: the same', interval('bothAccepted')),
         row(
           `c-p cosine (clean ${clean(({ meanCosine }) => cosine(meanCosine))})`,
           each((victim) => cosine(victim.protected.meanCosine)),
@@ -200,9 +215,10 @@ export class ProtectionParts {
   /** The same recognisers where they were attacked. */
   private attackedTable(): string {
     const rows = this.strengths.flatMap((strength) => {
-      const seen = this.run.victims.flatMap(({ id }) => strength.attacked(id) ?? [])
-      if (seen.length < this.run.victims.length) return []
-      const list = (figure: (victim: VictimSummary) => string) => seen.map(figure).join(' / ')
+      const seen = this.run.victims.map(({ id }) => strength.attacked(id))
+      if (seen.every((victim) => victim === undefined)) return []
+      const list = (figure: (victim: VictimSummary) => string) =>
+        seen.map((victim) => (victim ? figure(victim) : '-')).join(' / ')
       return [
         [
           strength.name,
