@@ -83,7 +83,7 @@ describe('weights accuracy', () => {
       [[], /name one folder/],
       [['absent'], /absent is no folder/],
       [['empty'], /there is no folder in it/],
-      [['people'], /nobody: the folder has no photos/],
+      [['people'], /no folder in it has photos \(nobody\)/],
       [['empty', '--most', '1'], /--most takes a whole number from 2/],
     ] as const) {
       const outcome = await lowkey(['weights', 'accuracy', ...args], { cwd })

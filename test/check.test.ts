@@ -68,6 +68,8 @@ beforeAll(async () => {
   // An earlier result, as far as its name tells, and a file that is no photo.
   copyFileSync(file('face.png'), file('clean/face.cloaked.png'))
   writeFileSync(file('clean/words.jpg'), 'this is no photo\n')
+  mkdirSync(file('sound'))
+  for (const name of ['face', 'strange']) copyFileSync(file(`${name}.png`), file(`sound/${name}.png`))
   mkdirSync(file('blanks'))
   copyFileSync(file('blank.png'), file('blanks/blank.png'))
   mkdirSync(file('empty'))
@@ -175,7 +177,7 @@ describe('a photo and a folder', () => {
   it('best, mean, nearest and how many match; says what was left out', async () => {
     const { code, ...row } = await checked('face.png', 'clean')
     expect(code).toBe(1)
-    expect(row).toMatchObject({ photo: 'face.png', folder: 'clean', photos: 2, matches: true })
+    expect(row).toMatchObject({ photo: 'face.png', folder: 'clean', photos: 2, matches: true, leftOut: 1 })
     expect(row.faces).toHaveLength(1)
     for (const { id, best, mean, nearest, matching, matches } of row.faces[0].recognisers) {
       expect(best, id).toBeCloseTo(1, 5)
@@ -183,18 +185,25 @@ describe('a photo and a folder', () => {
       expect({ nearest, matching, matches }).toEqual({ nearest: join('clean', 'face.png'), matching: 1, matches: true })
     }
     expect(row.warnings).toEqual([
-      expect.stringMatching(/^clean.words\.jpg is called a photo, but holds text .*; it was left out$/),
+      expect.stringMatching(/^clean.words\.jpg is called a photo, but holds text .*; it was not compared$/),
+      `1 earlier result left out (${join('clean', 'face.cloaked.png')})`,
       `${join('clean', 'blank.png')}: no face found; it was left out`,
     ])
   })
 
   it('leaves out the photo itself; exit code 0 where nothing matches', async () => {
-    const { code, stdout } = await check('clean/strange.png', 'clean')
+    const { code, stdout } = await check('sound/strange.png', 'sound')
     expect(code).toBe(0)
     expect(stdout).toMatch(
       /^ {2}dlib \(attacked\) does not take this face for the same person as any of 1 photo: best 0\.\d{3} \(face\.png\), mean 0\.\d{3}, /m,
     )
     expect(stdout).toMatch(/^The face does not match\.$/m)
+  })
+
+  it('no pass where a picture could not be compared: exit code 1', async () => {
+    const { code, stdout } = await check('clean/strange.png', 'clean')
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/^warning: clean.words\.jpg is called a photo, but holds text.*; it was not compared$/m)
   })
 
   it('without a face: exit code 3', async () => {
@@ -229,5 +238,5 @@ it('--help tells the exit codes and every option', async () => {
   const { code, stdout } = await check('--help')
   expect(code).toBe(0)
   for (const option of ['models', 'hold-out', 'gpu', 'json', 'quiet']) expect(stdout).toContain(`--${option}`)
-  expect(stdout).toMatch(/^Exit codes: 0 no recogniser matches any face; 1 a face still matches/m)
+  expect(stdout).toMatch(/^Exit codes:\n {2}0 {4}no recogniser matches any face\n {2}1 {4}a face still matches/m)
 })

@@ -245,7 +245,7 @@ describe('protect, on a folder', () => {
   const out = (name: string): string => join(folder, 'out', name)
   beforeAll(async () => {
     for (const name of names) copyFileSync(shot(name.startsWith('J') ? 'face.jpg' : name), join(folder, name))
-    // Not looked at: an earlier result, as far as its name tells, other files, and folders below.
+    // Left out, and said: an earlier result, as far as its name tells, other files, and folders below.
     copyFileSync(shot('words.png'), join(folder, 'a.cloaked.png'))
     writeFileSync(join(folder, 'notes.txt'), 'words')
     mkdirSync(join(folder, 'below'))
@@ -266,8 +266,21 @@ describe('protect, on a folder', () => {
     expect(run.stderr).toMatch(
       /^2 of 6, alpha\.png: step 1 of 1 \(100%\), \d\S* photos a minute, \d+ (s|min \d+ s) left$/m,
     )
-    expect(run.stderr).toMatch(/^6 photos in \d+\.\d s, \d\S* a minute: 5 protected, 1 failed$/m)
+    expect(run.stderr).toMatch(/^6 worked on in \d+\.\d s, \d\S* a minute$/m)
+    expect(run.stderr).toMatch(/^note: 1 earlier result left out \(a\.cloaked\.png\)$/m)
+    expect(run.stderr).toMatch(/^note: 1 other file is no photo \(1 text\)$/m)
+    expect(run.stderr).toMatch(
+      /^lowkey-gpu: below is a folder with 1 photo \(face\.png\), not looked into: --recursive /m,
+    )
+    const closing = '7 photos: 5 protected, 0 without a face, 1 failed, 1 left alone, besides 1 earlier result'
+    expect(run.stderr.trimEnd().split('\n').at(-1)).toBe(closing)
     const seen = rows(run)
+    const summary = { photos: 7, protected: 5, withoutFace: 0, failed: 1, leftAlone: 1, notDone: 0, earlierResults: 1 }
+    expect(seen.pop()).toMatchObject({
+      summary,
+      notes: [/1 earlier/, /1 other/].map((text) => expect.stringMatching(text)),
+    })
+    expect(seen.pop()).toMatchObject({ input: 'below', leftAlone: { photos: 1 } })
     expect(seen.map(({ input }) => input)).toEqual(names)
     expect(seen[2]).toEqual({
       input: 'cut.jpg',
@@ -380,10 +393,15 @@ describe('protect, on what it cannot protect', () => {
     expect(existsSync(join(cwd, 'out'))).toBe(false)
     const two = await protect(['blank.png', 'also.png', '--json'], { cwd })
     expect(two.code).toBe(3)
-    expect(rows(two).map(({ input, error }) => [input, error.code])).toEqual([
+    expect(
+      rows(two)
+        .slice(0, -1)
+        .map(({ input, error }) => [input, error.code]),
+    ).toEqual([
       ['blank.png', 3],
       ['also.png', 3],
     ])
+    expect(rows(two)[2].summary).toMatchObject({ photos: 2, withoutFace: 2, failed: 0 })
     expect((await protect(['blank.png', 'words.png'], { cwd })).code).toBe(1)
   })
 
@@ -400,12 +418,13 @@ describe('protect, on what it cannot protect', () => {
 
   it('no face with --on-no-face copy: the photo itself, never under the name of a protected one', async () => {
     const cwd = roomWith('blank.png', ['blank.png', 'x.cloaked.png'])
-    const run = await protect(['blank.png', 'x.cloaked.png', '-o', 'out', '--on-no-face', 'copy', '--json'], { cwd })
+    const args = ['blank.png', 'x.cloaked.png', '-o', 'out', '--on-no-face', 'copy', '--again', '--json']
+    const run = await protect(args, { cwd })
     expect(run).toMatchObject({ code: 0, created: ['out/blank.png'] })
-    expect(readFileSync(join(cwd, 'out/blank.png')).equals(readFileSync(shot('blank.png')))).toBe(true)
+    expect((await decode(join(cwd, 'out/blank.png'))).data.equals((await decode(shot('blank.png'))).data)).toBe(true)
     expect(run.stderr).toMatch(/^blank\.png: no face.*; copied unprotected to out\/blank\.png$/m)
     expect(run.stderr).toMatch(/^x\.cloaked\.png: no face.*; skipped$/m)
-    expect(rows(run)).toEqual([
+    expect(rows(run).slice(0, -1)).toEqual([
       { input: 'blank.png', output: 'out/blank.png', faces: [], warnings: [expect.stringMatching(/no face/)] },
       { input: 'x.cloaked.png', output: null, faces: [], warnings: [expect.stringMatching(/no face/)] },
     ])
@@ -416,10 +435,11 @@ describe('protect, on what it cannot protect', () => {
     for (const name of ['a', 'b', 'out']) mkdirSync(join(cwd, name))
     for (const name of ['a/same.png', 'out/same.png', 'b/other.png', 'a/there.png'])
       copyFileSync(shot('blank.png'), join(cwd, name))
+    symlinkSync('../out/same.png', join(cwd, 'b/link.png'))
     writeFileSync(join(cwd, 'out/there.png'), 'mine')
-    const args = ['a/same.png', 'a/there.png', 'out/same.png', 'b/other.png', '-o', 'out', '--on-no-face', 'copy']
+    const args = ['a/same.png', 'a/there.png', 'b/link.png', 'b/other.png', '-o', 'out', '--on-no-face', 'copy']
     const run = await protect(args, { cwd })
-    expect(run).toMatchObject({ code: 1, created: ['out/other.png'] })
+    expect(run).toMatchObject({ code: 1, created: ['out/link.png', 'out/other.png'] })
     expect(run.stderr).toMatch(/^lowkey-gpu: a\/same\.png: out\/same\.png is an input/m)
     expect(run.stderr).toMatch(/^lowkey-gpu: a\/there\.png: out\/there\.png exists already/m)
   })
@@ -474,7 +494,9 @@ describe('protect, where it writes', () => {
     for (const output of ['file/x.png', 'file/deep/x.png', 'file', 'file/']) {
       const run = await protect(['face.png', '-o', output], { cwd })
       expect(run, output).toMatchObject({ code: 1, stdout: '', created: [] })
-      expect(run.stderr, output).toMatch(/^lowkey-gpu: face\.png: file\S* cannot be a folder: \S*\/file is a file\n$/)
+      expect(run.stderr, output).toMatch(
+        /^lowkey-gpu: (face\.png: )?file\S* cannot be a folder: \S*\/file is a file\n$/,
+      )
     }
   })
 
@@ -497,17 +519,19 @@ describe('protect, where it writes', () => {
       mkdirSync(join(cwd, name))
       copyFileSync(shot('face.jpg'), join(cwd, name, 'same.jpg'))
     }
-    const inputs = ['face.png', 'a', 'b', 'blank.png']
-    const run = await protect([...inputs, '-o', 'out', '--dry-run', '--overwrite'], { cwd })
+    const run = await protect(['face.png', 'a', 'blank.png', '-o', 'out', '--dry-run', '--overwrite'], { cwd })
     expect(run).toMatchObject({ code: 1, created: [] })
     expect(run.stdout).toBe(
       'face.png: 1 face, would write out/face.cloaked.png\na/same.jpg: 1 face, would write out/same.cloaked.jpg\n',
     )
-    expect(run.stderr).toMatch(
-      /^lowkey-gpu: b\/same\.jpg: out\/same\.cloaked\.jpg is the result of another photo already/m,
-    )
     expect(run.stderr).toMatch(/^lowkey-gpu: blank\.png: no face found/m)
+    expect(run.stderr).toMatch(/^3 photos: 2 would be protected, 1 without a face, 0 failed, 0 left alone$/m)
     expect(existsSync(join(cwd, 'out'))).toBe(false)
+    const both = await protect(['face.png', 'a', 'b', '-o', 'out'], { cwd })
+    expect(both).toMatchObject({ code: 2, stdout: '', created: [] })
+    expect(both.stderr).toMatch(
+      /^lowkey-gpu: a\/same\.jpg and b\/same\.jpg would both become out\/same\.cloaked\.jpg: /,
+    )
     const json = await protect(['face.png', '--dry-run', '--json', '-f', 'webp', '--suffix=-x'], { cwd })
     expect(rows(json)).toMatchObject([
       { input: 'face.png', output: 'face-x.webp', width: WIDTH, height: HEIGHT, dryRun: true },
@@ -543,7 +567,9 @@ describe('interruption', () => {
     expect(run.stdout).toBe(run.created.map((name) => `${name}\n`).join(''))
     expect(run.created[0]).toBe('face.cloaked.png')
     for (const name of run.created) expect((await decode(join(cwd, name))).width).toBe(WIDTH)
-    expect(run.stderr).toMatch(/^[12] of 3 photos in .*: [12] protected\nlowkey-gpu: interrupted$/m)
+    expect(run.stderr).toMatch(
+      /^3 photos: [12] protected, 0 without a face, 0 failed, 0 left alone, [12] not done\nlowkey-gpu: interrupted$/m,
+    )
   })
 
   it('ends the wait for standard input', async () => {
@@ -647,7 +673,8 @@ describe('usage', () => {
   it('tells every option of protect', async () => {
     const { stdout } = await lowkey(['protect', '--help'], { cwd })
     const options =
-      'output strength format suffix overwrite models hold-out faces on-no-face seed steps keep-metadata compare gpu json quiet dry-run'
+      'output strength format suffix overwrite recursive hidden files-from null again models hold-out faces on-no-face ' +
+      'seed steps keep-metadata keep-times compare gpu json quiet dry-run'
     for (const option of options.split(' ')) expect(stdout).toMatch(new RegExp(`--${option}\\b`))
   })
 

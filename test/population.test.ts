@@ -401,6 +401,12 @@ describe('populations on the disk', () => {
   })
 })
 
+/** A PNG of one pixel. */
+const PIXEL = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==',
+  'base64',
+)
+
 describe('weights population', () => {
   const cwd = room('population')
   const env = { LOWKEY_HOME: join(cwd, 'home') }
@@ -408,7 +414,8 @@ describe('weights population', () => {
   test('of nothing, or of too few people: exit code 2', async () => {
     mkdirSync(join(cwd, 'empty'))
     mkdirSync(join(cwd, 'few'))
-    for (const name of ['a.png', 'b.png']) writeFileSync(join(cwd, 'few', name), '')
+    for (const name of ['a.png', 'b.png']) writeFileSync(join(cwd, 'few', name), PIXEL)
+    writeFileSync(join(cwd, 'few/c.cloaked.png'), PIXEL)
     for (const [args, message] of [
       [[], /name one folder of photos/],
       [['few', 'empty'], /name one folder of photos/],
@@ -437,7 +444,8 @@ describe('weights population', () => {
       const [photo] = photosOf(person)
       copyFileSync(join(lfw, person, photo), join(folder, photo))
     }
-    writeFileSync(join(folder, 'broken.jpg'), 'nothing')
+    const [photo] = photosOf(first)
+    writeFileSync(join(folder, 'broken.jpg'), readFileSync(join(lfw, first, photo)).subarray(0, 900))
     const path = join(cwd, 'home/weights', POPULATIONS)
     mkdirSync(join(cwd, 'home/weights'), { recursive: true })
     writeFileSync(path, 'damaged')

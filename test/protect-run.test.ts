@@ -1,5 +1,5 @@
 /** The order of a run over several photos: what overlaps, what is kept when it ends early. The GPU is a stand-in that waits to be told. */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
@@ -8,9 +8,9 @@ import { NoFaceError, type Protector } from '../src/attack/protect.ts'
 import { Interrupted } from '../src/cli/exit.ts'
 import { ProgressLine } from '../src/cli/progress.ts'
 import { readOptions } from '../src/cli/protect-options.ts'
-import { summaryLine } from '../src/cli/protect-report.ts'
+import { planRun } from '../src/cli/protect-plan.ts'
+import { closingLine, rateLine } from '../src/cli/protect-report.ts'
 import { ProtectRun } from '../src/cli/protect-run.ts'
-import { ReadAhead } from '../src/cli/read-ahead.ts'
 import { DeviceLostError, type Gpu } from '../src/device/node.ts'
 import { readPhoto } from '../src/images/index.ts'
 import { room } from './support/cli.ts'
@@ -63,11 +63,9 @@ async function runOver(
   prepared(folder)
   const output = join(folder, 'out')
   const options = readOptions([...names.map((name) => join(folder, name)), '-o', output, ...args])
-  const inputs = options.paths.map((name) => ({ name }))
   const controller = new AbortController()
   const { signal } = controller
-  const destination = { ...options, folder: true }
-  const plan = { options, destination, stream: false, inputs, photos: new ReadAhead(inputs, signal), signal }
+  const plan = await planRun(options, signal)
   const protector = {
     async protect(photo: { data: Uint8Array }) {
       await work(photo.data[0])
@@ -78,7 +76,7 @@ async function runOver(
     },
   } as unknown as Protector
   const gpu = { capabilities: { software: false, driver: 'other', device: 'stand-in', description: '' } } as Gpu
-  const done = new ProtectRun(plan, gpu, protector).all()
+  const done = new ProtectRun(plan).all(gpu, protector)
   done.catch(() => {}) // looked at later
   const result = (name: string) => join(output, name.replace('.png', '.cloaked.png'))
   return { done, folder, controller, result, grey: async (name: string) => (await readPhoto(result(name))).rgb[0] }
@@ -110,9 +108,14 @@ describe('a run over several photos', () => {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line))
-    expect(rows.map(({ input }) => input.slice(-5))).toEqual(['a.png', 'b.png', 'c.png', 'd.png'])
+    expect(rows.slice(0, 4).map(({ input }) => input.slice(-5))).toEqual(['a.png', 'b.png', 'c.png', 'd.png'])
     expect(rows[3].error.message).toMatch(/d\.png does not exist/)
-    expect(printed.stderr).toMatch(/^4 photos in \d+\.\d s, \S+ a minute: 3 protected, 1 failed\n$/m)
+    expect(rows[4].summary).toEqual({
+      ...{ photos: 4, protected: 3, withoutFace: 0, failed: 1, leftAlone: 0, notDone: 0, earlierResults: 0 },
+    })
+    expect(printed.stderr).toMatch(
+      /^4 worked on in \d+\.\d s, \S+ a minute\n4 photos: 3 protected, 0 without a face, 1 failed, 0 left alone\n$/m,
+    )
   })
 
   it('saves what is done when the GPU is lost, and throws that', async () => {
@@ -124,7 +127,7 @@ describe('a run over several photos', () => {
     expect(await run.grey('a.png')).toBe(11)
     expect(existsSync(run.result('b.png'))).toBe(false)
     expect(printed.stdout).toBe(`${run.result('a.png')}\n`)
-    expect(printed.stderr).toMatch(/^1 of 3 photos in .*: 1 protected$/m)
+    expect(printed.stderr).toMatch(/^3 photos: 1 protected, 0 without a face, 0 failed, 0 left alone, 2 not done$/m)
   })
 
   it('saves what is done when it is interrupted, and nothing else', async () => {
@@ -137,13 +140,13 @@ describe('a run over several photos', () => {
     expect(existsSync(run.result('b.png'))).toBe(false)
   })
 
-  it('refuses a result of the name that the photo before it is being saved under', async () => {
-    const run = await runOver(['one/x.png', 'two/x.png', 'three/y.png'], ['--overwrite'], () => {})
-    expect(await run.done).toBe(1)
-    const saved = join(run.folder, 'out/x.cloaked.png')
-    expect((await readPhoto(saved)).rgb[0]).toBe(11)
-    expect(printed.stderr).toMatch(/two\/x\.png: .*x\.cloaked\.png is the result of another photo already/)
-    expect(printed.stdout).toBe(`${saved}\n${join(run.folder, 'out/y.cloaked.png')}\n`)
+  it('refuses two photos of one result before the first is begun', async () => {
+    const work = vi.fn()
+    const run = runOver(['one/x.png', 'two/x.png', 'three/y.png'], ['--overwrite'], work)
+    await expect(run).rejects.toThrow(
+      /one\/x\.png and \S+two\/x\.png would both become \S+out\/x\.cloaked\.png: protect them/,
+    )
+    expect(work).not.toHaveBeenCalled()
   })
 
   it('copies and counts photos without a face; --quiet leaves the summary out', async () => {
@@ -152,8 +155,8 @@ describe('a run over several photos', () => {
     }
     const run = await runOver(['a.png', 'b.png'], ['--on-no-face', 'copy'], faceless)
     expect(await run.done).toBe(0)
-    expect(readFileSync(join(run.folder, 'out/a.png')).equals(readFileSync(join(run.folder, 'a.png')))).toBe(true)
-    expect(printed.stderr).toMatch(/: 1 protected, 1 without a face\n$/)
+    expect((await readPhoto(join(run.folder, 'out/a.png'))).rgb[0]).toBe(10)
+    expect(printed.stderr).toMatch(/^2 photos: 1 protected, 1 without a face, 0 failed, 0 left alone\n$/m)
     printed.stderr = ''
     const quiet = await runOver(['a.png', 'b.png'], ['--quiet', '--on-no-face', 'skip'], faceless)
     expect(await quiet.done).toBe(0)
@@ -163,9 +166,13 @@ describe('a run over several photos', () => {
 
 describe('what is said of several photos', () => {
   it('sums up', () => {
-    const outcomes = { protected: 4, 'without a face': 0, failed: 1 }
-    expect(summaryLine(outcomes, 5, 12.34)).toBe('5 photos in 12.3 s, 24.3 a minute: 4 protected, 1 failed')
-    expect(summaryLine(outcomes, 9, 1)).toBe('5 of 9 photos in 1.0 s, 300 a minute: 4 protected, 1 failed')
+    const outcomes = { protected: 4, 'without a face': 0, failed: 1, 'left alone': 2 }
+    const counts = '4 protected, 0 without a face, 1 failed, 2 left alone'
+    expect(closingLine(outcomes, 0, 0)).toBe(`7 photos: ${counts}`)
+    expect(closingLine(outcomes, 3, 1)).toBe(`10 photos: ${counts}, 3 not done, besides 1 earlier result`)
+    expect(closingLine(outcomes, 0, 0, true)).toBe(`7 photos: ${counts.replace('4 protected', '4 would be protected')}`)
+    expect(rateLine(5, 12.34)).toBe('5 worked on in 12.3 s, 24.3 a minute')
+    expect(rateLine(5, 1)).toBe('5 worked on in 1.0 s, 300 a minute')
   })
 
   it('tells photos a minute and the time left for all, on a terminal', async () => {

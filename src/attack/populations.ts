@@ -24,11 +24,21 @@ export async function loadPopulations(
   recognisers: readonly PopulationOwner[],
   folders: readonly string[] = populationFolders(),
 ): Promise<Populations> {
-  const files = await Promise.all(folders.map(readPopulations))
+  const files = await Promise.all(folders.map(readIfAllowed))
   return choosePopulations(
     files.filter((file) => file !== undefined),
     recognisers,
   )
+}
+
+/** The user's own file is no must: one in a folder that cannot be read is none. The package's is. */
+async function readIfAllowed(folder: string): Promise<PopulationFile | undefined> {
+  try {
+    return await readPopulations(folder)
+  } catch (error) {
+    if (folder === weightsFolder() || error instanceof WeightsDamagedError) throw error
+    return undefined
+  }
 }
 
 /** The file of a folder; undefined where there is none. Throws as `loadPopulations` does. */

@@ -18,16 +18,15 @@ import {
 } from '../evaluate/check.ts'
 import { smallestFace } from '../faces/mtcnn.ts'
 import type { Pixels } from '../faces/pixels.ts'
-import { readPhoto } from '../images/index.ts'
+import { readPhoto, shown } from '../images/index.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { knownNetworks } from '../weights/node.ts'
-import { Exit, messageOf, UsageError } from './exit.ts'
-import { findInputs, sameFile } from './inputs.ts'
+import { Exit, exitCodes, messageOf, UsageError } from './exit.ts'
+import { listPhotos } from './listing.ts'
 import { attackedRecognisers, attackOptions } from './models.ts'
 import { parse } from './options.ts'
-
-/** Names of protected photos end in this unless told otherwise; they are no clean photos. */
-const RESULT_SUFFIX = '.cloaked'
+import { RESULT_SUFFIX, sameFile } from './paths.ts'
+import { canRewrite, rewrite } from './progress.ts'
 
 export const checkHelp = `Usage: lowkey-gpu check BEFORE AFTER [OPTIONS]
        lowkey-gpu check PHOTO FOLDER [OPTIONS]
@@ -42,8 +41,7 @@ come first: they tell more about the ones that nobody has here. A match is a sim
       --json              one JSON object instead of sentences
   -q, --quiet             nothing but errors, and --json's object: the exit code tells
 
-Exit codes: 0 no recogniser matches any face; 1 a face still matches, or a photo cannot be read; 2 wrong usage; 3 no face in
-a photo; 4 no GPU; 5 weights missing or damaged.
+${exitCodes('check')}
 `
 
 const optionTable = {
@@ -71,17 +69,18 @@ export async function check(args: string[]): Promise<number> {
   using detector = await mtcnnNetworks(gpu, recognisers.detector)
   using embedder = await Embedder.compile(gpu, recognisers.networks)
   const networks: CheckNetworks = { detector, embedder, judges: recognisers.judges }
-  const report = Array.isArray(second)
-    ? await folderReport(networks, photo, first, other, second, quiet)
-    : pairReport(photo, first, other, second, await checkPair(networks, first, second))
+  const report =
+    'files' in second
+      ? await folderReport(networks, photo, first, other, second, quiet)
+      : pairReport(photo, first, other, second, await checkPair(networks, first, second))
   if (values.json) process.stdout.write(`${JSON.stringify(report.row)}\n`)
   else if (!quiet) process.stdout.write(`${report.lines.join('\n')}\n`)
-  return report.row.matches ? Exit.failed : Exit.done
+  return report.row.matches || (report.row.leftOut ?? 0) > 0 ? Exit.failed : Exit.done
 }
 
 interface Report {
   /** The object of `--json`. */
-  row: { matches: boolean }
+  row: { matches: boolean; leftOut?: number }
   lines: string[]
 }
 
@@ -143,11 +142,12 @@ async function folderReport(
   photo: string,
   pixels: Pixels,
   folder: string,
-  files: readonly string[],
+  { files, left, notes }: CleanPhotos,
   quiet: boolean,
 ): Promise<Report> {
-  const warnings: string[] = []
+  const warnings = [...left, ...notes]
   const { faces, photos, withoutFace } = await checkFolder(networks, pixels, opened(files, warnings, quiet))
+  const leftOut = left.length + files.length - photos - withoutFace.length
   if (faces.length === 0) throw noFace(photo, pixels)
   if (photos === 0) throw new NoFaceError(`${folder}: no face was found in its photos`)
   warnings.push(...withoutFace.map((file) => `${file}: no face found; it was left out`))
@@ -164,33 +164,45 @@ async function folderReport(
       recognisers: verdicts.map((v) => ({ ...v, sentence: folderSentence(v, photos) })),
     })),
     matches: faces.some((face) => face.matches),
+    leftOut,
     warnings,
   }
   return { row, lines: [...lines, ...warnings.map((text) => `warning: ${text}`), conclusion(faces)] }
 }
 
+/** The photos of a folder that a protected one is compared with, and what is said of the other files. */
+interface CleanPhotos {
+  files: string[]
+  /** Pictures that were not compared, though the face may be on them. */
+  left: string[]
+  notes: string[]
+}
+
 /** The clean photos of a folder: without earlier results and the photo that is checked. */
-async function cleanPhotos(folder: string, photo: string): Promise<string[]> {
-  const files = (await findInputs([folder], RESULT_SUFFIX))
-    .map(({ name }) => name)
-    .filter((name) => !sameFile(name, photo))
-  if (files.length === 0) throw new UsageError(`${folder}: the folder has no photos but ${photo}`)
-  return files
+async function cleanPhotos(folder: string, photo: string): Promise<CleanPhotos> {
+  const advice = { recursive: 'check it by itself', hidden: 'give it another name to compare it' }
+  const { inputs, left, notes } = await listPhotos([folder], { suffixes: [RESULT_SUFFIX], advice })
+  const files = inputs.map(({ name }) => name).filter((name) => !sameFile(name, photo))
+  const said = left.map(({ name, problem, advice }) => `${shown(name)} ${problem}: ${advice}; it was not compared`)
+  if (files.length === 0) {
+    const others = [...said, ...notes].join('; ')
+    throw new UsageError(`${folder}: the folder has no photos but ${photo}${others && ` (${others})`}`)
+  }
+  return { files, left: said, notes }
 }
 
 /** Reads one photo after another and says how far it is. One that cannot be read is left out, with a warning. */
 async function* opened(files: readonly string[], warnings: string[], quiet: boolean) {
-  const { stderr } = process
-  const shown = stderr.isTTY && !quiet
+  const moving = canRewrite() && !quiet
   for (const [i, file] of files.entries()) {
-    if (shown) stderr.write(`\r\x1b[Kphoto ${i + 1} of ${files.length}`)
+    if (moving) rewrite(`photo ${i + 1} of ${files.length}`)
     try {
       yield { file, photo: await pixelsOf(file) }
     } catch (error) {
       warnings.push(`${messageOf(error)}; it was left out`)
     }
   }
-  if (shown) stderr.write('\r\x1b[K')
+  if (moving) rewrite('')
 }
 
 async function pixelsOf(file: string): Promise<Pixels> {

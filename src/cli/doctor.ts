@@ -8,9 +8,9 @@ import {
   listAdapters,
   NoAdapterError,
 } from '../device/node.ts'
-import { readPhoto } from '../images/index.ts'
+import { ACCEPTED, readPhoto } from '../images/index.ts'
 import { verifyWeights, weightsFolders } from '../weights/node.ts'
-import { Exit, messageOf, UsageError } from './exit.ts'
+import { Exit, exitCodes, messageOf, UsageError } from './exit.ts'
 import { parse } from './options.ts'
 import { type SelfTest, selfTest } from './self-test.ts'
 import { version } from './version.ts'
@@ -19,7 +19,8 @@ export const doctorHelp = `Usage: lowkey-gpu doctor [--gpu NAME] [--json]
 
 Shows the adapters, the one that is used with its features and limits, the weights, picture support, and a self-test that
 computes a small network and its gradient on the GPU and compares it with the processor's result.
-Exit codes: 0 all is well; 1 the self-test failed; 4 no GPU; 5 weights missing or damaged.
+
+${exitCodes('doctor')}
 `
 
 /** Runs the command; resolves with the exit code. */
@@ -95,7 +96,7 @@ async function pictureSupport(): Promise<{ ok: boolean; text: string }> {
   const pixel = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=='
   try {
     await readPhoto(Buffer.from(pixel, 'base64'))
-    return { ok: true, text: 'PNG, JPEG, WebP (sharp)' }
+    return { ok: true, text: `${ACCEPTED} (sharp)` }
   } catch (error) {
     return { ok: false, text: messageOf(error) }
   }

@@ -1,5 +1,4 @@
 /** `lowkey-gpu evaluate`: how well methods protect the people of a folder, and how visible that is. */
-import { mkdir } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { Embedder } from '../attack/embedder.ts'
@@ -35,8 +34,8 @@ import { type Options, readOptions } from './evaluate-options.ts'
 import { EvaluationProgress } from './evaluate-progress.ts'
 import { summary } from './evaluate-summary.ts'
 import { Exit, Interrupted, UsageError } from './exit.ts'
-import { checkFolder } from './inputs.ts'
 import { attackedRecognisers, chosenRecognisers } from './models.ts'
+import { checkFolder, makeOutputFolder } from './outputs.ts'
 import { peopleOf, strangersOf } from './people.ts'
 import { commit, version } from './version.ts'
 
@@ -61,7 +60,7 @@ export async function evaluate(args: string[], signal: AbortSignal): Promise<num
     ...machine(),
     ...findings,
   }
-  await mkdir(options.out, { recursive: true })
+  makeOutputFolder(options.out)
   const write = (file: string, content: string) =>
     writeFileAtomically(join(options.out, file), Buffer.from(`${content}\n`), { overwrite: true })
   await write('evaluation.json', JSON.stringify(evaluation))

@@ -1,21 +1,48 @@
 /** Exit codes of the command line, and which error leads to which. */
 import { NoFaceError } from '../attack/protect.ts'
 import { DeviceLostError, NoAdapterError } from '../device/node.ts'
+import { shown } from '../images/index.ts'
 import { WeightsError } from '../weights/errors.ts'
 
 export const Exit = {
   done: 0,
-  /** Some inputs failed; each is named, the others are done. Of `check`: a face still matches. */
   failed: 1,
   usage: 2,
-  /** No face in any input. */
   noFace: 3,
-  /** There is none, or it was lost on the way. */
   noGpu: 4,
-  /** Weights are missing or damaged. */
   weights: 5,
   interrupted: 130,
 } as const
+
+/** What every code means, for all commands; where a command has its own meaning of 0, 1 or 3, that. */
+const meanings: Readonly<Record<number, string | Readonly<Record<string, string>>>> = {
+  [Exit.done]: {
+    all: 'done',
+    protect: 'done: every photo was protected, or has no face and --on-no-face allows that',
+    check: 'no recogniser matches any face',
+    doctor: 'all is well',
+  },
+  [Exit.failed]: {
+    all: 'something failed, and is named',
+    protect: 'a photo failed or was left alone, so that a face may be unprotected; each is named, all others are done',
+    check: 'a face still matches or was not compared, or a photo cannot be read',
+    doctor: 'the self-test failed, or pictures cannot be read',
+  },
+  [Exit.usage]: 'wrong usage; nothing was done',
+  [Exit.noFace]: { all: 'no face in any photo', check: 'no face in a photo' },
+  [Exit.noGpu]: 'no GPU and no software driver, or it was lost',
+  [Exit.weights]: 'weights missing or damaged',
+  [Exit.interrupted]: 'interrupted (SIGINT, SIGTERM); what was done before is kept',
+}
+
+/** The exit codes of a command, or what they mean for all, one a line. */
+export function exitCodes(command = 'all'): string {
+  const lines = Object.entries(meanings).map(([code, text]) => {
+    const meaning = typeof text === 'string' ? text : (text[command] ?? text.all)
+    return `  ${code.padEnd(4)} ${meaning}`
+  })
+  return `Exit codes:\n${lines.join('\n')}`
+}
 
 /** The command was called wrongly. */
 export class UsageError extends Error {
@@ -40,4 +67,6 @@ export function exitCodeOf(error: unknown): number {
   return Exit.failed
 }
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+/** What an error says. It may name what is in a stranger's file: control characters are written out, but for the ends of lines. */
+export const messageOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split('\n').map(shown).join('\n')

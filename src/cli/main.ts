@@ -5,8 +5,9 @@ import { check, checkHelp } from './check.ts'
 import { doctor, doctorHelp } from './doctor.ts'
 import { evaluate } from './evaluate.ts'
 import { evaluateHelp } from './evaluate-options.ts'
-import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
+import { Exit, exitCodeOf, exitCodes, Interrupted, messageOf, UsageError } from './exit.ts'
 import { protect, protectHelp } from './protect.ts'
+import { warnOfUnread } from './surroundings.ts'
 import { version } from './version.ts'
 import { weights, weightsHelp } from './weights.ts'
 
@@ -51,8 +52,7 @@ ${Object.entries(commands)
 
   lowkey-gpu COMMAND --help says more. Nothing but 'weights fetch' and 'npm run weights' ever uses the network.
 
-Exit codes: 0 done; 1 some inputs failed; 2 wrong usage; 3 no face in any input; 4 no GPU; 5 weights missing or damaged;
-130 interrupted.
+${exitCodes()}
 `
 
 /** Two signals: the first lets the step in progress end and cleans up; the second ends the process at once. Other commands just end. */
@@ -90,6 +90,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(command.help)
     return Exit.done
   }
+  await warnOfUnread()
   return command.run(args)
 }
 

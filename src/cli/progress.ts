@@ -10,6 +10,31 @@ const words: Record<Progress['phase'], string> = {
   measure: 'measuring',
 }
 
+/** Whether a line that was written can be written over: on a terminal that knows how. */
+export const canRewrite = (stream: NodeJS.WriteStream = process.stderr): boolean =>
+  stream.isTTY === true && process.env.TERM !== 'dumb'
+
+/** Writes over the line on standard error, as much of it as fits. */
+export function rewrite(text: string, stream: NodeJS.WriteStream = process.stderr): void {
+  stream.write(`\r\x1b[K${fitting(text, (stream.columns || 80) - 1)}`)
+}
+
+/** The start of a text that takes no more than so many columns: a line that wraps cannot be written over. */
+function fitting(text: string, columns: number): string {
+  let used = 0
+  let end = 0
+  for (const character of text) {
+    used += WIDE.test(character) ? 2 : 1
+    if (used > columns) break
+    end += character.length
+  }
+  return text.slice(0, end)
+}
+
+/** Characters that take two columns: of East Asia, and pictures. */
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Extended_Pictographic}/u
+
 export class ProgressLine {
   private readonly stream: NodeJS.WriteStream
   private readonly shown: boolean
@@ -43,14 +68,18 @@ export class ProgressLine {
   update({ phase, done, total }: Progress): void {
     if (!this.shown) return
     if (phase !== 'attack' || total === 0) {
-      if (this.stream.isTTY) this.draw(`${this.label}: ${words[phase]} ...${this.pace(phase === 'measure' ? 1 : 0)}`)
+      if (canRewrite(this.stream))
+        rewrite(`${this.label}: ${words[phase]} ...${this.pace(phase === 'measure' ? 1 : 0)}`, this.stream)
       return
     }
     const left = this.left(done, total)
     const percent = Math.floor((100 * done) / total)
-    if (this.stream.isTTY) {
+    if (canRewrite(this.stream)) {
       const filled = Math.round((WIDTH * done) / total)
-      this.draw(`${this.label}: [${'#'.repeat(filled)}${'-'.repeat(WIDTH - filled)}] step ${done} of ${total}${left}`)
+      rewrite(
+        `${this.label}: [${'#'.repeat(filled)}${'-'.repeat(WIDTH - filled)}] step ${done} of ${total}${left}`,
+        this.stream,
+      )
     } else if (Math.floor(percent / 10) > Math.floor(this.lastPercent / 10)) {
       this.stream.write(`${this.label}: step ${done} of ${total} (${percent}%)${left}\n`)
       this.lastPercent = percent
@@ -59,7 +88,7 @@ export class ProgressLine {
 
   /** Removes the line, so that other text can be written. */
   clear(): void {
-    if (this.shown && this.stream.isTTY) this.stream.write('\r\x1b[K')
+    if (this.shown && canRewrite(this.stream)) rewrite('', this.stream)
   }
 
   /** Photos a minute and the time left for all of them; of the first photo the time its own steps will take, and the others' like them. */
@@ -78,11 +107,6 @@ export class ProgressLine {
     const seconds = (performance.now() - this.began) / 1000
     const done = this.before + part
     return `, ${perMinute(done, seconds)} photos a minute, ${duration(((this.photos - done) * seconds) / done)} left`
-  }
-
-  private draw(text: string): void {
-    const columns = this.stream.columns || 80
-    this.stream.write(`\r\x1b[K${text.length < columns ? text : `${text.slice(0, columns - 2)}…`}`)
   }
 }
 

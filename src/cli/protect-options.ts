@@ -1,8 +1,9 @@
 /** What `lowkey-gpu protect` takes, and what its `--help` says of it: one table. */
 import { presets } from '../attack/presets.ts'
-import { UsageError } from './exit.ts'
+import { exitCodes, UsageError } from './exit.ts'
 import { attackHelp } from './models.ts'
 import { integer, oneOf, parse } from './options.ts'
+import { RESULT_SUFFIX } from './paths.ts'
 import { measuredStrengths } from './strengths.ts'
 
 interface Option {
@@ -39,8 +40,21 @@ const option = {
     takes: 'FORMAT',
     help: ["png, jpeg or webp (the photo's own). PNG and WebP are lossless, JPEG is 4:4:4 at quality 98"],
   },
-  suffix: { type: 'string', takes: 'TEXT', help: ['what is added to names (.cloaked)'] },
+  suffix: { type: 'string', takes: 'TEXT', help: [`what is added to names (${RESULT_SUFFIX})`] },
   overwrite: { type: 'boolean', help: ['replace results that exist; never an input'] },
+  recursive: {
+    type: 'boolean',
+    short: 'r',
+    help: ['also the photos in folders below; --output FOLDER gets the same folders'],
+  },
+  hidden: { type: 'boolean', help: ['also hidden files, and with --recursive hidden folders'] },
+  'files-from': {
+    type: 'string',
+    takes: 'FILE',
+    help: ['also the photos and folders that a file names, one a line; - is standard input'],
+  },
+  null: { type: 'boolean', short: '0', help: ['names in --files-from end in a zero byte (find -print0), not a line'] },
+  again: { type: 'boolean', help: ['protect results of this program once more'] },
   models: { type: 'string', takes: 'A,B', help: [attackHelp.models] },
   'hold-out': { type: 'string', takes: 'A,B', help: [attackHelp.holdOut] },
   faces: { type: 'string', takes: 'WHICH', help: ['all (default) or largest'] },
@@ -56,6 +70,7 @@ const option = {
     help: ["exactly so many, instead of the strength's own number and of further rounds"],
   },
   'keep-metadata': { type: 'boolean', help: ['keep author, copyright, description, date and camera; never places'] },
+  'keep-times': { type: 'boolean', help: ['results have the times of their photos (permissions they always have)'] },
   compare: {
     type: 'string',
     takes: 'FILE',
@@ -70,7 +85,12 @@ const option = {
     ],
   },
   gpu: { type: 'string', takes: 'NAME', help: ["part of an adapter's name; list shows them"] },
-  json: { type: 'boolean', help: ['one JSON object a photo on standard output instead of its path'] },
+  json: {
+    type: 'boolean',
+    help: [
+      'one JSON object a photo on standard output instead of its path; of several photos, one with the counts last',
+    ],
+  },
   quiet: { type: 'boolean', short: 'q', help: ['nothing on standard error but errors'] },
   'dry-run': { type: 'boolean', help: ['find faces and say what would be written; write nothing'] },
 } as const satisfies Record<string, Option>
@@ -80,7 +100,8 @@ const INDENT = 26
 
 export const protectHelp = `Usage: lowkey-gpu protect FILE|FOLDER|-... [OPTIONS]
 
-Protects every face in the photos and writes each result beside its photo as NAME.cloaked.EXT.
+Protects every face in the photos and writes each result beside its photo as NAME.cloaked.EXT. Of a folder every file is looked at,
+whatever its name: what is no photo, or cannot be read, is named at the end, and the last line counts.
 
 ${Object.entries<Option>(option)
   .map(([name, { short, takes = '', help }]) => {
@@ -88,16 +109,26 @@ ${Object.entries<Option>(option)
     return [start.padEnd(INDENT) + help[0], ...help.slice(1).map((line) => ' '.repeat(INDENT) + line)].join('\n')
   })
   .join('\n')}
+
+${exitCodes('protect')}
 `
 
 /** Reads the command's arguments. Throws UsageError, naming the option, for what it does not take. */
 export function readOptions(args: string[]) {
   const { values, positionals } = parse(args, option, 'protect')
   const strength = oneOf('--strength', values.strength, Object.keys(presets)) ?? 'auto'
-  const suffix = values.suffix ?? '.cloaked'
+  const suffix = values.suffix ?? RESULT_SUFFIX
+  if (values.null && values['files-from'] === undefined)
+    throw new UsageError('--null is about the names of --files-from')
   if (/[\\/]/.test(suffix)) throw new UsageError(`--suffix takes a part of a file name; got "${suffix}"`)
   return {
     paths: positionals,
+    filesFrom: values['files-from'],
+    nullSeparated: values.null ?? false,
+    recursive: values.recursive ?? false,
+    hidden: values.hidden ?? false,
+    again: values.again ?? false,
+    keepTimes: values['keep-times'] ?? false,
     preset: presets[strength],
     suffix,
     output: values.output,

@@ -7,9 +7,10 @@ import { table } from './table.ts'
 /** How many photos came to which end. */
 export interface Outcomes {
   protected: number
-  /** Copied or skipped, as `--on-no-face` says. */
   'without a face': number
   failed: number
+  /** Of a folder: pictures that are not read, photos that were not looked into. */
+  'left alone': number
 }
 
 /** A photo's lines: every recogniser before and after, how visible the change is, and the seconds by phase. */
@@ -62,14 +63,31 @@ function advice(recognisers: FaceReport['recognisers'], rounds: number, preset: 
   ]
 }
 
-/** The line at the end of several photos, e.g. `5 of 6 photos in 12.3 s, 24.4 a minute: 4 protected, 1 failed`. */
-export function summaryLine(outcomes: Outcomes, photos: number, seconds: number): string {
-  const counts = Object.entries(outcomes).filter(([, count]) => count > 0)
-  const done = counts.reduce((sum, [, count]) => sum + count, 0)
-  const number = done === photos ? `${photos} photos` : `${done} of ${photos} photos`
-  const what = counts.map(([outcome, count]) => `${count} ${outcome}`).join(', ')
-  return `${number} in ${seconds.toFixed(1)} s, ${perMinute(done, seconds)} a minute: ${what}`
+/**
+ * The last line of a run over several photos, e.g. `6 photos: 4 protected, 0 without a face, 1 failed, 1 left alone`. What was not done,
+ * because the run ended early, and earlier results among the files are told where there are any.
+ */
+export function closingLine(outcomes: Outcomes, notDone: number, results: number, dryRun = false): string {
+  const counts = Object.entries(outcomes)
+  const photos = counts.reduce((sum, [, count]) => sum + count, notDone)
+  const parts = counts.map(
+    ([what, count]) => `${count} ${dryRun && what === 'protected' ? 'would be protected' : what}`,
+  )
+  if (notDone > 0) parts.push(`${notDone} not done`)
+  if (results > 0) parts.push(`besides ${results} earlier ${results === 1 ? 'result' : 'results'}`)
+  return `${photos} ${photos === 1 ? 'photo' : 'photos'}: ${parts.join(', ')}`
 }
+
+/** The same for `--json`. */
+export function closingRow(outcomes: Outcomes, notDone: number, results: number) {
+  const { protected: done, 'without a face': withoutFace, failed, 'left alone': leftAlone } = outcomes
+  const photos = done + withoutFace + failed + leftAlone + notDone
+  return { photos, protected: done, withoutFace, failed, leftAlone, notDone, earlierResults: results }
+}
+
+/** What several photos took. */
+export const rateLine = (photos: number, seconds: number): string =>
+  `${photos} worked on in ${seconds.toFixed(1)} s, ${perMinute(photos, seconds)} a minute`
 
 /** Photos a minute, with three digits at most. */
 export function perMinute(photos: number, seconds: number): string {

@@ -1,28 +1,17 @@
 /** One run of `lowkey-gpu protect`: the photos one after another on the GPU, while the next is decoded and the last is saved. */
-import { lstatSync } from 'node:fs'
-import { mkdir, readFile } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
+import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, type Protection, type Protector } from '../attack/protect.ts'
 import { adapterName, describeAdapter, type Gpu } from '../device/node.ts'
 import type { Face } from '../faces/mtcnn.ts'
-import { comparePicture, encodePhoto, OutputError, type Photo, writeFileAtomically } from '../images/index.ts'
+import { checkSide, comparePicture, encodePhoto, type Photo, shown } from '../images/index.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
-import { checkFolder, copyOf, type Destination, type Input, nameOf, resultOf, STREAM, sameFile } from './inputs.ts'
+import { type Input, nameOf, STREAM } from './listing.ts'
+import { sameFile } from './paths.ts'
 import { ProgressLine } from './progress.ts'
-import type { ProtectArguments } from './protect-options.ts'
-import { type Outcomes, photoLines, summaryLine } from './protect-report.ts'
-import type { DecodedPhoto, ReadAhead } from './read-ahead.ts'
-
-/** What a run works on, as `protect` read it from the command line. */
-export interface RunPlan {
-  options: ProtectArguments
-  destination: Destination
-  /** The result is written to standard output, where nothing else may go. */
-  stream: boolean
-  inputs: readonly Input[]
-  photos: ReadAhead
-  signal: AbortSignal
-}
+import type { RunPlan } from './protect-plan.ts'
+import { closingLine, closingRow, type Outcomes, photoLines, rateLine } from './protect-report.ts'
+import type { DecodedPhoto } from './read-ahead.ts'
+import { copyOf, resultOf, type Target } from './results.ts'
 
 /** What is left to do for a photo that the GPU is done with: to save it, and to say so. Rejects where the photo fails. */
 type Finish = () => Promise<keyof Outcomes>
@@ -33,75 +22,108 @@ type Finish = () => Promise<keyof Outcomes>
  */
 export class ProtectRun {
   private readonly plan: RunPlan
-  private readonly gpu: Gpu
-  private readonly protector: Protector
   private readonly progress: ProgressLine
-  /** Files written so far, or in a dry run those that would be. */
-  private readonly written: string[] = []
   /** Ends, without a failure, when the last photo that the GPU is done with is saved. */
   private saving: Promise<void> = Promise.resolve()
-  /** Where that photo goes, or a copy of it. */
-  private savingTo = ''
   private readonly codes: number[] = []
-  private readonly outcomes: Outcomes = { protected: 0, 'without a face': 0, failed: 0 }
+  private readonly outcomes: Outcomes = { protected: 0, 'without a face': 0, failed: 0, 'left alone': 0 }
+  private readonly began = performance.now()
   private toldAdapter = false
 
-  constructor(plan: RunPlan, gpu: Gpu, protector: Protector) {
+  /** Says at once which photos fail before any work. */
+  constructor(plan: RunPlan) {
     this.plan = plan
-    this.gpu = gpu
-    this.protector = protector
     this.progress = new ProgressLine(plan.options.quiet, process.stderr, plan.inputs.length)
+    for (const { input, error } of plan.found.failed) this.fail(input, error)
+  }
+
+  /** No photo is left to work on. */
+  get isOver(): boolean {
+    return this.plan.inputs.length === 0
   }
 
   /**
    * Resolves with the exit code. Throws Interrupted, and errors of the GPU or the weights, which end all photos' chances; whatever it
    * ends with, photos that were done before are saved.
    */
-  async all(): Promise<number> {
-    const { inputs, signal, options } = this.plan
-    const began = performance.now()
+  async all(gpu: Gpu, protector: Protector): Promise<number> {
+    const { inputs, signal } = this.plan
     try {
       for (const [index, input] of inputs.entries()) {
         signal.throwIfAborted()
         this.progress.start(nameOf(input), index)
-        const finish = await this.work(input)
+        const finish = await this.work(input, gpu, protector)
         await this.saving
         this.saving = this.finish(input, finish)
       }
-    } finally {
-      await this.saving
-      this.progress.clear()
-      if (inputs.length > 1 && this.codes.length > 0 && !options.quiet && !options.dryRun) {
-        const seconds = (performance.now() - began) / 1000
-        process.stderr.write(`${summaryLine(this.outcomes, inputs.length, seconds)}\n`)
-      }
+    } catch (error) {
+      await this.close()
+      throw error
     }
+    return this.close()
+  }
+
+  /** Says what was left alone, and counts; resolves with the exit code. */
+  async close(): Promise<number> {
+    const { inputs, found, several, options, outputs } = this.plan
+    await this.saving
+    this.progress.clear()
+    outputs.close()
+    for (const { name, problem, advice, photos } of found.left) {
+      this.outcomes['left alone'] += photos
+      process.stderr.write(`lowkey-gpu: ${shown(name)} ${problem}: ${advice}\n`)
+      this.printRow({ input: name, leftAlone: { photos, problem, advice } })
+    }
+    const code = this.exitCode()
+    if (!several) return code
+    const notDone = inputs.length + found.failed.length - this.codes.length
+    const results = found.results.length
+    const row = { summary: closingRow(this.outcomes, notDone, results), notes: found.notes, seconds: this.seconds() }
+    this.printRow(row)
+    if (!options.quiet) {
+      for (const note of found.notes) process.stderr.write(`note: ${note}\n`)
+      const worked = this.codes.length - found.failed.length
+      if (worked > 0 && !options.dryRun) process.stderr.write(`${rateLine(worked, this.seconds())}\n`)
+    }
+    if (!options.quiet || code !== Exit.done) {
+      process.stderr.write(`${closingLine(this.outcomes, notDone, results, options.dryRun)}\n`)
+    }
+    return code
+  }
+
+  private exitCode(): number {
     const { codes } = this
+    if (this.outcomes['left alone'] > 0) return Exit.failed
     if (codes.every((code) => code === Exit.done)) return Exit.done
     return codes.every((code) => code === Exit.noFace) ? Exit.noFace : codes.length === 1 ? codes[0] : Exit.failed
   }
 
+  private seconds = (): number => (performance.now() - this.began) / 1000
+
   /** Decoding and the GPU's work. What is wrong with this photo alone is not thrown here but left to what finishes it. */
-  private async work(input: Input): Promise<Finish> {
-    const { options, destination, signal } = this.plan
+  private async work(input: Input, gpu: Gpu, protector: Protector): Promise<Finish> {
+    const { options, destination, outputs, targets, signal } = this.plan
+    let photo: Photo | undefined
     try {
       const decoded = await this.plan.photos.take()
       signal.throwIfAborted()
-      const { photo } = decoded
-      const result = resultOf(input, photo.format, destination)
-      await this.checkFree(result.path)
+      photo = decoded.photo
+      const target = targets.get(input) ?? resultOf(input, photo.format, destination)
+      // Again: what was free when the run began may be taken now.
+      outputs.check(target.path)
       if (options.compare !== undefined) {
-        this.checkTarget(options.compare)
-        if (sameFile(options.compare, result.path)) throw new UsageError('--compare names the file of the result')
+        outputs.check(options.compare)
+        if (sameFile(options.compare, target.path)) throw new UsageError('--compare names the file of the result')
       }
+      checkSize(photo, target, options.preset, gpu)
       const pixels = { width: photo.width, height: photo.height, data: photo.rgb }
       if (options.dryRun) {
-        const faces = await this.protector.find(pixels, options.faces)
+        const faces = await protector.find(pixels, options.faces)
         signal.throwIfAborted()
-        return async () => this.announce(input, photo, result.path, faces)
+        return async () => this.announce(input, decoded.photo, target.path, faces)
       }
       const began = performance.now()
-      const protection = await this.protector.protect(pixels, {
+      const protection = await protector.protect(pixels, {
         preset: options.preset,
         steps: options.steps,
         faces: options.faces,
@@ -112,15 +134,13 @@ export class ProtectRun {
         onProgress: (p) => this.progress.update(p),
       })
       const seconds = decoded.seconds + (performance.now() - began) / 1000
-      this.savingTo = result.path
-      return () => this.save(input, { photo, seconds }, result, protection)
+      return () => this.save(input, { photo: decoded.photo, seconds }, target, protection, gpu)
     } catch (error) {
       if (error instanceof Interrupted || signal.aborted) throw new Interrupted()
       const code = exitCodeOf(error)
       // What ends one photo's chance ends all others' too: the GPU or the weights are gone.
       if (code === Exit.noGpu || code === Exit.weights) throw error
-      this.savingTo = input.name // where a copy would be
-      return () => this.withoutFace(input, error)
+      return () => this.withoutFace(input, photo, error)
     }
   }
 
@@ -130,98 +150,70 @@ export class ProtectRun {
       this.outcomes[await finish()]++
       this.codes.push(Exit.done)
     } catch (error) {
-      const [code, message, name] = [exitCodeOf(error), messageOf(error), nameOf(input)]
-      this.outcomes.failed++
-      this.codes.push(code)
-      this.progress.clear()
-      process.stderr.write(`lowkey-gpu: ${withName(name, message)}\n`)
-      this.printRow({ input: input.name, error: { code, message } })
+      this.fail(input, error)
     }
+  }
+
+  private fail(input: Input, error: unknown): void {
+    const [code, message, name] = [exitCodeOf(error), messageOf(error), nameOf(input)]
+    this.outcomes[code === Exit.noFace ? 'without a face' : 'failed']++
+    this.codes.push(code)
+    this.progress.clear()
+    process.stderr.write(`lowkey-gpu: ${withName(name, message)}\n`)
+    this.printRow({ input: input.name, error: { code, message } })
   }
 
   private async save(
     input: Input,
     { photo, seconds }: DecodedPhoto,
-    { path, format }: ReturnType<typeof resultOf>,
+    { path, format }: Target,
     protection: Protection,
+    gpu: Gpu,
   ): Promise<'protected'> {
-    const { compare, keepMetadata } = this.plan.options
+    const { options, outputs } = this.plan
+    const { compare, keepMetadata } = options
     const began = performance.now()
     const after: Photo = { ...photo, rgb: protection.photo.data }
     const bytes = await encodePhoto(after, { format, keepMetadata })
     if (path === STREAM) await writeStandardOutput(bytes)
-    else await this.write(path, bytes)
-    if (compare !== undefined) await this.write(compare, await comparePicture(photo, after))
+    else await outputs.write(path, bytes, input)
+    if (compare !== undefined) await outputs.write(compare, await comparePicture(photo, after), input)
     this.progress.clear()
-    this.report(input, photo, path, protection, seconds + (performance.now() - began) / 1000)
+    this.report(input, photo, path, protection, seconds + (performance.now() - began) / 1000, gpu)
     return 'protected'
   }
 
-  /** As `checkTarget`, after the photo before this one is saved where their names could be one. */
-  private async checkFree(path: string): Promise<void> {
-    if (path !== STREAM && folded(path) === folded(this.savingTo)) await this.saving
-    this.checkTarget(path)
-  }
-
-  /** Refused before any work: results that would replace an input or another result, that exist, or that cannot be written. */
-  private checkTarget(path: string): void {
-    if (path === STREAM) return
-    const { inputs, options } = this.plan
-    const input = inputs.find(({ name }) => name !== STREAM && sameFile(path, name))
-    if (input) throw new UsageError(`${path} is an input; results never replace inputs`)
-    if (this.written.some((other) => sameFile(path, other))) {
-      throw new OutputError(
-        path,
-        'exists',
-        'is the result of another photo already: protect them into different folders',
-      )
-    }
-    checkFolder(dirname(path))
-    // Not followed: a link is something that exists, wherever it leads.
-    const there = lstatSync(path, { throwIfNoEntry: false })
-    if (there?.isDirectory()) throw new OutputError(path, 'is-folder', 'is a folder: name a file')
-    if (there && !options.overwrite)
-      throw new OutputError(
-        path,
-        'exists',
-        'exists already: --overwrite replaces it, --suffix or --output names another',
-      )
-  }
-
-  private async write(path: string, bytes: Uint8Array): Promise<void> {
-    await makeFolder(dirname(path))
-    await writeFileAtomically(path, bytes, { overwrite: this.plan.options.overwrite })
-    this.written.push(path)
-  }
-
-  /** `--on-no-face copy` and `skip`; every other error, and `--on-no-face error`, is thrown on. */
-  private async withoutFace(input: Input, error: unknown): Promise<'without a face'> {
-    const { destination, options } = this.plan
-    const { onNoFace, dryRun, quiet } = options
-    if (!(error instanceof NoFaceError) || onNoFace === 'error') throw error
-    const copy = onNoFace === 'copy' ? copyOf(input, destination) : undefined
+  /**
+   * `--on-no-face copy` and `skip`; every other error, and `--on-no-face error`, is thrown on. A copy is written as results are: places
+   * and the like are not in it.
+   */
+  private async withoutFace(input: Input, photo: Photo | undefined, error: unknown): Promise<'without a face'> {
+    const { destination, options, outputs } = this.plan
+    const { onNoFace, dryRun, quiet, keepMetadata } = options
+    if (!(error instanceof NoFaceError) || onNoFace === 'error' || !photo) throw error
+    const copy = onNoFace === 'copy' ? copyOf(input, photo.format, destination) : undefined
     let outcome = 'skipped'
     if (copy !== undefined) {
-      this.checkTarget(copy)
-      if (dryRun) this.written.push(copy)
-      else await this.write(copy, await readFile(input.name))
-      outcome = `${dryRun ? 'would be copied' : 'copied'} unprotected to ${copy}`
+      outputs.check(copy.path)
+      if (dryRun) outputs.note(copy.path)
+      else await outputs.write(copy.path, await encodePhoto(photo, { format: copy.format, keepMetadata }), input)
+      outcome = `${dryRun ? 'would be copied' : 'copied'} unprotected to ${shown(copy.path)}`
     }
     this.progress.clear()
     const warning = `${error.message}; ${outcome}`
-    this.printRow({ input: input.name, output: copy ?? null, faces: [], warnings: [warning] })
+    this.printRow({ input: input.name, output: copy?.path ?? null, faces: [], warnings: [warning] })
     if (!quiet) process.stderr.write(`${nameOf(input)}: ${warning}\n`)
     return 'without a face'
   }
 
   private announce(input: Input, { width, height }: Photo, path: string, faces: readonly Face[]): 'protected' {
     this.progress.clear()
-    this.written.push(path)
+    this.plan.outputs.note(path)
     if (this.plan.options.json) {
       this.printRow({ input: input.name, output: path, width, height, faces, dryRun: true })
     } else {
       const count = `${faces.length} ${faces.length === 1 ? 'face' : 'faces'}`
-      const target = path === STREAM ? 'to standard output' : path
+      const target = path === STREAM ? 'to standard output' : shown(path)
       process.stdout.write(`${nameOf(input)}: ${count}, would write ${target}\n`)
     }
     return 'protected'
@@ -233,17 +225,18 @@ export class ProtectRun {
     if (options.json && (!stream || options.dryRun)) process.stdout.write(`${JSON.stringify(row)}\n`)
   }
 
-  private report(input: Input, photo: Photo, path: string, protection: Protection, seconds: number): void {
+  private report(input: Input, photo: Photo, path: string, protection: Protection, seconds: number, gpu: Gpu): void {
     const { json, quiet, preset } = this.plan.options
-    const { capabilities } = this.gpu
+    const { capabilities } = gpu
     const { faces, lpips, psnr } = protection
     const warnings = [...(photo.warnings ?? []), ...protection.warnings]
     const { width, height } = photo
     const adapter = adapterName(capabilities)
     this.printRow({ input: input.name, output: path, width, height, adapter, seconds, lpips, psnr, faces, warnings })
-    if (!json && path !== STREAM) process.stdout.write(`${path}\n`)
+    // Exact for programs; a terminal is not to be rewritten by a name.
+    if (!json && path !== STREAM) process.stdout.write(`${process.stdout.isTTY ? shown(path) : path}\n`)
     if (quiet) return
-    const lines = [`${nameOf(input)} -> ${path === STREAM ? 'standard output' : path}`]
+    const lines = [`${nameOf(input)} -> ${path === STREAM ? 'standard output' : shown(path)}`]
     lines.push(...photoLines(protection, preset, seconds, adapter))
     if (!this.toldAdapter && capabilities.software) lines.push(describeAdapter(capabilities))
     this.toldAdapter = true
@@ -252,13 +245,22 @@ export class ProtectRun {
   }
 }
 
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true })
-  } catch (cause) {
-    throw new OutputError(path, 'unwritable', `cannot be made a folder (${messageOf(cause)})`, { cause })
-  }
+/** Throws PhotoError for a photo that its result's format or, where the whole photo is worked on, the adapter has no room for. */
+function checkSize(photo: Photo, { format }: Target, { area, name }: Preset, { capabilities }: Gpu): void {
+  checkSide(photo, format)
+  const most = Math.floor(capabilities.maxBindingBytes / BYTES_A_PIXEL)
+  const pixels = photo.width * photo.height
+  if (area === 'face' || pixels <= most) return
+  const problem =
+    `a photo of ${megapixels(pixels)} megapixels is too large for --strength ${name} on ${adapterName(capabilities)}, ` +
+    `which takes at most ${megapixels(most, Math.floor)}`
+  throw new RangeError(`${problem}: scale it down, or use --strength medium`)
 }
+
+/** Of the planes of a photo, three floats; the largest buffer that `area: 'photo'` binds. */
+const BYTES_A_PIXEL = 12
+
+const megapixels = (pixels: number, round = Math.ceil): string => (round(pixels / 1e5) / 10).toFixed(1)
 
 /** A closed or full standard output is this photo's failure: nobody has the result. */
 function writeStandardOutput(bytes: Uint8Array): Promise<void> {
@@ -269,9 +271,6 @@ function writeStandardOutput(bytes: Uint8Array): Promise<void> {
     })
   })
 }
-
-/** A file's name as disks that do not tell capital letters from small ones compare it, in whatever folder. */
-const folded = (path: string): string => basename(path).normalize('NFC').toLowerCase()
 
 /** Errors about files begin with the name already. */
 const withName = (name: string, message: string): string => (message.startsWith(name) ? message : `${name}: ${message}`)

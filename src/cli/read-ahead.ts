@@ -1,8 +1,9 @@
 /** Photos are decoded while the GPU is busy with others. */
+import { readFile } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { type Photo, readPhoto } from '../images/index.ts'
-import { type Input, nameOf, STREAM } from './inputs.ts'
+import { type Photo, PhotoError, readPhoto, whyUnread } from '../images/index.ts'
+import { type Input, nameOf, STREAM } from './listing.ts'
 
 /** A decoded photo, and the seconds that reading and decoding it took. */
 export interface DecodedPhoto {
@@ -44,9 +45,20 @@ export class ReadAhead {
 
   private async read(input: Input): Promise<DecodedPhoto> {
     const began = performance.now()
-    // What is waited for when nothing is piped in can be interrupted, too.
-    const source = input.name === STREAM ? await buffer(addAbortSignal(this.signal, process.stdin)) : input.name
-    const photo = await readPhoto(source, nameOf(input))
+    const photo = await readPhoto(await this.source(input), input.name === STREAM ? nameOf(input) : input.name)
     return { photo, seconds: (performance.now() - began) / 1000 }
+  }
+
+  /** A path, or the bytes where the system knows the file by bytes only. */
+  private async source({ name, path }: Input): Promise<string | Uint8Array> {
+    // What is waited for when nothing is piped in can be interrupted, too.
+    if (name === STREAM) return buffer(addAbortSignal(this.signal, process.stdin))
+    if (path === undefined) return name
+    try {
+      return await readFile(path)
+    } catch (error) {
+      const { problem, advice } = whyUnread(error)
+      throw new PhotoError(name, problem, advice, { cause: error })
+    }
   }
 }

@@ -9,6 +9,7 @@ import type { ManifestEntry, PublishedFile } from '../weights/registry.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
 import { importFile } from './import-network.ts'
 import { parse } from './options.ts'
+import { canRewrite, rewrite } from './progress.ts'
 
 export const fetchHelp = `weights fetch NAME... downloads published weights (\`weights list\` names them), checks their SHA-256 and imports them.
 Without NAME: everything that is available and not installed. An interrupted download continues. LOWKEY_OFFLINE=1 forbids it. Files
@@ -96,12 +97,12 @@ function downloadProgress({ id, bytes }: PublishedFile) {
   return {
     update(done: number, total: number | undefined): void {
       const now = total ? Math.floor((10 * done) / total) : 0
-      if (stderr.isTTY) stderr.write(`\r\x1b[K${id}: ${mib(done)}${total ? ` of ${mib(total)}` : ''}`)
+      if (canRewrite()) rewrite(`${id}: ${mib(done)}${total ? ` of ${mib(total)}` : ''}`)
       else if (now > tenth && total && total > 2 ** 20) stderr.write(`${id}: ${mib(done)} of ${mib(total)}\n`)
       tenth = Math.max(tenth, now)
     },
     end(): void {
-      if (stderr.isTTY) stderr.write('\r\x1b[K')
+      if (canRewrite()) rewrite('')
     },
   }
 }

@@ -13,9 +13,9 @@ import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { importFolder, knownNetworks } from '../weights/node.ts'
 import { placeFile } from '../weights/place.ts'
 import { Exit, UsageError } from './exit.ts'
-import { checkFolder } from './inputs.ts'
 import { chosenRecognisers } from './models.ts'
 import { integer, listOf, parse } from './options.ts'
+import { checkFolder } from './outputs.ts'
 import { openedPhotos, strangersOf } from './people.ts'
 
 const COMPONENTS = 48

@@ -1,8 +1,9 @@
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { brotliDecompressSync } from 'node:zlib'
+import { homeFolder, makeFolder } from '../files/folders.ts'
 
 /** Where an unpacked SwiftShader lies: a Vulkan loader of its own, and the driver manifest to point that loader at. */
 export interface SwiftShader {
@@ -35,7 +36,7 @@ export function unpackSwiftShader(): SwiftShader {
   for (const cache of cacheFolders()) {
     try {
       const folder = join(cache, `swiftshader-${version}`)
-      mkdirSync(cache, { recursive: true, mode: 0o700 })
+      makeFolder(cache, 0o700)
       assertOurs(cache)
       if (!isComplete(folder)) unpack(join(root, 'bin', 'swiftshader.tar.br'), folder)
       assertOurs(folder)
@@ -59,7 +60,7 @@ function cacheFolders(): string[] {
   const { XDG_CACHE_HOME } = process.env
   return [
     // The specification of XDG folders has relative paths ignored.
-    XDG_CACHE_HOME?.startsWith('/') ? join(XDG_CACHE_HOME, 'lowkey-gpu') : join(homedir(), '.cache', 'lowkey-gpu'),
+    XDG_CACHE_HOME?.startsWith('/') ? join(XDG_CACHE_HOME, 'lowkey-gpu') : join(homeFolder(), '.cache', 'lowkey-gpu'),
     join(tmpdir(), `lowkey-gpu-${process.getuid!()}`),
   ]
 }

@@ -1,10 +1,11 @@
 /** Faces and embeddings of photos, each computed once: they are kept in a folder, by the pixels of the photo and the network. */
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Embedder } from '../attack/embedder.ts'
 import { FaceGeometryError, type Landmarks } from '../faces/alignment.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import type { Pixels } from '../faces/pixels.ts'
+import { makeFolder } from '../files/folders.ts'
 import { writeFileAtomically } from '../images/index.ts'
 import { contentOf, keyOf } from './identity.ts'
 
@@ -35,6 +36,8 @@ export class Features {
   private readonly folder: string
   private readonly embedder: Pick<Embedder, 'embed'>
   private readonly recognisers: readonly KeyedRecogniser[]
+  /** The folder can be written, as far as it is known. */
+  private kept = true
 
   /**
    * @param folder where results are kept; made when it is needed
@@ -80,8 +83,15 @@ export class Features {
   }
 
   private async write(path: string, entry: Entry): Promise<void> {
-    await mkdir(this.folder, { recursive: true })
-    await writeFileAtomically(path, Buffer.from(JSON.stringify(entry)), { overwrite: true })
+    if (!this.kept) return
+    try {
+      makeFolder(this.folder)
+      await writeFileAtomically(path, Buffer.from(JSON.stringify(entry)), { overwrite: true })
+    } catch (error) {
+      // What is remembered saves time in the next run; this one does without.
+      this.kept = false
+      process.emitWarning(`features are not kept for the next run: ${(error as Error).message}`)
+    }
   }
 }
 

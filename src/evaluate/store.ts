@@ -1,8 +1,9 @@
 /** Protected photos on the disk, each with what was measured on it: an evaluation goes on where it was interrupted. */
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import type { Landmarks } from '../faces/alignment.ts'
 import type { Pixels } from '../faces/pixels.ts'
+import { makeFolder } from '../files/folders.ts'
 import { encodePhoto, readPhoto, writeFileAtomically } from '../images/index.ts'
 import type { Visibility } from './visibility.ts'
 
@@ -43,7 +44,7 @@ export class Store {
   async keep(person: string, file: string, photo: Pixels, measured: Measured, grey: boolean): Promise<void> {
     const { folder, picture, sidecar } = this.paths(person, file)
     const { width, height, data } = photo
-    await mkdir(folder, { recursive: true })
+    makeFolder(folder)
     const png = await encodePhoto({ width, height, rgb: data, grey, format: 'png' }, { format: 'png' })
     await writeFileAtomically(picture, png, { overwrite: true })
     await writeFileAtomically(sidecar, Buffer.from(`${JSON.stringify(measured)}\n`), { overwrite: true })

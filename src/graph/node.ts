@@ -1,7 +1,8 @@
 /** Choices among kernels in a file, for Node. */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { makeFolder } from '../files/folders.ts'
 import type { TuningCache, TuningChoice } from './tune.ts'
 
 /** The oldest of more choices than this are forgotten: each size of photo brings some. */
@@ -77,7 +78,7 @@ const isChoice = (value: unknown): value is TuningChoice =>
 function replaceFile(path: string, choices: ReadonlyMap<string, TuningChoice>): void {
   const file: TuningFile = { format: 'lowkey-gpu tuning 1', choices: Object.fromEntries(choices) }
   const folder = dirname(path)
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   const temporary = join(folder, `.tuning-${randomBytes(8).toString('hex')}.part`)
   try {
     writeFileSync(temporary, `${JSON.stringify(file, null, 1)}\n`, { flag: 'wx' })

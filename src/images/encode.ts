@@ -16,6 +16,16 @@ export interface EncodeOptions {
 /** Longest side in pixels: PNG and JPEG by libvips and the JPEG standard, WebP by its 14-bit fields (RFC 9649). */
 const MAX_SIDE: Record<OutputFormat, number> = { png: 2 ** 31 - 1, jpeg: 65535, webp: 16383 }
 
+/** Throws PhotoError where a photo of this size cannot be written in this format. */
+export function checkSide({ width, height }: Pick<Photo, 'width' | 'height'>, format: OutputFormat): void {
+  if (Math.max(width, height) <= MAX_SIDE[format]) return
+  throw new PhotoError(
+    `a photo of ${width} x ${height} pixels`,
+    `is too large for ${format}, which ends at ${MAX_SIDE[format]} a side`,
+    'choose png',
+  )
+}
+
 /**
  * Encodes a photo. Nothing but pixels is written, without a colour profile (which means sRGB), unless metadata is asked for.
  *
@@ -33,13 +43,7 @@ const MAX_SIDE: Record<OutputFormat, number> = { png: 2 ** 31 - 1, jpeg: 65535, 
 export async function encodePhoto(photo: Photo, { format, keepMetadata = false }: EncodeOptions): Promise<Uint8Array> {
   checkPhoto(photo)
   const { width, height } = photo
-  if (Math.max(width, height) > MAX_SIDE[format]) {
-    throw new PhotoError(
-      `a photo of ${width} x ${height} pixels`,
-      `is too large for ${format}, which ends at ${MAX_SIDE[format]} a side`,
-      'choose png',
-    )
-  }
+  checkSide(photo, format)
   const sharp = await loadSharp()
   const { rgb, alpha, grey } = format === 'jpeg' ? onWhite(photo) : photo
   const { samples, channels } = interleave(rgb, grey, alpha)

@@ -1,3 +1,5 @@
+import { shown } from './shown.ts'
+
 /** The optional package that decodes and encodes pictures (`sharp`) is missing or cannot run on this machine. */
 export class ImageSupportError extends Error {
   override readonly name = 'ImageSupportError'
@@ -14,7 +16,7 @@ export class PhotoError extends Error {
   readonly advice: string
 
   constructor(file: string, problem: string, advice: string, options?: ErrorOptions) {
-    super(`${file} ${problem}: ${advice}`, options)
+    super(`${shown(file)} ${problem}: ${advice}`, options)
     this.file = file
     this.problem = problem
     this.advice = advice
@@ -31,7 +33,7 @@ export class OutputError extends Error {
   readonly problem: OutputProblem
 
   constructor(path: string, problem: OutputProblem, detail: string, options?: ErrorOptions) {
-    super(`${path} ${detail}`, options)
+    super(`${shown(path)} ${detail}`, options)
     this.path = path
     this.problem = problem
   }

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import type { Metadata, Sharp as Pipeline, SharpOptions } from 'sharp'
+import { whyUnread } from './errno.ts'
 import { PhotoError } from './errors.ts'
 import { readExif } from './exif.ts'
 import type { Photo, PhotoFormat } from './photo.ts'
@@ -11,7 +12,8 @@ const MAX_PIXELS = 300_000_000
 /** An uncompressed photo of 300 megapixels. */
 const MAX_FILE_BYTES = 2 ** 30
 
-const ACCEPTED = 'PNG, JPEG, WebP, AVIF, TIFF and GIF are read'
+/** What `readPhoto` takes, as the start of a sentence. */
+export const ACCEPTED = 'PNG, JPEG, WebP, AVIF, TIFF and GIF are read'
 const AGAIN = 'copy or download it again, or open it in an image editor and save it anew'
 
 /**
@@ -71,10 +73,8 @@ async function readBytes(path: string, name: string): Promise<Uint8Array> {
     return await readFile(path)
   } catch (error) {
     if (error instanceof PhotoError) throw error
-    const code = (error as NodeJS.ErrnoException).code ?? String(error)
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw new PhotoError(name, 'does not exist', 'check the path')
-    if (code === 'EACCES' || code === 'EPERM') throw new PhotoError(name, 'may not be read', 'check its permissions')
-    throw new PhotoError(name, `cannot be read (${code})`, 'check the disk it lies on', { cause: error })
+    const { problem, advice } = whyUnread(error)
+    throw new PhotoError(name, problem, advice, { cause: error })
   }
 }
 

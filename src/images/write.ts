@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { codeOf, whyUnwritten } from './errno.ts'
 import { OutputError } from './errors.ts'
+import { shown } from './shown.ts'
 
 const writeAll = promisify(fs.writeFile)
 const sync = promisify(fs.fsync)
@@ -25,12 +27,14 @@ export function removePendingFiles(): void {
  * same folder, to the disk, then under its name. Without `overwrite` an existing file stays also where another process
  * creates it meanwhile. Folders are not created.
  *
+ * @param mode permissions of a file, from which the process's umask is taken
+ *
  * @throws {OutputError} naming the path and what to do; the temporary file is gone then
  */
 export async function writeFileAtomically(
   path: string,
   bytes: Uint8Array,
-  { overwrite = false }: { overwrite?: boolean } = {},
+  { overwrite = false, mode = 0o666 }: { overwrite?: boolean; mode?: number } = {},
 ): Promise<void> {
   // Not named after the result, whose name may already have the greatest length allowed.
   const temporary = join(dirname(path), `.lowkey-${randomBytes(8).toString('hex')}.part`)
@@ -38,7 +42,7 @@ export async function writeFileAtomically(
     refuseExisting(path, overwrite)
     // Only the bytes are written asynchronously. Everything that makes, names or deletes a file is synchronous, so that
     // no handler of a signal can run between a change and the note of it.
-    const file = create(temporary)
+    const file = create(temporary, mode)
     try {
       await writeAll(file, bytes)
       await sync(file)
@@ -55,8 +59,8 @@ export async function writeFileAtomically(
   }
 }
 
-function create(path: string): number {
-  const file = fs.openSync(path, 'wx', 0o666)
+function create(path: string, mode: number): number {
+  const file = fs.openSync(path, 'wx', mode)
   if (pending.size === 0) process.on('exit', removePendingFiles)
   pending.add(path)
   return file
@@ -72,7 +76,7 @@ function discard(path: string): void {
 function refuseExisting(path: string, overwrite: boolean): void {
   const there = fs.lstatSync(path, { throwIfNoEntry: false })
   if (there?.isDirectory()) throw new OutputError(path, 'is-folder', 'is a folder: give the name of a file')
-  if (there && !overwrite) throw existsError(path)
+  if (there && !overwrite) throw outputError(path, { code: 'EEXIST' })
 }
 
 /** Gives a file a name that must be free: `link` fails where it exists, `rename` would replace what is there. */
@@ -82,7 +86,7 @@ function nameNew(temporary: string, path: string): void {
   } catch (error) {
     // FAT, some network drives and Android have no hard links: hold the name with an empty file, then replace that.
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EACCES'].includes(codeOf(error))) throw error
-    fs.closeSync(fs.openSync(path, 'wx', 0o666))
+    fs.closeSync(fs.openSync(path, 'wx', 0o600))
     try {
       fs.renameSync(temporary, path)
     } catch (failed) {
@@ -92,36 +96,7 @@ function nameNew(temporary: string, path: string): void {
   }
 }
 
-function existsError(path: string, cause?: unknown): OutputError {
-  return new OutputError(path, 'exists', 'exists already: choose another name, or allow overwriting', { cause })
-}
-
 function outputError(path: string, cause: unknown): OutputError {
-  const folder = dirname(path)
-  const code = codeOf(cause)
-  switch (code) {
-    case 'EEXIST':
-      return existsError(path, cause)
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return new OutputError(path, 'no-folder', `cannot be written: the folder ${folder} does not exist`, { cause })
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-      return new OutputError(
-        path,
-        'unwritable',
-        `cannot be written: the folder ${folder} is not writable (${code}); choose another, or change its permissions`,
-        { cause },
-      )
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return new OutputError(path, 'full', `cannot be written: no space is left (${code}); free some`, { cause })
-    default:
-      return new OutputError(path, 'failed', `cannot be written (${code || String(cause)})`, { cause })
-  }
-}
-
-function codeOf(error: unknown): string {
-  return (error as NodeJS.ErrnoException)?.code ?? ''
+  const { problem, detail } = whyUnwritten(cause, shown(dirname(path)))
+  return new OutputError(path, problem, detail, { cause })
 }

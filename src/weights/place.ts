@@ -1,6 +1,7 @@
 /** Files of weights come to their place whole, or not at all. */
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../files/folders.ts'
 import { WeightsError } from './errors.ts'
 
 /**
@@ -12,7 +13,7 @@ import { WeightsError } from './errors.ts'
 export async function placeFile(bytes: Uint8Array | string, folder: string, file: string): Promise<void> {
   const part = join(folder, `.${file}.${process.pid}.part`)
   try {
-    await mkdir(folder, { recursive: true })
+    makeFolder(folder)
     await writeFile(part, bytes)
     await rename(part, join(folder, file))
   } catch (cause) {

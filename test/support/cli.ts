@@ -34,6 +34,10 @@ export interface Invocation {
   /** The script, by default the command line's source, and the Node that runs it. */
   script?: string
   node?: string
+  /** Who runs it, instead of root. */
+  uid?: number
+  /** An open file that is its standard output. */
+  stdout?: number
 }
 
 export interface Outcome {
@@ -55,7 +59,7 @@ const DRIVER_NOISE = /^Warning: .*\n(?: {4}at .*\n)*\n?/gm
  */
 export async function lowkey(args: readonly string[], options: Invocation): Promise<Outcome> {
   const { cwd, env, input, replaces = [], during, closed = [] } = options
-  const { script = join(repository, 'src/cli/main.ts'), node = process.execPath } = options
+  const { script = join(repository, 'src/cli/main.ts'), node = process.execPath, uid, stdout = 'pipe' } = options
   const before = snapshot(cwd)
   const child = spawn(node, [script, ...args], {
     cwd,
@@ -68,7 +72,8 @@ export async function lowkey(args: readonly string[], options: Invocation): Prom
       LOWKEY_HOME: join(cwd, 'no-such-folder'),
       ...env,
     },
-    stdio: [input ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    stdio: [input ? 'pipe' : 'ignore', stdout, 'pipe'],
+    ...(uid === undefined ? {} : { uid, gid: uid }),
   })
   const chunks = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
   for (const name of ['stdout', 'stderr'] as const) {
