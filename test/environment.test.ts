@@ -104,7 +104,7 @@ describe.skipIf(!somebody)('a user who', () => {
     mkdirSync(join(cwd, 'closed'))
     for (const name of ['in/a.png', 'in/b.png']) writeFileSync(join(cwd, name), face)
     for (const name of ['in/b.png', 'closed']) chmodSync(join(cwd, name), root ? 0o600 : 0)
-    const run = (...args: string[]) => lowkey(['protect', '--gpu', 'none', ...args], { cwd: room(), ...somebody })
+    const run = (...args: string[]) => lowkey(['protect', '--gpu', 'none', ...args], { cwd: home(), ...somebody })
     const folder = await run(join(cwd, 'closed'))
     expect(folder).toMatchObject({ code: 1, stdout: '' })
     expect(folder.stderr).toMatch(/^lowkey-gpu: \S*\/closed may not be read: check its permissions/)

@@ -181,7 +181,7 @@ interface CleanPhotos {
 /** The clean photos of a folder: without earlier results and the photo that is checked. */
 async function cleanPhotos(folder: string, photo: string): Promise<CleanPhotos> {
   const advice = { recursive: 'check it by itself', hidden: 'give it another name to compare it' }
-  const { inputs, left, notes } = await listPhotos([folder], { suffixes: [RESULT_SUFFIX], advice })
+  const { inputs, left, notes } = await listPhotos([folder], { suffixes: [RESULT_SUFFIX], onlyText: true, advice })
   const files = inputs.map(({ name }) => name).filter((name) => !sameFile(name, photo))
   const said = left.map(({ name, problem, advice }) => `${shown(name)} ${problem}: ${advice}; it was not compared`)
   if (files.length === 0) {

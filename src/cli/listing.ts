@@ -72,6 +72,9 @@ export interface ListOptions {
   rawPreview?: boolean
   /** A folder that is not looked into: results go there. */
   except?: string
+  /** Photos whose names are not UTF-8 are left alone: what follows opens files by text. */
+  onlyText?: boolean
+  signal?: AbortSignal
   /** What is said of folders below and of hidden files; some commands have no options for them. */
   advice?: { recursive: string; hidden: string }
 }
@@ -90,7 +93,7 @@ const MOST_NAMED = 5
 /**
  * Looks at files named, and at all files in folders named, in alphabetical order. Every path counts once.
  *
- * @throws PhotoError for a folder that cannot be read
+ * @throws PhotoError for a folder that cannot be read, and the signal's reason
  */
 export async function listPhotos(paths: readonly FilePath[], options: ListOptions): Promise<Listing> {
   const walk = new Walk(options)
@@ -217,6 +220,7 @@ class Walk {
     const folder = below === '' ? name : name.slice(0, name.length - below.length - 1) || name
     const later: (() => Promise<void>)[] = []
     for (const entry of await this.entries(path, name, below)) {
+      this.options.signal?.throwIfAborted()
       const [text, file] = [textOf(entry), joined(path, entry)]
       const child = join(name, text)
       const what = await lookAt(file)
@@ -271,6 +275,8 @@ class Walk {
     else if (!this.options.again && isResultName(entry, this.options.suffixes)) this.results.push(name)
     else if (entry.startsWith('.') && !this.options.hidden) {
       this.left.push({ name, problem: 'is hidden', advice: this.advice.hidden, photos: 1 })
+    } else if (this.options.onlyText && input.path) {
+      this.left.push({ name, problem: 'has a name that is not UTF-8', advice: 'rename it (`convmv`)', photos: 1 })
     } else if (found.kind === 'unreadable' && !isInput(found, this.options)) {
       this.left.push({ name, problem: found.problem, advice: found.advice, photos: 1 })
     } else {
@@ -302,7 +308,7 @@ class Walk {
       return
     }
     const photos: string[] = []
-    const whole = await this.collect(path, name, photos).catch(() => false)
+    const whole = await this.collect(path, name, photos).catch(notRead)
     if (photos.length === 0) {
       if (!whole) this.notes.push(`${shown(name)} is a folder, not looked into; ${this.advice.recursive}`)
       return
@@ -316,6 +322,7 @@ class Walk {
   private async collect(path: FilePath, name: string, photos: string[]): Promise<boolean> {
     let whole = true
     for (const entry of await entriesOf(path, name)) {
+      this.options.signal?.throwIfAborted()
       if (photos.length >= MOST_COUNTED) return false
       const [text, file] = [textOf(entry), joined(path, entry)]
       const what = await lookAt(file)
@@ -323,7 +330,7 @@ class Walk {
       const child = join(name, text)
       if (what.info.isDirectory()) {
         if (keyOf(what.info) === this.except) continue
-        whole = (await this.collect(file, child, photos).catch(() => false)) && whole
+        whole = (await this.collect(file, child, photos).catch(notRead)) && whole
       } else if (what.info.isFile() && !isResultName(text, this.options.again ? [] : this.options.suffixes)) {
         const found = await classifyFile(file).catch(() => undefined)
         if (found?.kind === 'photo' || found?.kind === 'unreadable') photos.push(child)
@@ -359,6 +366,12 @@ function unreadNamed(name: string, error: unknown): Explanation {
     problem: 'does not exist, or has a name that is not UTF-8',
     advice: 'name its folder, list it with --files-from, or pipe it (`lowkey-gpu protect - < FILE`)',
   }
+}
+
+/** A folder that cannot be read is one of which not everything is known. */
+function notRead(error: unknown): false {
+  if (error instanceof PhotoError) return false
+  throw error
 }
 
 /** `1 photo`, `3 photos`. */

@@ -12,6 +12,7 @@ import { canRewrite, rewrite } from './progress.ts'
 /** What one folder of a person's photos is listed by. */
 const LISTING: ListOptions = {
   suffixes: [RESULT_SUFFIX],
+  onlyText: true,
   advice: { recursive: 'photos of a person lie in one folder', hidden: 'give it another name to include it' },
 }
 

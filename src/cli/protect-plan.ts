@@ -5,7 +5,7 @@ import { UsageError } from './exit.ts'
 import { listedPaths } from './files-from.ts'
 import { type Input, type Listing, listPhotos, STREAM } from './listing.ts'
 import { checkFolder, Outputs } from './outputs.ts'
-import { type FilePath, lookedAt, RESULT_SUFFIX, textOf } from './paths.ts'
+import { type FilePath, lookedAt, RESULT_SUFFIX, sameFile, textOf } from './paths.ts'
 import type { ProtectArguments } from './protect-options.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { type Destination, outputIsFolder, resultIsStream, resultsOf, type Target } from './results.ts'
@@ -57,6 +57,7 @@ export async function planRun(options: ProtectArguments, signal: AbortSignal): P
     ...options,
     suffixes: [...new Set([suffix, RESULT_SUFFIX])],
     except,
+    signal,
   })
   const stream = resultIsStream(output, [...inputs, ...found.failed.map(({ input }) => input)])
   if (inputs.length + found.failed.length + found.left.length === 0) throw new UsageError(nothing(paths, found))
@@ -65,8 +66,7 @@ export async function planRun(options: ProtectArguments, signal: AbortSignal): P
   const outputs = new Outputs(inputs, options)
   const ready = inputs.filter((input) => {
     try {
-      const target = targets.get(input)
-      if (target) outputs.check(target.path)
+      checkTarget(outputs, options, targets.get(input)?.path ?? (destination.folder ? STREAM : (output ?? STREAM)))
       return true
     } catch (error) {
       found.failed.push({ input, error: error as Error })
@@ -74,9 +74,22 @@ export async function planRun(options: ProtectArguments, signal: AbortSignal): P
     }
   })
   const folders = ready.map((input) => targets.get(input)?.path ?? STREAM).filter((path) => path !== STREAM)
-  for (const folder of new Set(folders.map((path) => dirname(path)))) outputs.prepare(folder)
+  try {
+    for (const folder of new Set(folders.map((path) => dirname(path)))) outputs.prepare(folder)
+  } catch (error) {
+    outputs.close()
+    throw error
+  }
   const photos = new ReadAhead(ready, signal)
   return { options, destination, stream, several, inputs: ready, found, targets, outputs, photos, signal }
+}
+
+/** Throws where the result at `path`, or the picture that is asked for beside it, cannot be written. */
+export function checkTarget(outputs: Outputs, { compare }: ProtectArguments, path: string): void {
+  outputs.check(path)
+  if (compare === undefined) return
+  outputs.check(compare)
+  if (sameFile(compare, path)) throw new UsageError('--compare names the file of the result')
 }
 
 function checkCopies({ onNoFace }: ProtectArguments, { folder, suffix }: Destination): void {

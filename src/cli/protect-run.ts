@@ -4,11 +4,10 @@ import { NoFaceError, type Protection, type Protector } from '../attack/protect.
 import { adapterName, describeAdapter, type Gpu } from '../device/node.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import { checkSide, comparePicture, encodePhoto, type Photo, shown } from '../images/index.ts'
-import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
+import { Exit, exitCodeOf, Interrupted, messageOf } from './exit.ts'
 import { type Input, nameOf, STREAM } from './listing.ts'
-import { sameFile } from './paths.ts'
 import { ProgressLine } from './progress.ts'
-import type { RunPlan } from './protect-plan.ts'
+import { checkTarget, type RunPlan } from './protect-plan.ts'
 import { closingLine, closingRow, type Outcomes, photoLines, rateLine } from './protect-report.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
@@ -63,12 +62,17 @@ export class ProtectRun {
     return this.close()
   }
 
+  /** Whatever came of it: no folder stays that was made for nothing. */
+  end(): void {
+    this.plan.outputs.close()
+  }
+
   /** Says what was left alone, and counts; resolves with the exit code. */
   async close(): Promise<number> {
-    const { inputs, found, several, options, outputs } = this.plan
+    const { inputs, found, several, options } = this.plan
     await this.saving
     this.progress.clear()
-    outputs.close()
+    this.end()
     for (const { name, problem, advice, photos } of found.left) {
       this.outcomes['left alone'] += photos
       process.stderr.write(`lowkey-gpu: ${shown(name)} ${problem}: ${advice}\n`)
@@ -110,11 +114,7 @@ export class ProtectRun {
       photo = decoded.photo
       const target = targets.get(input) ?? resultOf(input, photo.format, destination)
       // Again: what was free when the run began may be taken now.
-      outputs.check(target.path)
-      if (options.compare !== undefined) {
-        outputs.check(options.compare)
-        if (sameFile(options.compare, target.path)) throw new UsageError('--compare names the file of the result')
-      }
+      checkTarget(outputs, options, target.path)
       checkSize(photo, target, options.preset, gpu)
       const pixels = { width: photo.width, height: photo.height, data: photo.rgb }
       if (options.dryRun) {

@@ -17,13 +17,17 @@ export async function protect(args: string[], signal: AbortSignal): Promise<numb
   if (options.gpu === 'list') return await printAdapters()
   const run = new ProtectRun(await planRun(options, signal))
   if (run.isOver) return await run.close()
-  const { networks, gpu: opened } = await open(options)
-  using gpu = opened
-  signal.throwIfAborted()
-  keepTuning(gpu)
-  using protector = await Protector.create(gpu, networks)
-  // Awaited here: what `using` holds ends with this function.
-  return await run.all(gpu, protector)
+  try {
+    const { networks, gpu: opened } = await open(options)
+    using gpu = opened
+    signal.throwIfAborted()
+    keepTuning(gpu)
+    using protector = await Protector.create(gpu, networks)
+    // Awaited here: what `using` holds ends with this block.
+    return await run.all(gpu, protector)
+  } finally {
+    run.end()
+  }
 }
 
 async function printAdapters(): Promise<number> {
