@@ -238,5 +238,5 @@ it('--help tells the exit codes and every option', async () => {
   const { code, stdout } = await check('--help')
   expect(code).toBe(0)
   for (const option of ['models', 'hold-out', 'gpu', 'json', 'quiet']) expect(stdout).toContain(`--${option}`)
-  expect(stdout).toMatch(/^Exit codes:\n {2}0 {4}no recogniser matches any face\n {2}1 {4}a face still matches/m)
+  expect(stdout).toMatch(/^Exit codes:\n\n {2}0 {4}no recogniser matches any face\n {2}1 {4}a face still matches/m)
 })

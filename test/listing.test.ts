@@ -1,10 +1,9 @@
 /** What folders hold, by what the files are: photos, what is left alone and why, and that nothing goes without a word. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, linkSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, linkSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { exitCodes } from '../src/cli/exit.ts'
 import { type ListOptions, listPhotos } from '../src/cli/listing.ts'
 import { isResultName, textOf } from '../src/cli/paths.ts'
 import { shown } from '../src/images/index.ts'
@@ -192,12 +191,4 @@ it('a result is known by the end of its name', () => {
   expect(isResultName('a.cloaked.jpg', ['-x', '.cloaked'])).toBe(true)
   expect(isResultName('a-x', ['-x'])).toBe(true)
   expect(isResultName('a.cloaked.jpg', ['', '-x'])).toBe(false)
-})
-
-it('docs/files.md has the exit codes of every command', () => {
-  const text = readFileSync(join(import.meta.dirname, '../docs/files.md'), 'utf8')
-  for (const command of ['all', 'protect', 'check', 'doctor']) {
-    const [, ...lines] = exitCodes(command).split('\n')
-    expect(text).toContain(lines.map((line) => `  ${line}`).join('\n'))
-  }
 })

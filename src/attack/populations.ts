@@ -79,7 +79,7 @@ export async function verifyPopulations(folders = populationFolders()): Promise<
   for (const folder of folders) {
     const status = { id: 'populations', path: join(folder, POPULATIONS) } as const
     try {
-      const file = await readPopulations(folder)
+      const file = await readIfAllowed(folder)
       if (file) {
         const { faces, components, sha256 } = file
         statuses.push({ ...status, ok: true, sha256, faces, components, recognisers: [...file.recognisers.keys()] })

@@ -41,7 +41,7 @@ export function exitCodes(command = 'all'): string {
     const meaning = typeof text === 'string' ? text : (text[command] ?? text.all)
     return `  ${code.padEnd(4)} ${meaning}`
   })
-  return `Exit codes:\n${lines.join('\n')}`
+  return `Exit codes:\n\n${lines.join('\n')}`
 }
 
 /** The command was called wrongly. */
