@@ -79,7 +79,8 @@ describe.skipIf(!somebody)('a user who', () => {
         expect(run.stderr).toMatch(
           /^lowkey-gpu: \S*cache\/weights cannot be read \(EACCES\): networks imported there are not seen; set /,
         )
-        expect(run.stderr.trimEnd().split('\n')).toHaveLength(1)
+        // A driver may complain of its own cache.
+        expect(run.stderr.match(/^lowkey-gpu:/gm)).toHaveLength(1)
       }
     } finally {
       chmodSync(cache, 0o755)
