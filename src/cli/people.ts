@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { LabelledPhoto } from '../evaluate/accuracy.ts'
 import type { PersonPhoto, PersonPhotos } from '../evaluate/protocol.ts'
-import { readPhoto, shown } from '../images/index.ts'
+import { PhotoError, readPhoto, shown } from '../images/index.ts'
 import { messageOf, UsageError } from './exit.ts'
 import { isProgramFolder, type Listing, type ListOptions, listPhotos } from './listing.ts'
 import { lookedAt, RESULT_SUFFIX } from './paths.ts'
@@ -21,19 +21,29 @@ const LISTING: ListOptions = {
  * are left out, and named on standard error. Throws UsageError where there is nobody.
  */
 export async function peopleOf(folder: string): Promise<PersonPhotos[]> {
-  const people = await foldersIn(folder)
-  if (people.length === 0) throw new UsageError(`${shown(folder)}: there is no folder in it; each person has one`)
+  const names = await foldersIn(folder)
+  if (names.length === 0) throw new UsageError(`${shown(folder)}: there is no folder in it; each person has one`)
+  const people = await peopleIn(folder, names)
+  if (people.length > 0) return people
+  throw new UsageError(`${shown(folder)}: no folder in it has photos (${names.map(shown).join(', ')})`)
+}
+
+async function peopleIn(folder: string, people: readonly string[]): Promise<PersonPhotos[]> {
   const found: PersonPhotos[] = []
   const empty: string[] = []
   for (const person of people) {
-    const listing = await listPhotos([join(folder, person)], LISTING)
+    const listing = await listPhotos([join(folder, person)], LISTING).catch((error: unknown) => {
+      if (!(error instanceof PhotoError)) throw error
+      say(`${messageOf(error)}; left out`)
+    })
+    if (!listing) continue
     sayLeftOut(listing)
     if (listing.inputs.length > 0) found.push({ person, files: listing.inputs.map(({ name }) => name) })
     else empty.push(person)
   }
-  const names = empty.map(shown).join(', ')
-  if (found.length === 0) throw new UsageError(`${shown(folder)}: no folder in it has photos (${names})`)
-  if (empty.length > 0) say(`${shown(folder)}: left out, because they have no photos: ${names}`)
+  if (empty.length > 0) {
+    say(`${shown(folder)}: left out, because they have no photos: ${empty.map(shown).join(', ')}`)
+  }
   return found
 }
 
@@ -43,7 +53,7 @@ export async function peopleOf(folder: string): Promise<PersonPhotos[]> {
  */
 export async function strangersOf(folder: string): Promise<PersonPhotos[]> {
   const folders = await foldersIn(folder)
-  const people = folders.length > 0 ? await peopleOf(folder) : []
+  const people = await peopleIn(folder, folders)
   const listing = await listPhotos([folder], LISTING)
   // Folders below are people here.
   const left = listing.left.filter(({ name }) => !folders.includes(basename(name)))
