@@ -17,6 +17,7 @@ import { convArgs, convGeometry, outputShape } from '../src/kernels/conv/geometr
 import { convTranspose2dOp } from '../src/kernels/conv-transpose2d.ts'
 import { conv2dOp } from '../src/kernels/conv2d.ts'
 import type { Kernel, Op, Shape } from '../src/kernels/op.ts'
+import { LAYERS } from './layers.ts'
 import { filled } from './peers/problem.ts'
 
 interface Layer {
@@ -41,16 +42,6 @@ interface Row extends Pick<Layer, 'name' | 'direction'> {
   failed?: string
 }
 
-/** Layers of the face networks (IR, ResNet); bench/ops.ts has the same. */
-const LAYERS = [
-  ['64@112', 64, 112, 1, 64, 3],
-  ['128@56', 128, 56, 1, 128, 3],
-  ['256@28', 256, 28, 1, 256, 3],
-  ['256@14', 256, 14, 1, 256, 3],
-  ['512 14->7 s2', 512, 14, 2, 512, 3],
-  ['512@7', 512, 7, 1, 512, 3],
-  ['1x1 256->1024@14', 256, 14, 1, 1024, 1],
-] as const
 const QUICK = [['32@14', 32, 14, 1, 32, 3]] as const
 
 /** One measurement lasts at least this long; the median of so many is taken. */
@@ -121,9 +112,9 @@ async function measureLayer(gpu: Gpu, layer: Layer, roof: number): Promise<Row[]
   const { op, args, shapes } = operation(layer)
   const { name, direction } = layer
   const facts = gpu.capabilities
-  const offered = op.kernels(args, shapes, { ...facts, precision: 'f16' })
+  const offered = op.kernels(args, shapes, { ...facts, products: 'f16' })
   // What real GPUs get, on a software adapter too: that it runs is all it shows there.
-  const further = facts.software ? op.kernels(args, shapes, { ...facts, software: false, precision: 'f16' }) : []
+  const further = facts.software ? op.kernels(args, shapes, { ...facts, software: false, products: 'f16' }) : []
   const kernels = new Map([...offered, ...further].map((k) => [k.variant, k]))
   const safe = offered[offered.length - 1]
   const { output: want } = await measure(gpu, layer, safe)

@@ -2,7 +2,8 @@
  * Times operations: `node bench/ops.ts [--json] [--peers] [--only WORD] [--gpu NAME]`.
  * A row is the median over several runs of a compiled graph with that one operation, timed on the host from the first
  * submission to the end of the last; weights are constants, as in use. `--only` takes the rows whose group or operation
- * is named WORD (conv3x3: the six layers every engine is compared on, batch 1).
+ * is named WORD (conv3x3: the six layers every engine is compared on, batch 1), and of an operation of that name, any of
+ * `operations` in src/kernels, its cases: the shapes of its tests, which are small and tell what a dispatch costs.
  *
  * `--peers` times other engines on the same adapter too (`npm ci --prefix bench/peers --ignore-scripts` installs them):
  * in turn with ours, on the same numbers, data on the device beforehand, only where their result is ours.
@@ -16,6 +17,8 @@ import { compile, type Graph, graph } from '../src/graph/index.ts'
 import { type ConvOptions, convArgs, convGeometry, outputShape } from '../src/kernels/conv/geometry.ts'
 import { conv2d, conv2dWeightGradient, convTranspose2d, linear, matmul } from '../src/kernels/index.ts'
 import type { Shape, Tensor } from '../src/kernels/op.ts'
+import { caseNames, casesOf } from './cases.ts'
+import { LAYERS } from './layers.ts'
 import { findPeers, type Peer } from './peers/peers.ts'
 import { type Direction, filled, type Problem } from './peers/problem.ts'
 
@@ -23,10 +26,12 @@ interface Row {
   group: string
   op: string
   shape: string
-  direction: Direction
+  direction: Direction | 'case'
   record(g: Graph): Tensor
-  /** The same for the peers. */
-  problem: Problem
+  /** The same for the peers; they get no cases. */
+  problem?: Problem
+  /** What inputs are written with; by shape unless told. */
+  values?: Float32Array[]
 }
 
 /** One run is repeated so often that it lasts this long at least, and so many runs are timed. */
@@ -69,16 +74,6 @@ function conv(
     problem: { kind: 'convolution', direction, geometry: g },
   }))
 }
-
-/** 3x3 layers of the face networks (IR, ResNet): channels, extent, stride, output channels. */
-const LAYERS = [
-  ['64@112', 64, 112, 1, 64],
-  ['128@56', 128, 56, 1, 128],
-  ['256@28', 256, 28, 1, 256],
-  ['256@14', 256, 14, 1, 256],
-  ['512 14->7 s2', 512, 14, 2, 512],
-  ['512@7', 512, 7, 1, 512],
-] as const
 
 /** MobileFaceNet's 1x1 layers (Chen et al. 2018) and AlexNet's layers, as LPIPS uses them, by the photo's extent. */
 const POINTWISE = [
@@ -126,9 +121,10 @@ function product(m: number, k: number, n: number, transposed: boolean): Row {
 
 const rows: Row[] = [
   ...[1, 4].flatMap((n) =>
-    LAYERS.flatMap(([name, c, extent, stride, k]) => {
-      const group = n === 1 ? 'conv3x3' : 'batch4'
-      return conv(group, name, [n, c, extent, extent], [k, c, 3, 3], { stride, padding: 1 }, ['forward', 'input'])
+    LAYERS.flatMap(([name, c, extent, stride, k, kernel]) => {
+      const group = kernel === 1 ? 'conv1x1' : n === 1 ? 'conv3x3' : 'batch4'
+      const options = { stride, padding: (kernel - 1) / 2 }
+      return conv(group, name, [n, c, extent, extent], [k, c, kernel, kernel], options, ['forward', 'input'])
     }),
   ),
   ...[1, 4].flatMap((n) =>
@@ -167,7 +163,8 @@ async function time(gpu: Gpu, row: Row, peers: Peer[]): Promise<Timing> {
   const g = graph()
   const y = row.record(g)
   using plan = await compile(gpu, { y })
-  for (const node of g.nodes) if (!node.op && !node.data) plan.write(node.name, filled(node.shape))
+  const inputs = g.nodes.filter((node) => !node.op && node.rate !== 'constant' && plan.has(node.name))
+  for (const node of inputs) plan.write(node.name, row.values?.[Number(node.name.slice(1))] ?? filled(node.shape))
   const { gflop, dispatches } = plan.summary()
   const runners = new Map<Peer | 'ours', Runner>()
   runners.set('ours', async (times) => {
@@ -178,9 +175,10 @@ async function time(gpu: Gpu, row: Row, peers: Peer[]): Promise<Timing> {
   })
   plan.run()
   const result = await plan.read('y')
-  for (const peer of peers) {
+  const { problem } = row
+  for (const peer of problem ? peers : []) {
     try {
-      const difference = largestDifference(result, await peer.prepare(row.problem))
+      const difference = largestDifference(result, await peer.prepare(problem!))
       if (!(difference <= SAME))
         throw new Error(`its result differs by ${difference.toPrecision(2)} of the largest value`)
       runners.set(peer, (times) => peer.run(times))
@@ -198,7 +196,7 @@ async function time(gpu: Gpu, row: Row, peers: Peer[]): Promise<Timing> {
         .filter((peer) => peer.webgpu === webgpu && ms.has(peer))
         .map((peer) => [peer.name, gflop / (ms.get(peer)! / 1000)]),
     )
-  for (const peer of peers) await peer.release().catch((error) => dropped(row, peer, error))
+  for (const peer of problem ? peers : []) await peer.release().catch((error) => dropped(row, peer, error))
   const us = ms.get('ours')! * 1000
   return { us, gflops: (gflop * 1e6) / us, dispatches: dispatches.step, peers: speeds(true), native: speeds(false) }
 }
@@ -252,9 +250,13 @@ const { values } = parseArgs({
     gpu: { type: 'string' },
   },
 })
-const chosen = rows.filter((r) => values.only === undefined || r.group === values.only || r.op === values.only)
+const cases = values.only === undefined ? [] : casesOf(values.only)
+const chosen = [
+  ...rows.filter((r) => values.only === undefined || r.group === values.only || r.op === values.only),
+  ...cases.map((each): Row => ({ ...each, group: each.op, direction: 'case' })),
+]
 if (chosen.length === 0) {
-  const names = [...new Set(rows.flatMap((r) => [r.group, r.op]))]
+  const names = [...new Set([...rows.flatMap((r) => [r.group, r.op]), ...caseNames()])]
   throw new Error(`--only ${values.only}: there is none of that name, but ${names.join(', ')}`)
 }
 const gpu = await acquire({ gpu: values.gpu })
@@ -281,7 +283,7 @@ for (const row of chosen) {
   }
 }
 if (!values.json) {
-  console.log(`# geometric mean ${geometricMean(speeds).toFixed(1)} GFLOP/s`)
+  console.log(`# geometric mean ${geometricMean(speeds.filter((each) => each > 0)).toFixed(1)} GFLOP/s`)
   if (ratios.length > 0) {
     const [mean, least] = [geometricMean(ratios), Math.min(...ratios)].map((ratio) => ratio.toFixed(2))
     console.log(`# ours / best WebGPU peer: geometric mean ${mean}, least ${least}, in ${ratios.length} rows`)

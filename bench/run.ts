@@ -1,5 +1,5 @@
 /**
- * The whole program, measured: `node bench/run.ts [--json] [--quick] [--only NAME,...] [--steps N] [--peers] [--precision P] [--gpu NAME] [--save]`.
+ * The whole program, measured: `node bench/run.ts [--json] [--quick] [--only NAME,...] [--steps N] [--peers] [--products f16] [--storage f16] [--gpu NAME] [--save]`.
  * Seconds a photo in its phases, ms a step, dispatches, memory, what each operation takes, and how it grows; against the paper's 32 s.
  *
  * `--only` takes configurations (small, embedded, paper, or one size: paper-250, paper-512, paper-1080p, paper-12mp) and leaves the tables
@@ -7,7 +7,7 @@
  * extrapolates, and has the paper's ensemble at 250x250 alone unless a size is named.
  * `--steps` makes so many steps a photo instead of the preset's, and extrapolates. `--quick` is under a minute on two cores.
  * `--peers` runs the same loop by other engines: those of bench/peers (`npm ci --prefix bench/peers --ignore-scripts`) on this adapter, and
- * PyTorch where python3 (or PYTHON) has it. `--precision` is what ours is compared at: f32, f16, or "f16 tensors".
+ * PyTorch where python3 (or PYTHON) has it. `--products` and `--storage` are what ours is compared at: f32 or f16.
  * `--json` prints one object, `--save` writes it to bench/results. Medians with quartiles; nothing here passes or fails by a time.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -20,7 +20,7 @@ import { type Configuration, configurations, named } from './lowkey/configuratio
 import { type Budget, measureConfiguration } from './lowkey/measure.ts'
 import { watchMemory } from './lowkey/memory.ts'
 import { measurePeers } from './lowkey/peers.ts'
-import { measurePrecisions, PRECISIONS } from './lowkey/precisions.ts'
+import { measurePrecisions } from './lowkey/precisions.ts'
 import {
   adapterLines,
   configurationLines,
@@ -44,11 +44,16 @@ const { values } = parseArgs({
     gpu: { type: 'string' },
     only: { type: 'string' },
     steps: { type: 'string' },
-    precision: { type: 'string', default: 'f32' },
+    products: { type: 'string', default: 'f32' },
+    storage: { type: 'string', default: 'f32' },
   },
 })
-const precision = PRECISIONS.find((each) => each === values.precision)
-if (!precision) throw new Error(`--precision ${values.precision}: one of ${PRECISIONS.join(', ')}`)
+const floats = (option: 'products' | 'storage'): 'f32' | 'f16' => {
+  const value = values[option]
+  if (value === 'f32' || value === 'f16') return value
+  throw new Error(`--${option} ${value}: one of f32, f16`)
+}
+const halves = { products: floats('products'), storage: floats('storage') }
 const steps = values.steps === undefined ? undefined : Number(values.steps)
 if (steps !== undefined && !(Number.isInteger(steps) && steps > 0))
   throw new Error(`--steps ${values.steps}: a whole number from 1`)
@@ -109,10 +114,10 @@ for (const configuration of chosen) {
     say(configurationLines(row))
     if (values.peers) {
       if (wanted || WITH_TORCH.includes(configuration.name))
-        row.peers = await measureTorch(gpu, configuration, { budget, precision, report: note })
+        row.peers = await measureTorch(gpu, configuration, { budget, halves, report: note })
       if (configuration.name === 'embedded') {
         const rounds = values.quick ? 2 : 5
-        const others = { gpu: values.gpu, rounds, steps: software ? 1 : 10, precision, report: note }
+        const others = { gpu: values.gpu, rounds, steps: software ? 1 : 10, halves, report: note }
         Object.assign(row.peers, await measurePeers(gpu, await configuration.networks(), others))
       }
       say(peerLines(row.peers))

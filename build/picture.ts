@@ -15,7 +15,7 @@ import { readPhoto } from '../src/images/index.ts'
 const repository = resolve(import.meta.dirname, '..')
 const [photo = join(repository, 'examples/astronaut.png'), folder = join(repository, 'docs/images')] =
   process.argv.slice(2)
-const STRENGTHS = ['low', 'medium', 'high']
+const STRENGTHS = ['low', 'medium', 'high'] as const
 /** Pixels of the photo around the face that are shown, as a part of the face's height, and how much they are enlarged. */
 const AROUND = 1.5
 const ENLARGED = 2

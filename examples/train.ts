@@ -3,6 +3,8 @@
  *
  *     node examples/train.ts FOLDER [OPTIONS]
  *
+ * It is TypeScript, which Node runs from 22.18 on, and takes everything from the package.
+ *
  * The network is face.evoLVe's IR with one unit a stage and few channels, the loss ArcFace (s 64, m 0.5, from the first step on), the
  * optimiser Adam. Some photos of each person are held out: before and after training each of them is compared with all that were
  * learned from, and the share whose most similar one shows the same person (rank-1) is printed. The weights are written as
@@ -11,13 +13,9 @@
 import { statSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { exitCodeOf, messageOf, UsageError } from '../src/cli/exit.ts'
-import { integer, oneOf, parse } from '../src/cli/options.ts'
-import { acquire } from '../src/device/node.ts'
-import { writeFileAtomically } from '../src/images/index.ts'
-import { mtcnnNetworks } from '../src/models/mtcnn.ts'
-import { loadWeights } from '../src/weights/node.ts'
-import { writeSafetensors } from '../src/weights/safetensors.ts'
+import { parseArgs } from 'node:util'
+import { mtcnnNetworks, writeSafetensors } from 'lowkey-gpu'
+import { acquire, loadWeights, writeFileAtomically } from 'lowkey-gpu/node'
 import { batchesOf, seeded } from './train/batches.ts'
 import { byLandmarks, centre, readPeople } from './train/people.ts'
 import { rank1 } from './train/rank.ts'
@@ -38,39 +36,59 @@ FOLDER has a folder of photos for each person.
       --gpu NAME       part of an adapter's name
 `
 
+/** It was called wrongly. */
+class UsageError extends Error {}
+
 function readOptions(args: string[]) {
-  const { values, positionals } = parse(
-    args,
-    {
-      output: { type: 'string', short: 'o' },
-      align: { type: 'string' },
-      people: { type: 'string' },
-      'held-out': { type: 'string' },
-      steps: { type: 'string' },
-      batch: { type: 'string' },
-      rate: { type: 'string' },
-      seed: { type: 'string' },
-      gpu: { type: 'string' },
-    },
-    'train',
-  )
+  const { values, positionals } = parsed(args)
   const [folder] = positionals
   if (positionals.length !== 1) throw new UsageError(`train takes one folder, got ${positionals.length}`)
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw new UsageError(`${folder} is no folder`)
-  const rate = Number(values.rate ?? 0.002)
+  const rate = Number(values.rate)
   if (!(rate > 0 && rate < 1)) throw new UsageError(`--rate takes a number between 0 and 1; got "${values.rate}"`)
+  const { align } = values
+  if (align !== 'mtcnn' && align !== 'centre') throw new UsageError(`--align takes mtcnn, centre; got "${align}"`)
   return {
     folder,
-    output: values.output ?? 'out/recogniser.safetensors',
-    align: oneOf('--align', values.align, ['mtcnn', 'centre']) ?? 'mtcnn',
-    people: integer('--people', values.people, 2, 1e6) ?? Infinity,
-    heldOut: integer('--held-out', values['held-out'], 1, 1e6) ?? 2,
-    steps: integer('--steps', values.steps, 1, 1e9) ?? 300,
-    batch: integer('--batch', values.batch, 2, 1e5) ?? 32,
+    output: values.output,
+    align,
+    people: values.people === undefined ? Infinity : integer('--people', values.people, 2, 1e6),
+    heldOut: integer('--held-out', values['held-out'], 1, 1e6),
+    steps: integer('--steps', values.steps, 1, 1e9),
+    batch: integer('--batch', values.batch, 2, 1e5),
     rate,
-    seed: integer('--seed', values.seed, 0, 1e9) ?? 1,
+    seed: integer('--seed', values.seed, 0, 1e9),
     gpu: values.gpu,
   }
+}
+
+function parsed(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        output: { type: 'string', short: 'o', default: 'out/recogniser.safetensors' },
+        align: { type: 'string', default: 'mtcnn' },
+        people: { type: 'string' },
+        'held-out': { type: 'string', default: '2' },
+        steps: { type: 'string', default: '300' },
+        batch: { type: 'string', default: '32' },
+        rate: { type: 'string', default: '0.002' },
+        seed: { type: 'string', default: '1' },
+        gpu: { type: 'string' },
+      },
+    })
+  } catch (error) {
+    throw new UsageError((error as Error).message.split('. ')[0], { cause: error })
+  }
+}
+
+/** A whole number of at least `least` and at most `most`. */
+function integer(option: string, value: string, least: number, most: number): number {
+  const number = Number(value)
+  if (/^\d+$/.test(value) && number >= least && number <= most) return number
+  throw new UsageError(`${option} takes a whole number from ${least} to ${most}; got "${value}"`)
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`
@@ -123,8 +141,8 @@ process.on('SIGINT', () => process.exit(130))
 if (args.includes('--help') || args.includes('-h')) process.stdout.write(help)
 else {
   await main(args).catch((error) => {
-    code = exitCodeOf(error)
-    process.stderr.write(`train: ${messageOf(error)}\n`)
+    code = error instanceof UsageError ? 2 : 1
+    process.stderr.write(`train: ${(error as Error).message}\n`)
   })
 }
 process.exit(code)

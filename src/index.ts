@@ -5,8 +5,15 @@ export { Embedder, similarityOf } from './attack/embedder.ts'
 export { FawkesAttack, type FawkesOptions } from './attack/fawkes.ts'
 export { type FawkesMode, fawkesModes } from './attack/fawkes-modes.ts'
 export { Attack, AttackError, type AttackImages, type ObjectiveValue, type RunOptions } from './attack/loop.ts'
-export { type Objective, type ObjectiveShape, recordObjective, type Surrogate } from './attack/objective.ts'
-export { type Preset, presetOf, presets } from './attack/presets.ts'
+export { uniformNoise } from './attack/noise.ts'
+export {
+  type Objective,
+  type ObjectiveShape,
+  type Perceptual,
+  recordObjective,
+  type Surrogate,
+} from './attack/objective.ts'
+export { type Preset, type PresetName, presetOf, presets } from './attack/presets.ts'
 export {
   type FaceReport,
   NoFaceError,
@@ -17,17 +24,53 @@ export {
   type ProtectorNetworks,
   type RecogniserReport,
 } from './attack/protect.ts'
-export { type Capabilities, DeviceLostError, Gpu, GpuError, openDevice } from './device/gpu.ts'
+export {
+  type Capabilities,
+  DeviceLostError,
+  Gpu,
+  GpuError,
+  openDevice,
+  type TuningCache,
+  type TuningChoice,
+} from './device/gpu.ts'
 export { measureRoofs, type Roofs } from './device/roofs.ts'
 export { type Accuracy, accuracyOf, type EmbeddedFaces, embedFaces, type LabelledPhoto } from './evaluate/accuracy.ts'
 export { type Affine, align112, align150, FaceGeometryError, type Landmarks } from './faces/alignment.ts'
+export { cropFace } from './faces/crop.ts'
 export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export type { Pixels } from './faces/pixels.ts'
 export { detectFacesYunet, type YunetNetworks } from './faces/yunet.ts'
 export * from './graph/index.ts'
 export * from './kernels/index.ts'
-export { type Op, type Shape, ShapeError, type Tensor } from './kernels/op.ts'
+export {
+  type Backward,
+  type Binding,
+  type Case,
+  type Cost,
+  type Dispatch,
+  elements,
+  expectShape,
+  f32,
+  formatShape,
+  i32,
+  type Kernel,
+  type Op,
+  type Operand,
+  type Param,
+  type Recorder,
+  type Shape,
+  ShapeError,
+  type Target,
+  type Tensor,
+  tensorsOf,
+  u32,
+} from './kernels/op.ts'
+export { type PointwiseArgs, pointwise } from './kernels/pointwise.ts'
+export { linearEntry, linearGrid } from './kernels/wgsl.ts'
 export { type EnsembleWeights, ensembleWeights, type LayerWeights } from './models/ensemble.ts'
+export { type IrArchitecture, ir } from './models/ir.ts'
+export { type IrTrained, irTraining, type Parameter, type ParameterSource, xavierBound } from './models/ir-training.ts'
+export type { NetworkWeights } from './models/layers.ts'
 export { mtcnnNetworks } from './models/mtcnn.ts'
 export { type OnnxNetwork, type OnnxNetworkOptions, onnxNetwork } from './models/onnx/network.ts'
 export {
@@ -36,6 +79,7 @@ export {
   type OnnxRecogniserOptions,
   recogniserFromOnnx,
 } from './models/onnx/recogniser.ts'
+export { isKnown, type Known, type Value } from './models/onnx/values.ts'
 export { type Recogniser, recogniser } from './models/recognisers.ts'
 export { yunetNetworks } from './models/yunet.ts'
 export { WeightsDamagedError, WeightsError, WeightsMissingError } from './weights/errors.ts'
@@ -43,3 +87,4 @@ export { readOnnx } from './weights/onnx.ts'
 export type { OnnxModel } from './weights/onnx-model.ts'
 export { type ExternalData, OnnxError } from './weights/onnx-tensor.ts'
 export { type Manifest, type ManifestEntry, openWeights, type Weights } from './weights/registry.ts'
+export { writeSafetensors } from './weights/safetensors.ts'

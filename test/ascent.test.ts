@@ -71,7 +71,6 @@ describe('the objective of the face presets', () => {
     const { total, feature, gradient } = recorded
     using plan = await compile(gpu, { total, feature, gradient }, { poison: true })
     for (const [name, data] of Object.entries(inputs)) if (name !== STEP_INPUT) plan.write(name, data)
-    plan.prepare()
     plan.run()
     const found = await plan.read('gradient')
     const objective = referenceFunction([total], inputs, ['delta'])
@@ -100,7 +99,6 @@ describe('the objective of the face presets', () => {
     const { gradient, nextDelta } = recorded
     using plan = await compile(gpu, { gradient, nextDelta })
     for (const [name, data] of Object.entries(inputs)) plan.write(name, data)
-    plan.prepare()
     plan.run()
     const [g, next] = await Promise.all([plan.read('gradient'), plan.read('nextDelta')])
     const mean = g.reduce((s, v) => s + Math.abs(v), 0) / g.length
@@ -122,7 +120,6 @@ describe('the objective of the face presets', () => {
       using plan = await compile(gpu, { feature })
       for (const [name, data] of Object.entries(inputs))
         if (/^(clean|base|delta|sampling)/.test(name)) plan.write(name, data)
-      plan.prepare()
       plan.run()
       return (await plan.read('feature'))[0] * 512
     }

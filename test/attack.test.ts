@@ -89,7 +89,6 @@ describe('the gradient of the whole objective', () => {
       }
       using plan = await compile(gpu, { total, feature, lpips, gradient }, { poison: true })
       for (const [name, data] of Object.entries(inputs)) plan.write(name, data)
-      plan.prepare()
       plan.run()
       const found = await plan.read('gradient')
 

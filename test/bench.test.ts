@@ -67,7 +67,7 @@ describe('bench/run.ts', () => {
   it.each([
     [['--only', 'medium'], 'there is no configuration medium'],
     [['--steps', '0'], '--steps 0'],
-    [['--precision', 'f8'], 'one of f32, f16'],
+    [['--products', 'f8'], 'one of f32, f16'],
   ])('refuses %j', async (args, message) => {
     await expect(bench('--quick', ...args)).rejects.toMatchObject({ stderr: expect.stringContaining(message) })
   })

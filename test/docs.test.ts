@@ -3,12 +3,15 @@ import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { transformSync } from 'esbuild'
 import { afterAll, describe, expect, test } from 'vitest'
 import { compile, graph } from '../src/graph/index.ts'
 import * as kernels from '../src/kernels/index.ts'
 import type { Op, Tensor } from '../src/kernels/op.ts'
+import { operations } from '../src/kernels/operations.ts'
 import { describeOperation } from './support/check-operation.ts'
 import { testGpu } from './support/gpu.ts'
+import { installPackage } from './support/package.ts'
 
 const repository = resolve(import.meta.dirname, '..')
 const run = promisify(execFile)
@@ -35,16 +38,15 @@ mkdirSync(join(repository, 'out'), { recursive: true })
 const folder = mkdtempSync(join(repository, 'out/docs-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Writes a file of the document among the library's, as it were. */
+/** Writes a file of the document among the library's sources, as it were. */
 function place(name: string, code: string): string {
   const path = join(folder, name)
-  const mapped = code
-    .replaceAll(/from '\.\/(.*?)'/g, `from '../../src/kernels/$1'`)
-    .replaceAll(/from 'lowkey-gpu\/(node|browser)'/g, `from '../../src/$1.ts'`)
-    .replaceAll(`from 'lowkey-gpu'`, `from '../../src/index.ts'`)
-  writeFileSync(path, mapped)
+  writeFileSync(path, code.replaceAll(/from '\.\/(.*?)'/g, `from '../../src/kernels/$1'`))
   return path
 }
+
+/** Programs for users are beside the package that users get. */
+const installed = installPackage()
 
 const added = blocksOf(read('add-an-operation.md'))
 const partOf = (path: string): string => {
@@ -60,7 +62,10 @@ const hardSwishFile = place(
 const engine = blocksOf(read('engine.md'))
 const programs = engine.flatMap(({ code }, i) => {
   const output = engine[i + 1]
-  return output?.language === 'text' ? [{ file: place(`engine-${i}.ts`, code), printed: output.code }] : []
+  if (output?.language !== 'text') return []
+  const file = join(installed.folder, `engine-${i}.mjs`)
+  writeFileSync(file, code)
+  return [{ file, code, printed: output.code }]
 })
 
 describe('docs/add-an-operation.md', async () => {
@@ -87,23 +92,31 @@ describe('docs/add-an-operation.md', async () => {
     )
   })
 
-  test('the line for index.ts names what the file has, in the form of the others there', () => {
-    const index = read('../src/kernels/index.ts')
-    const [exported, imported] = partOf('src/kernels/index.ts').trim().split('\n')
-    expect(exported.replaceAll('rmsNorm', 'gaussianBlur').replace('rms-norm', 'gaussian-blur')).toBe(
-      index.split('\n').find((line) => line.includes('export { gaussianBlur')),
-    )
+  test('the lines name what the file has, in the form of the others there', () => {
+    const renamed = (line: string) => line.replaceAll('rmsNorm', 'gaussianBlur').replace('rms-norm', 'gaussian-blur')
+    const functions = read('../src/kernels/index.ts').split('\n')
+    expect(functions).toContain(renamed(partOf('src/kernels/index.ts').trim()))
+    const imported = partOf('src/kernels/operations.ts').trim()
     expect(imported).toBe(`import { rmsNormOp } from './rms-norm.ts'`)
+    const list = read('../src/kernels/operations.ts')
+    expect(list).toMatch(/^import \{.*gaussianBlurOp \} from '.\/gaussian-blur.ts'$/m)
   })
 
   test('the library lacks it, as the page says', () => {
     expect(Object.keys(kernels)).not.toContain('rmsNorm')
-    expect(kernels.operations.map((op) => op.name)).not.toContain('rms_norm')
+    expect(operations.map((op) => op.name)).not.toContain('rms_norm')
   })
 })
 
 describe('docs/engine.md', () => {
-  test('has three programs that print something', () => expect(programs).toHaveLength(3))
+  test('has four programs that print something', () => expect(programs).toHaveLength(4))
+
+  test('is JavaScript that Node 20 runs: without types, and without `using`', () => {
+    for (const { code } of engine.filter(({ language }) => language === 'js')) {
+      expect(transformSync(code, { loader: 'js', format: 'esm', target: 'node20.19' }).code).not.toMatch(/__using/)
+    }
+    expect(engine.filter(({ language }) => language === 'ts')).toEqual([])
+  })
 
   for (const { file, printed } of programs) {
     test(`prints ${printed.trim().split('\n')[0]}`, async () => {
@@ -137,14 +150,31 @@ describe('docs/engine.md', () => {
   })
 })
 
-test('the code of the documents has the right types', async () => {
-  const config = {
-    extends: '../../tsconfig.json',
-    compilerOptions: { noUnusedLocals: false },
-    include: ['*.ts'],
-  }
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+const tscOf = async (project: string): Promise<string> => {
   const tsc = join(repository, 'node_modules/typescript/bin/tsc')
-  const outcome = await run(process.execPath, [tsc, '-p', folder]).catch((error: { stdout: string }) => error)
-  expect(outcome.stdout).toBe('')
+  const outcome = await run(process.execPath, [tsc, '-p', project]).catch((error: { stdout: string }) => error)
+  return outcome.stdout
+}
+
+test('the code of the documents has the right types', async () => {
+  const config = { extends: '../../tsconfig.json', compilerOptions: { noUnusedLocals: false }, include: ['*.ts'] }
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+  expect(await tscOf(folder)).toBe('')
+  // The programs, against the types of the package.
+  const strict = {
+    target: 'es2023',
+    lib: ['es2023', 'dom'],
+    module: 'nodenext',
+    types: ['node'],
+    strict: true,
+    noUnusedLocals: true,
+    allowJs: true,
+    checkJs: true,
+    noEmit: true,
+  }
+  writeFileSync(
+    join(installed.folder, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions: strict, include: ['*.mjs'] }),
+  )
+  expect(await tscOf(installed.folder)).toBe('')
 })

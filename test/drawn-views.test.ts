@@ -68,7 +68,6 @@ describe('features from the mean', () => {
     plan.write('clean', clean)
     for (const { alignment } of new Set(surrogates.map(({ network }) => network)))
       plan.write(matrixInput(alignment), Float32Array.from(alignments.get(alignment)![0]))
-    plan.prepare()
     return Promise.all(targets.map((_, k) => plan.read(`${k}`)))
   }
   const fromMean = (features: Float32Array, mean: Float32Array) => {

@@ -5,7 +5,7 @@ import { matrixInput, type Perceptual, recordObjective, type Surrogate } from '.
 import { presets } from '../src/attack/presets.ts'
 import type { Gpu } from '../src/device/gpu.ts'
 import type { Affine } from '../src/faces/alignment.ts'
-import { type ChooseKernel, compile, grad, graph } from '../src/graph/index.ts'
+import { type ChooseKernel, compile, grad, graph, type Plan } from '../src/graph/index.ts'
 import { convArgs, convGeometry } from '../src/kernels/conv/geometry.ts'
 import { productLanes } from '../src/kernels/conv/product.ts'
 import { winograd } from '../src/kernels/conv/winograd.ts'
@@ -265,12 +265,11 @@ describe('the objective of surrogates of one architecture', async () => {
         const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, false, { stacked: together })
         const { total, feature, lpips, gradient, targets } = recorded
         const named = Object.fromEntries(targets.map((target, k) => [`target${k}`, target]))
-        using plan = await compile(gpu, { total, feature, lpips, gradient, ...named })
+        using plan: Plan = await compile(gpu, { total, feature, lpips, gradient, ...named })
         plan.write('clean', clean)
         plan.write('base', clean)
         plan.write('delta', delta)
         plan.write(matrixInput('arcface112'), Float32Array.from(matrices.flat()))
-        plan.prepare()
         plan.run()
         const read = (name: string) => plan.read(name)
         const names = ['total', 'feature', 'lpips', 'gradient', ...Object.keys(named)]

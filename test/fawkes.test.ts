@@ -11,7 +11,7 @@ import type { Surrogate } from '../src/attack/objective.ts'
 import { resamplePlanes } from '../src/attack/resample.ts'
 import { detectFaces, type Face } from '../src/faces/mtcnn.ts'
 import { cutOut, type Pixels } from '../src/faces/pixels.ts'
-import { compile, grad, graph } from '../src/graph/index.ts'
+import { compile, grad, graph, type Plan } from '../src/graph/index.ts'
 import { readPhoto } from '../src/images/index.ts'
 import { adadelta, averagePool2d, flatten, linear, mul, square, sub, sum } from '../src/kernels/index.ts'
 import { elements } from '../src/kernels/op.ts'
@@ -146,7 +146,6 @@ async function steppedPlan(planes: Float32Array, mode: FawkesMode, grey: boolean
     'source',
     planes.map((value) => Math.atanh((value - 0.5) * (2 - 1e-6))),
   )
-  plan.prepare()
   for (const name of ['weight', 'side', 'first']) plan.write(name, Float32Array.of(1))
   return plan
 }
@@ -167,11 +166,11 @@ describe('adadelta', () => {
     const target = uniform(2, 12)
     const g = graph()
     const p = g.input('p', [3, 4])
-    const state = { gradientSquare: g.input('gradientSquare', [3, 4]), stepSquare: g.input('stepSquare', [3, 4]) }
+    const state = { gradientSquare: g.state('gradientSquare', [3, 4]), stepSquare: g.state('stepSquare', [3, 4]) }
     const rate = g.input('rate', [])
     const gradient = grad(sum(square(sub(p, g.constant(target, [3, 4])))), p)
     const next = adadelta(p, gradient, state, rate, { decay: 0.9, epsilon: 1e-6 })
-    using plan = await compile(
+    using plan: Plan = await compile(
       gpu,
       {},
       {
@@ -282,7 +281,7 @@ describe('the state of the descent', () => {
     let worse = 0
     for (let step = 0; step < 24; step++) {
       plan.run()
-      const read = (name: string) => plan.read(name)
+      const read = (name: string) => (plan as Plan).read(name)
       const gradient = await read('gradient')
       const [[dssim], [feature]] = [await read('dssim'), await read('feature')]
       modifier.forEach((_, i) => {

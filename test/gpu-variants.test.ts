@@ -21,7 +21,7 @@ import { everything, kernelsToTry, LONG } from './support/scope.ts'
 const gpu = await testGpu()
 /** Must not be collected while its device lives. */
 const nothing = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis'])
-const asGpu: Target = { ...gpu.capabilities, software: false, precision: gpu.capabilities.f16 ? 'f16' : 'f32' }
+const asGpu: Target = { ...gpu.capabilities, software: false, products: gpu.capabilities.f16 ? 'f16' : 'f32' }
 
 /**
  * Each operand rounded to f16 is off by up to 2^-11 of itself, so a product by 2^-10. In a sum of random signs errors grow as
@@ -42,7 +42,11 @@ async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel
     const x = c.shapes.map((shape, k) => g.input(`x${k}`, shape))
     const y = half ? singleCopy(g.apply(op, x.map(halfCopy), c.args)) : g.apply(op, x, c.args)
     const choose: ChooseKernel = (node, offered) => (node.op === (op as Op<never>) ? kernel : offered[0])
-    using plan = await compile(gpu, { y }, { poison: true, choose, precision: half ? 'f16 tensors' : 'f32' })
+    using plan = await compile(
+      gpu,
+      { y },
+      { poison: true, choose, products: half ? 'f16' : 'f32', storage: half ? 'f16' : 'f32' },
+    )
     expect(plan.summary().halfTensors).toBe(half ? x.length + Number(op.half !== undefined) : 0)
     for (const [k, v] of values.entries()) plan.write(`x${k}`, v)
     plan.run()
@@ -137,7 +141,7 @@ describe('kernels for GPUs', () => {
     const tiles = ['128x64', '64x64', '32x32'].flatMap((tile) => [`tile ${tile}`, `tile ${tile} split`])
     const names = ['winograd 4x4', 'winograd 2x2', 'rows', 'tile']
     if (asGpu.maxWorkgroupStorage < 24576) tiles.splice(0, 2)
-    const half = asGpu.precision === 'f16' ? ['rows', ...tiles].map((name) => `${name} f16`) : []
+    const half = asGpu.products === 'f16' ? ['rows', ...tiles].map((name) => `${name} f16`) : []
     expect([...tried].sort()).toEqual([...names, ...tiles, ...half].sort())
   })
 })
@@ -151,7 +155,7 @@ const UNITS = [
 
 const withUnits = ([M, N, K]: (typeof UNITS)[number]): Target => ({
   ...asGpu,
-  precision: 'f16',
+  products: 'f16',
   f16: true,
   subgroups: true,
   subgroupMinSize: 32,

@@ -120,9 +120,9 @@ const packing: Op<object> = {
 
 /** The same device with other facts. Only what is refused before anything runs may be tried on it. */
 const withFacts = (facts: Partial<Capabilities>): Gpu =>
-  Object.create(gpu, { capabilities: { value: { ...gpu.capabilities, ...facts } } })
+  Object.create(gpu, { capabilities: { value: { ...gpu.capabilities, ...facts } }, kept: { value: new Map() } })
 
-/** Compiles, writes, prepares and runs; the outputs by name. */
+/** Compiles, writes and runs; the outputs by name. */
 async function results(
   outputs: Readonly<Record<string, Tensor>>,
   inputs: Readonly<Record<string, Float32Array>> = {},
@@ -130,7 +130,6 @@ async function results(
 ): Promise<Record<string, Float32Array>> {
   using plan = await compile(gpu, outputs, options)
   for (const [name, data] of Object.entries(inputs)) if (plan.has(name)) plan.write(name, data)
-  plan.prepare()
   plan.run()
   return await readAll(plan, Object.keys(outputs))
 }
@@ -328,7 +327,7 @@ describe('gradients', () => {
 })
 
 describe('stages', () => {
-  test('constants are computed once, fixed values by prepare() alone', async () => {
+  test('constants are computed once, what depends on fixed values with the first run after they were written', async () => {
     const g = graph()
     const w = g.constant(uniform(1, 64), [8, 8], 'w')
     const clean = g.fixed('clean', [8, 8])
@@ -351,33 +350,30 @@ describe('stages', () => {
     const values = { clean: uniform(2, 64), x: uniform(3, 64) }
     plan.write('clean', values.clean)
     plan.write('x', values.x)
-    expect(counted(() => plan.prepare())).toBe(inStages.fixed)
+    expect(counted(() => plan.run())).toBe(inStages.fixed + inStages.step)
     expect(counted(() => plan.run())).toBe(inStages.step)
     expect(relmax(await plan.read('y'), referenceValues([y], values)[0])).toBeLessThan(1e-5)
 
     const other = uniform(4, 64)
     const again = uniform(5, 64)
-    plan.write('clean', other)
     plan.write('x', again)
     expect(counted(() => plan.run())).toBe(inStages.step)
-    // The new photo counts from prepare() on.
     const stale = referenceValues([y], { clean: values.clean, x: again })[0]
     expect(relmax(await plan.read('y'), stale)).toBeLessThan(1e-5)
-    plan.prepare()
-    plan.run()
+    plan.write('clean', other)
+    expect(counted(() => plan.run())).toBe(inStages.fixed + inStages.step)
     const fresh = referenceValues([y], { clean: other, x: again })[0]
     expect(relmax(fresh, stale)).toBeGreaterThan(1e-2)
     expect(relmax(await plan.read('y'), fresh)).toBeLessThan(1e-5)
   })
 
-  test('an output that is constant is there after compile, one that is fixed after prepare()', async () => {
+  test('an output that is constant is there after compile, one that is fixed after what it needs was written', async () => {
     const g = graph()
     const w = g.constant([1, 2, 3], [3])
     const clean = g.fixed('clean', [3])
     using plan = await compile(gpu, { c: affine(w, 2, 0), f: add(affine(w, 2, 0), clean), w }, { poison: true })
     expect(await plan.read('c')).toEqual(Float32Array.of(2, 4, 6))
     plan.write('clean', Float32Array.of(1, 1, 1))
-    plan.prepare()
     expect(await plan.read('f')).toEqual(Float32Array.of(3, 5, 7))
     expect(await plan.read('w')).toEqual(Float32Array.of(1, 2, 3))
     expect(plan.summary().dispatches.step).toBe(0)
@@ -415,7 +411,7 @@ describe('stages', () => {
       y3: add(pack(a, changing), pack(b, changing)),
       y4: pack(a, pack(w, other)),
     }
-    using plan = await compile(gpu, outputs, { poison: true })
+    using plan: Plan = await compile(gpu, outputs, { poison: true })
     // w, other, and their sum, which is constant too and is itself packed.
     expect(plan.summary().dispatches).toEqual({ constant: 4, fixed: 0, step: 4 + 4 + 1 + 1 })
     for (let run = 0; run < 2; run++) {
@@ -451,7 +447,7 @@ describe('updates', () => {
     const velocity = g.input('velocity', [2])
     const next = affine(velocity, 0.9, 0)
     const moved = add(position, next)
-    using plan = await compile(
+    using plan: Plan = await compile(
       gpu,
       { distance: square(moved) },
       {
@@ -487,14 +483,14 @@ describe('updates', () => {
   test('may remember an input, in the order in which nothing is lost', async () => {
     const g = graph()
     const x = g.input('x', [2])
-    const last = g.input('last', [2])
+    const last = g.state('last', [2])
     const next = affine(x, 2, 0)
     const outputs = { change: sub(x, last) }
     const forward = [
       [last, x],
       [x, next],
     ] as const
-    using plan = await compile(gpu, outputs, { updates: forward })
+    using plan: Plan = await compile(gpu, outputs, { updates: forward })
     plan.write('x', Float32Array.of(1, 3))
     for (let run = 0; run < 3; run++) plan.run()
     expect(await plan.read('x')).toEqual(Float32Array.of(8, 24))
@@ -527,7 +523,7 @@ describe('updates', () => {
   test('of an input with a view of itself do nothing', async () => {
     const g = graph()
     const x = g.input('x', [2, 2])
-    using plan = await compile(gpu, { y: tanh(x) }, { updates: [[x, reshape(x, [4])]] })
+    using plan: Plan = await compile(gpu, { y: tanh(x) }, { updates: [[x, reshape(x, [4])]] })
     plan.write('x', Float32Array.of(1, 2, 3, 4))
     plan.run()
     await gpu.wait()
@@ -580,7 +576,7 @@ describe('memory', () => {
     const g = graph()
     const x = g.input('x', [2, 3, 4])
     const flat = flatten(x)
-    using plan = await compile(gpu, { flat, detached: detach(flat) })
+    using plan: Plan = await compile(gpu, { flat, detached: detach(flat) })
     expect(plan.summary().dispatches).toEqual({ constant: 0, fixed: 0, step: 0 })
     expect(plan.bytes).toBe(4 * 24)
     const values = uniform(1, 24)
@@ -653,7 +649,6 @@ describe('memory', () => {
         if (plan.has('x')) plan.write('x', inputs.x)
         if (run % 2 === 0) {
           if (plan.has('photo')) plan.write('photo', inputs.photo)
-          plan.prepare()
         }
         plan.run()
         const names = Object.keys(outputs)
@@ -708,7 +703,7 @@ describe('memory', () => {
   test('does not grow over 10,000 runs', async () => {
     const g = graph()
     const x = g.input('x', [64])
-    using plan = await compile(gpu, { total: sum(x) }, { updates: [[x, affine(x, 1, 1)]] })
+    using plan: Plan = await compile(gpu, { total: sum(x) }, { updates: [[x, affine(x, 1, 1)]] })
     const start = new Float32Array(64)
     const repeat = async (runs: number) => {
       for (let run = 1; run <= runs; run++) {
@@ -750,7 +745,6 @@ describe('fusion', () => {
     for (const fuse of [false, true]) {
       using plan = await compile(gpu, outputs, { fuse, choose: fusing, poison: true })
       for (const [name, data] of Object.entries(inputs)) if (plan.has(name)) plan.write(name, data)
-      plan.prepare()
       plan.run()
       for (const [k, name] of Object.keys(outputs).entries()) {
         expect(relmax(await plan.read(name), wants[k]), `${name}, fuse ${fuse}`).toBeLessThan(1e-5)
@@ -809,7 +803,7 @@ describe('plans', () => {
     const c = g.constant(uniform(1, 3), [3], 'weights')
     const y = add(x, c)
     expect(unused.name).toBe('unused')
-    using plan = await compile(gpu, { y })
+    using plan: Plan = await compile(gpu, { y })
     expect(['x', 'y', 'unused', 'weights', 'add'].map((name) => plan.has(name))).toEqual([
       true,
       true,
@@ -819,7 +813,9 @@ describe('plans', () => {
     ])
     const six = new Float32Array(6)
     expect(() => plan.write('unused', six)).toThrow(ShapeError)
-    expect(() => plan.write('unused', six)).toThrow(/^plan: no input or output is named unused; there are x, y$/)
+    expect(() => plan.write('unused', six)).toThrow(
+      /^plan: the graph has an input unused, but nothing that this plan computes reads it; there are x, y$/,
+    )
     expect(() => plan.write('weights', six)).toThrow(/no input or output is named weights/)
     expect(() => plan.write('y', six)).toThrow(/^plan\.write: y is no input/)
     expect(() => plan.write('x', new Float32Array(5))).toThrow(/^plan\.write: x takes 6 values \[2,3\], got 5/)
@@ -839,18 +835,13 @@ describe('plans', () => {
 
   test('that were destroyed say so, and free their memory once', async () => {
     const g = graph()
-    const plan = await compile(gpu, { y: tanh(g.input('x', [4])) })
+    const plan: Plan = await compile(gpu, { y: tanh(g.input('x', [4])) })
     const buffer = plan.buffer('y')
     const destroyed = vi.spyOn(buffer, 'destroy')
     plan.destroy()
     plan.destroy()
     expect(destroyed).toHaveBeenCalledTimes(1)
-    const uses: (() => void)[] = [
-      () => plan.run(),
-      () => plan.prepare(),
-      () => plan.write('x', new Float32Array(4)),
-      () => plan.buffer('x'),
-    ]
+    const uses: (() => void)[] = [() => plan.run(), () => plan.write('x', new Float32Array(4)), () => plan.buffer('x')]
     for (const use of uses) {
       expect(use).toThrow(PlanDestroyedError)
       expect(use).toThrow(/^the plan was destroyed/)
@@ -866,7 +857,7 @@ describe('plans', () => {
     const x = g.input('x', [3])
     const next = affine(x, 2, 1)
     const updates = [[x, next]] as const
-    using first = await compile(gpu, { squares: square(next) }, { updates })
+    using first: Plan = await compile(gpu, { squares: square(next) }, { updates })
     using second = await compile(gpu, { next }, { updates })
     first.write('x', Float32Array.of(1, 2, 3))
     second.write('x', Float32Array.of(0, 0, 1))
@@ -930,7 +921,7 @@ describe('plans', () => {
     const start = uniform(1, 33)
     const run = async (flop: number) => {
       const { y, updates } = build(flop)
-      using plan = await compile(gpu, { y }, { updates })
+      using plan: Plan = await compile(gpu, { y }, { updates })
       plan.write('x', start)
       submissions.mockClear()
       plan.run()
@@ -959,8 +950,8 @@ describe('plans', () => {
     const [a, b] = [g.input('a', [96, 128]), g.input('b', [128, 64])]
     const product = g.scope('layer', () => matmul(a, b))
     const y = softmax(product)
-    const state = g.input('state', [1])
-    using plan = await compile(gpu, { y }, { updates: [[state, affine(state, 1, 1)]] })
+    const state = g.state('state', [1])
+    using plan: Plan = await compile(gpu, { y }, { updates: [[state, affine(state, 1, 1)]] })
     plan.write('a', uniform(1, 96 * 128))
     plan.write('b', uniform(2, 128 * 64))
     plan.run()

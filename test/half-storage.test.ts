@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { loadNetworks } from '../src/attack/node.ts'
 import { changeShape, matrixInput, recordObjective } from '../src/attack/objective.ts'
 import { presets } from '../src/attack/presets.ts'
-import { compile, grad, graph, type Node } from '../src/graph/index.ts'
+import { compile, grad, graph, type Node, type Plan } from '../src/graph/index.ts'
 import { lower } from '../src/graph/lower.ts'
 import { readPhoto } from '../src/images/index.ts'
 import {
@@ -20,7 +20,6 @@ import {
   linear,
   maxPool2d,
   mul,
-  operations,
   prelu,
   relu,
   reshape,
@@ -30,6 +29,7 @@ import {
   sum,
 } from '../src/kernels/index.ts'
 import { type Case, elements, formatShape, type Kernel, type Op, type Shape, type Tensor } from '../src/kernels/op.ts'
+import { operations } from '../src/kernels/operations.ts'
 import { shaderSource } from '../src/kernels/wgsl.ts'
 import { inputsOf, largestError, tolerance } from './support/check-operation.ts'
 import { testGpu } from './support/gpu.ts'
@@ -38,7 +38,7 @@ import { uniform } from './support/random.ts'
 import { everything, kernelsToTry, LONG } from './support/scope.ts'
 
 const gpu = await testGpu()
-const precision = 'f16 tensors'
+const everywhere = { products: 'f16', storage: 'f16' } as const
 
 /** A shader of inputs x and dx and output y, of which those named are f16. */
 const source = (code: string, halves: string, type?: 'vec4f'): string => {
@@ -95,7 +95,7 @@ async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel
     const outputs = { y: singleCopy(g.apply(op, x, c.args)) }
     const choose = (node: { op: unknown }, kernels: readonly { variant: string }[]) =>
       (node.op === op && kernels.find((k) => k.variant === variant)) || kernels[0]
-    using plan = await compile(gpu, outputs, { poison: true, precision, choose: choose as never })
+    using plan = await compile(gpu, outputs, { poison: true, ...everywhere, choose: choose as never })
     expect(plan.summary().halfTensors).toBe(drawn.filter(Boolean).length + Number(rounded))
     for (const [k, v] of values.entries()) plan.write(`x${k}`, v)
     plan.run()
@@ -158,7 +158,7 @@ describe.skipIf(!gpu.capabilities.f16)('a network with tensors in f16', () => {
   }
   const run = async (device: typeof gpu, options: Parameters<typeof compile>[2]) => {
     const { x, y, loss, gradient, next } = record()
-    using plan = await compile(device, { y, loss, gradient }, { poison: true, updates: [[x, next]], ...options })
+    using plan: Plan = await compile(device, { y, loss, gradient }, { poison: true, updates: [[x, next]], ...options })
     const start = uniform(90, elements(shape))
     plan.write('x', start)
     plan.run()
@@ -172,7 +172,7 @@ describe.skipIf(!gpu.capabilities.f16)('a network with tensors in f16', () => {
     { name: 'by kernels for GPUs', fuse: true, software: false },
   ])('$name: outputs and gradients are those of f32 but for rounding', async ({ fuse, software }) => {
     const single = await run(gpu, { fuse })
-    const half = await run(pretending(gpu, { software }), { fuse, precision, tuning: false })
+    const half = await run(pretending(gpu, { software }), { fuse, ...everywhere, tuning: false })
     expect(half.summary.halfTensors).toBeGreaterThanOrEqual(fuse ? 14 : 20)
     expect(largestError(half.values, single.values)).toBeLessThan(4 * ROUNDING)
     // Gradients jump where a rounded number is on the other side of a kink.
@@ -185,15 +185,15 @@ describe.skipIf(!gpu.capabilities.f16)('a network with tensors in f16', () => {
   })
 
   test('gives the same bits again', async () => {
-    const [a, b] = [await run(gpu, { precision }), await run(gpu, { precision })]
+    const [a, b] = [await run(gpu, everywhere), await run(gpu, everywhere)]
     expect(a.slopes).toEqual(b.slopes)
   })
 
   test('is the same as ever where the adapter has no f16, and where only products may be rounded on a processor', async () => {
     const single = await run(gpu, {})
     for (const half of [
-      await run(pretending(gpu, { f16: false }), { precision }),
-      await run(pretending(gpu, { software: true }), { precision: 'f16' }),
+      await run(pretending(gpu, { f16: false }), everywhere),
+      await run(pretending(gpu, { software: true }), { products: 'f16' }),
     ]) {
       expect(half.summary).toEqual(single.summary)
       expect(half.slopes).toEqual(single.slopes)
@@ -243,7 +243,7 @@ describe.skipIf(!gpu.capabilities.f16)('which tensors are in f16', () => {
     const y = relu(halfCopy(x))
     const outputs = { y: sum(affine(y, 2, 0)) }
     using single = await compile(gpu, outputs, { fuse: false })
-    using half = await compile(gpu, outputs, { fuse: false, precision })
+    using half = await compile(gpu, outputs, { fuse: false, ...everywhere })
     // The input, and two tensors one after the other.
     expect(single.summary().mib).toBeCloseTo(0.75, 2)
     expect(half.summary().mib).toBeCloseTo(0.5, 2)
@@ -257,7 +257,7 @@ describe.skipIf(!gpu.capabilities.f16)('which tensors are in f16', () => {
   test('numbers beyond f16 become its largest, those below its smallest zero', async () => {
     const g = graph()
     const x = g.input('x', [5])
-    using plan = await compile(gpu, { y: singleCopy(halfCopy(x)) }, { precision })
+    using plan = await compile(gpu, { y: singleCopy(halfCopy(x)) }, everywhere)
     plan.write('x', Float32Array.of(1e6, -1e30, 65504, 1e-9, -0.125))
     plan.run()
     expect(await plan.read('y')).toEqual(Float32Array.of(65504, -65504, 65504, 0, -0.125))
@@ -283,17 +283,16 @@ describe.skipIf(!gpu.capabilities.f16 || !existsSync(weights) || !everything)(
       const change = uniform(7, elements(changeShape(shape)), -0.01, 0.01)
       const scale = 2 ** 18
       const [single, half] = await Promise.all(
-        [undefined, precision].map(async (asked) => {
+        [undefined, everywhere].map(async (asked) => {
           const g = graph()
           const { total } = recordObjective(g, shape, surrogates, lpips, presets.paper, false)
           const delta = g.nodes.find((node) => node.name === 'delta')!
           const gradient = grad(affine(total, scale, 0), delta)
-          using plan = await compile(gpu, { total, gradient }, { precision: asked as typeof precision })
+          using plan = await compile(gpu, { total, gradient }, asked)
           const matrix = Float32Array.of(side / 112, 0, 0, 0, side / 112, 0)
           for (const [name, data] of Object.entries({ clean: planes, base: planes, delta: change }))
             plan.write(name, data)
           plan.write(matrixInput('arcface112'), matrix)
-          plan.prepare()
           plan.run()
           return { total: await plan.read('total'), slopes: await plan.read('gradient'), mib: plan.bytes / 2 ** 20 }
         }),

@@ -142,7 +142,6 @@ describe('LPIPS', () => {
       using plan = await compile(gpu, Object.fromEntries(layers.map((layer, k) => [`${k}`, layer])), { poison: true })
       plan.write('a', clean)
       plan.write('b', noisy)
-      plan.prepare()
       plan.run()
       const total = new Float32Array(2)
       for (const k of layers.keys()) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { compile, grad, graph } from '../src/graph/index.ts'
+import { compile, grad, graph, type Plan } from '../src/graph/index.ts'
 import { ssim, sum } from '../src/kernels/index.ts'
 import { relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
@@ -82,7 +82,7 @@ describe('ssim', () => {
     const g = graph()
     const [tx, ty] = [g.input('x', shape), g.input('y', shape)]
     const [dx, dy] = grad(sum(ssim(tx, ty)), [tx, ty])
-    using plan = await compile(gpu, { dx, dy }, { poison: true })
+    using plan: Plan = await compile(gpu, { dx, dy }, { poison: true })
     plan.write('x', x)
     plan.write('y', y)
     plan.run()

@@ -1,8 +1,8 @@
 /** examples/train.ts learns to tell real people apart; and the training form of the IR networks is the one that `ir` runs. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { compile, graph } from '../src/graph/index.ts'
+import { compile, graph, type Plan } from '../src/graph/index.ts'
 import { elements } from '../src/kernels/op.ts'
 import { type IrArchitecture, ir } from '../src/models/ir.ts'
 import { irTraining, type Parameter, xavierBound } from '../src/models/ir-training.ts'
@@ -10,11 +10,15 @@ import { readSafetensors } from '../src/weights/safetensors.ts'
 import { lowkey, type Outcome, room } from './support/cli.ts'
 import { relmax } from './support/compare.ts'
 import { testGpu } from './support/gpu.ts'
+import { installPackage } from './support/package.ts'
 import { uniform } from './support/random.ts'
 import { dataBeside, isAtHand } from './support/scope.ts'
 
 const repository = resolve(import.meta.dirname, '..')
-const script = join(repository, 'examples/train.ts')
+// Beside the package, as somebody who copied it has it.
+const { folder: elsewhere } = installPackage()
+cpSync(join(repository, 'examples'), join(elsewhere, 'examples'), { recursive: true })
+const script = join(elsewhere, 'examples/train.ts')
 const lfw = dataBeside('photos/lfw')
 
 /** Runs the example in an empty folder. */
@@ -122,7 +126,7 @@ describe('irTraining', async () => {
       return g.constant(data, p.shape, p.name)
     }
     const { embedding, running } = irTraining(g.input('x', [batch, 3, 112, 112]), parameter, architecture)
-    using plan = await compile(gpu, { embedding, ...Object.fromEntries(running) })
+    using plan: Plan = await compile(gpu, { embedding, ...Object.fromEntries(running) })
     plan.write('x', images)
     plan.run()
     const want = await plan.read('embedding')

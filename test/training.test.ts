@@ -1,6 +1,6 @@
 /** Training steps over several runs: optimisers, running statistics, and where gradients stop. */
 import { describe, expect, test } from 'vitest'
-import { compile, grad, graph } from '../src/graph/index.ts'
+import { compile, grad, graph, type Plan } from '../src/graph/index.ts'
 import {
   adam,
   affine,
@@ -41,7 +41,7 @@ describe('sgd', () => {
     const velocity = g.input('velocity', [3, 4])
     const rate = g.input('rate', [])
     const next = sgd(p, gradient, velocity, rate, { momentum: 0.8, weightDecay: 0.01 })
-    using plan = await compile(
+    using plan: Plan = await compile(
       gpu,
       {},
       {
@@ -85,7 +85,7 @@ describe('adam', () => {
     const state = { mean: g.input('mean', [3, 4]), variance: g.input('variance', [3, 4]) }
     const step = g.input('step', [])
     const next = adam(p, gradient, state, step, 0.05)
-    using plan = await compile(
+    using plan: Plan = await compile(
       gpu,
       {},
       {
@@ -145,7 +145,7 @@ describe('batchNormTraining', () => {
         [v, normed.runningVariance],
       ] as const,
     }
-    using plan = await compile(gpu, { y: normed.output }, options)
+    using plan: Plan = await compile(gpu, { y: normed.output }, options)
     plan.write('m', new Float32Array(3))
     plan.write('v', Float32Array.of(1, 1, 1))
     const mean = [0, 0, 0]

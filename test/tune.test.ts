@@ -4,22 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { keepTuning } from '../src/attack/node.ts'
-import type { Capabilities, Gpu } from '../src/device/gpu.ts'
+import type { Capabilities, Gpu, TuningCache, TuningChoice } from '../src/device/gpu.ts'
 import { acquire } from '../src/device/node.ts'
 import { measureRoofs } from '../src/device/roofs.ts'
 import { median } from '../src/device/stopwatch.ts'
-import {
-  compile,
-  formatProfile,
-  graph,
-  type Plan,
-  PlanMemoryError,
-  setTuning,
-  type TuningChoice,
-} from '../src/graph/index.ts'
+import { compile, formatProfile, graph, type Plan, PlanMemoryError } from '../src/graph/index.ts'
 import { fileTuning } from '../src/graph/node.ts'
 import { underRoofs } from '../src/graph/profile.ts'
-import { adapterSlug, type TuningCache } from '../src/graph/tune.ts'
+import { adapterSlug } from '../src/graph/tune.ts'
 import { conv2d, matmul, tanh } from '../src/kernels/index.ts'
 import { type Dispatch, elements, f32, type Kernel, type Op, u32 } from '../src/kernels/op.ts'
 import { linearEntry, linearGrid, usedParams } from '../src/kernels/wgsl.ts'
@@ -120,9 +112,12 @@ const only = (cache: ReadonlyMap<string, TuningChoice>): TuningChoice => {
   return [...cache.values()][0]
 }
 
+/** The same device with other facts, and nothing kept for it yet. */
 const withFacts = (facts: Partial<Capabilities>): Gpu =>
   Object.create(gpu, {
     capabilities: { value: { ...gpu.capabilities, ...facts } },
+    tuning: { value: (facts.software ?? gpu.capabilities.software) ? false : new Map(), writable: true },
+    kept: { value: new Map() },
     device: { value: gpu.device },
     wait: { value: () => gpu.wait() },
     settle: { value: (promise: Promise<unknown>) => gpu.settle(promise) },
@@ -269,9 +264,9 @@ describe('rivals', () => {
     expect(Object.keys(only(cache).excluded)).toEqual(['rounded'])
     const half: Op<object> = {
       ...plain,
-      kernels: (_args, _shapes, { precision }) => [
+      kernels: (_args, _shapes, { products }) => [
         kernel('slow', false),
-        ...(precision === 'f16' ? [{ ...kernel('rounded', true), precision }] : []),
+        ...(products === 'f16' ? [{ ...kernel('rounded', true), precision: products }] : []),
         kernel('plain', false),
       ],
     }
@@ -280,7 +275,7 @@ describe('rivals', () => {
     const tuning = new Map<string, TuningChoice>()
     using exact = await compile(gpu, { y }, { tuning })
     expect([variantOf(exact), tuning.size]).toEqual(['slow', 0])
-    using rough = await compile(gpu, { y }, { tuning, precision: 'f16' })
+    using rough = await compile(gpu, { y }, { tuning, products: 'f16' })
     expect(variantOf(rough)).toBe('rounded')
     expect(only(tuning).excluded).toEqual({})
   })
@@ -415,10 +410,10 @@ describe('rivals', () => {
     expect((await ran(op, false, real)).variant).toBe('slow')
     expect((await ran(op, undefined, software)).variant).toBe('slow')
     const cache = new Map<string, TuningChoice>()
-    setTuning(software, cache)
+    software.tuning = cache
     expect((await ran(op, undefined, software)).variant).toBe('plain')
     expect(cache.size).toBe(1)
-    setTuning(real, false)
+    real.tuning = false
     expect((await ran(op, undefined, real)).variant).toBe('slow')
   })
 

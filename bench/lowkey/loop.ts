@@ -11,7 +11,7 @@ import type { Gpu } from '../../src/device/gpu.ts'
 import type { Affine } from '../../src/faces/alignment.ts'
 import { detectFaces } from '../../src/faces/mtcnn.ts'
 import type { Pixels } from '../../src/faces/pixels.ts'
-import { type CompileOptions, compile, graph, type Plan } from '../../src/graph/index.ts'
+import { compile, graph, type HalfOptions, type Plan } from '../../src/graph/index.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
 import type { Recogniser } from '../../src/models/recognisers.ts'
 import type { Networks } from './configurations.ts'
@@ -73,19 +73,18 @@ export async function compileLoop(
   gpu: Gpu,
   { surrogates, lpips }: Networks,
   area: Area,
-  precision?: CompileOptions['precision'],
+  halves: HalfOptions = {},
 ): Promise<Plan> {
   const shape = { height: area.height, width: area.width, faces: 1, grey: false }
   const recorded = recordObjective(graph(), shape, surrogates, lpips, area.preset, area.mask !== undefined, {
-    half: precision === 'f16 tensors',
+    half: halves.storage === 'f16',
   })
   const { total, gradient, delta, nextDelta } = recorded
-  const plan = await compile(gpu, { total, gradient }, { updates: [[delta, nextDelta]], precision })
+  const plan = await compile(gpu, { total, gradient }, { updates: [[delta, nextDelta]], ...halves })
   plan.write('clean', area.clean)
   plan.write('base', area.clean)
   if (area.mask) plan.write('mask', area.mask)
   for (const [alignment, matrix] of area.matrices) plan.write(matrixInput(alignment), Float32Array.from(matrix))
-  plan.prepare()
   return plan
 }
 

@@ -5,7 +5,7 @@
 
 import { FEATURE_DIVISOR } from '../../src/attack/presets.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
-import type { CompileOptions } from '../../src/graph/index.ts'
+import type { HalfOptions } from '../../src/graph/index.ts'
 import { alexnetTensors, lpipsLinTensors, mobilefacenetTensors } from '../../src/models/tensors.ts'
 import type { LoopProblem, StoredTensor } from '../peers/loop.ts'
 import { findPeers } from '../peers/peers.ts'
@@ -67,7 +67,7 @@ export interface PeerOptions {
   rounds: number
   /** Of each engine in a round. */
   steps: number
-  precision?: CompileOptions['precision']
+  halves?: HalfOptions
   /** Told what has no time, and why. */
   report: (line: string) => void
 }
@@ -76,7 +76,7 @@ export interface PeerOptions {
 export async function measurePeers(
   gpu: Gpu,
   networks: Networks,
-  { gpu: named, rounds, steps, precision, report }: PeerOptions,
+  { gpu: named, rounds, steps, halves, report }: PeerOptions,
 ): Promise<Record<string, PeerStep>> {
   const area = await areaOf(gpu, networks, await portrait(), 'face')
   const problem = problemOf(networks, area)
@@ -84,7 +84,7 @@ export async function measurePeers(
     report(problem)
     return {}
   }
-  using plan = await compileLoop(gpu, networks, area, precision)
+  using plan = await compileLoop(gpu, networks, area, halves)
   const ours = await gradientOf(plan, area)
   const sample = async (): Promise<number> => {
     const start = performance.now()

@@ -1,17 +1,18 @@
 /** The published loop's step at every precision that the adapter offers. */
 import type { Gpu } from '../../src/device/gpu.ts'
-import type { CompileOptions } from '../../src/graph/index.ts'
+import type { HalfOptions } from '../../src/graph/index.ts'
 import type { Configuration } from './configurations.ts'
 import { areaOf, compileLoop, gradientOf, type Likeness, likenessOf } from './loop.ts'
 import { type Budget, timeSteps } from './measure.ts'
 import type { Spread } from './timing.ts'
 
-export type PrecisionName = NonNullable<CompileOptions['precision']>
+export const PRECISIONS: readonly Required<HalfOptions>[] = [
+  { products: 'f32', storage: 'f32' },
+  { products: 'f16', storage: 'f32' },
+  { products: 'f16', storage: 'f16' },
+]
 
-export const PRECISIONS: readonly PrecisionName[] = ['f32', 'f16', 'f16 tensors']
-
-export interface PrecisionRow extends Likeness {
-  precision: PrecisionName
+export interface PrecisionRow extends Likeness, Required<HalfOptions> {
   msPerStep: number
   msPerStepSpread: Spread
   planMiB: number
@@ -28,13 +29,13 @@ export async function measurePrecisions(
   const offered = gpu.capabilities.f16 ? PRECISIONS : PRECISIONS.slice(0, 1)
   const rows: PrecisionRow[] = []
   let exact: Awaited<ReturnType<typeof gradientOf>> | undefined
-  for (const precision of offered) {
-    using plan = await compileLoop(gpu, networks, area, precision)
+  for (const halves of offered) {
+    using plan = await compileLoop(gpu, networks, area, halves)
     const found = await gradientOf(plan, area)
     exact ??= found
     const spread = await timeSteps(gpu, plan, budget)
     rows.push({
-      precision,
+      ...halves,
       msPerStep: spread.median,
       msPerStepSpread: spread,
       planMiB: plan.summary().mib,

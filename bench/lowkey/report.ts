@@ -112,9 +112,10 @@ export function precisionLines(rows: readonly PrecisionRow[]): string[] {
   return [
     'precision (the published loop, embedded):',
     ...table(
-      ['precision', 'ms a step', 'plan MiB', 'cosine of gradients', 'objective off by'],
+      ['products', 'storage', 'ms a step', 'plan MiB', 'cosine of gradients', 'objective off by'],
       rows.map((row) => [
-        row.precision,
+        row.products,
+        row.storage,
         spread(row.msPerStepSpread),
         number(row.planMiB),
         row.cosine.toFixed(6),

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { FEATURE_DIVISOR } from '../../src/attack/presets.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
-import type { CompileOptions } from '../../src/graph/index.ts'
+import type { HalfOptions } from '../../src/graph/index.ts'
 import { alexnetTensors, lpipsLinTensors, mobilefacenetTensors, type TensorShapes } from '../../src/models/tensors.ts'
 import type { Configuration, Networks } from './configurations.ts'
 import { type Area, areaOf, compileLoop, gradientOf, likenessOf } from './loop.ts'
@@ -94,7 +94,7 @@ function runScript(folder: string, options: readonly string[], take: (line: Line
 
 export interface TorchOptions {
   budget: Budget
-  precision?: CompileOptions['precision']
+  halves?: HalfOptions
   report: (line: string) => void
 }
 
@@ -105,7 +105,7 @@ export interface TorchOptions {
 export async function measureTorch(
   gpu: Gpu,
   configuration: Configuration,
-  { budget, precision, report }: TorchOptions,
+  { budget, halves, report }: TorchOptions,
 ): Promise<Record<string, PeerStep>> {
   const networks = await configuration.networks()
   const known = networks.drawn || networks.surrogates.every((s) => s.network.architecture?.startsWith('mobilefacenet '))
@@ -114,7 +114,7 @@ export async function measureTorch(
     return {}
   }
   const area = await areaOf(gpu, networks, await configuration.photo(), configuration.preset.area)
-  const plan = await compileLoop(gpu, networks, area, precision)
+  const plan = await compileLoop(gpu, networks, area, halves)
   const exact = await gradientOf(plan, area)
   const spread = await timeSteps(gpu, plan, budget)
   plan.destroy()

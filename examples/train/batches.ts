@@ -1,5 +1,5 @@
 /** Batches of faces in random order, shifted and mirrored; the same for the same seed. */
-import { uniformNoise } from '../../src/attack/noise.ts'
+import { uniformNoise } from 'lowkey-gpu'
 import { type Face, SIDE } from './people.ts'
 
 export interface Batch {

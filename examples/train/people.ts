@@ -1,11 +1,8 @@
 /** From a folder that has a folder of photos for each person to aligned faces. */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Affine, align112 } from '../../src/faces/alignment.ts'
-import { cropFace } from '../../src/faces/crop.ts'
-import { detectFaces, type MtcnnNetworks } from '../../src/faces/mtcnn.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
-import { PhotoError, readPhoto } from '../../src/images/index.ts'
+import { type Affine, align112, cropFace, detectFaces, type MtcnnNetworks, type Pixels } from 'lowkey-gpu'
+import { PhotoError, readPhoto } from 'lowkey-gpu/node'
 
 /** Side of an aligned face in pixels. */
 export const SIDE = 112

@@ -1,8 +1,5 @@
 /** How well a network tells people apart whose other photos it knows. */
-import type { Gpu } from '../../src/device/gpu.ts'
-import { compile, graph } from '../../src/graph/index.ts'
-import { normalize } from '../../src/kernels/index.ts'
-import { ir } from '../../src/models/ir.ts'
+import { compile, type Gpu, graph, ir, normalize } from 'lowkey-gpu'
 import { type Face, SIDE } from './people.ts'
 import { architecture, type Weights } from './trainer.ts'
 

@@ -1,10 +1,22 @@
 /** A step of training as a plan: forward, backward and optimiser on the GPU. */
-import type { Gpu } from '../../src/device/gpu.ts'
-import { compile, grad, graph, type Plan } from '../../src/graph/index.ts'
-import { adam, affine, arcFace, crossEntropy, linear, normalize } from '../../src/kernels/index.ts'
-import { elements, type Shape, type Tensor } from '../../src/kernels/op.ts'
-import type { IrArchitecture } from '../../src/models/ir.ts'
-import { irTraining, type Parameter, xavierBound } from '../../src/models/ir-training.ts'
+import {
+  adamUpdates,
+  arcFace,
+  compile,
+  crossEntropy,
+  elements,
+  type Gpu,
+  graph,
+  type IrArchitecture,
+  irTraining,
+  linear,
+  normalize,
+  type Parameter,
+  type Plan,
+  type Shape,
+  type Tensor,
+  xavierBound,
+} from 'lowkey-gpu'
 import type { Batch, Random } from './batches.ts'
 import { SIDE } from './people.ts'
 
@@ -53,23 +65,16 @@ export class Trainer implements Disposable {
     const labels = g.input('labels', [batch])
     const loss = crossEntropy(arcFace(cosines, labels), labels)
 
-    const step = g.input('step', [])
     const rate = g.input('rate', [])
-    const updates: [Tensor, Tensor][] = [[step, affine(step, 1, 1)]]
     const learned = parameters.filter((p) => p.learned).map((p) => inputs.get(p.name)!)
-    grad(loss, learned).forEach((gradient, i) => {
-      const { name, shape } = learned[i]
-      const state = { mean: g.input(`${name}.mean`, shape), variance: g.input(`${name}.variance`, shape) }
-      const next = adam(learned[i], gradient, state, step, rate)
-      updates.push([learned[i], next.parameter], [state.mean, next.mean], [state.variance, next.variance])
-    })
+    const updates = adamUpdates(loss, learned, rate)
     for (const [name, value] of running) updates.push([inputs.get(name)!, value])
     return new Trainer(parameters, await compile(gpu, { loss }, { updates }))
   }
 
   /** Begins anew. */
   initialise(random: Random): void {
-    this.plan.write('step', Float32Array.of(1))
+    this.plan.write('adam.step', 1)
     for (const { name, shape, initial, learned } of this.parameters) {
       const count = elements(shape)
       const value = initial === 'xavier' ? random(count, xavierBound(shape)) : new Float32Array(count).fill(initial)

@@ -58,7 +58,7 @@ export interface FawkesObjective {
 }
 
 /**
- * Records the objective and a step. Inputs: `source` [1,3,112,112], the face in tanh-space, written before `prepare`; and the state, of
+ * Records the objective and a step. Inputs: `source` [1,3,112,112], the face in tanh-space, which is fixed; and the state, of
  * which `modifier` begins with noise, `weight`, `side` and `first` [1] with 1, and all else with 0:
  * - `gradientSquare` and `stepSquare`, of the modifier's shape, are Adadelta's averages;
  * - `side` says where DSSIM stood before: 1 well under the threshold, -1 well above it, 0 between;
@@ -89,20 +89,20 @@ export function recordFawkes(
   })
   const feature = reshape(distances.reduce(add), [1])
 
-  const weight = g.input('weight', [1])
+  const weight = g.state('weight', [1], 1)
   const excess = relu(affine(dssim, 1, -threshold))
   const loss = sub(affine(square(excess), PENALTY, 0), mul(weight, feature))
   const gradient = grad(loss, modifier)
 
   const averages = {
-    gradientSquare: g.input('gradientSquare', modifier.shape),
-    stepSquare: g.input('stepSquare', modifier.shape),
+    gradientSquare: g.state('gradientSquare', modifier.shape),
+    stepSquare: g.state('stepSquare', modifier.shape),
   }
   const next = adadelta(modifier, gradient, averages, learningRate)
-  const first = g.input('first', [1])
-  const side = g.input('side', [1])
-  const best = g.input('best', [1])
-  const kept = g.input('kept', change.shape)
+  const first = g.state('first', [1], 1)
+  const side = g.state('side', [1], 1)
+  const best = g.state('best', [1])
+  const kept = g.state('kept', change.shape)
   const [low, high] = NEAR_THRESHOLD.map((multiple) => multiple * threshold)
   const keep = (before: Node, now: Tensor): Tensor => g.apply(keepOp, [before, now, best, feature, dssim], { high })
   return {

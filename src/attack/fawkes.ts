@@ -103,7 +103,6 @@ export class FawkesAttack implements Disposable {
       'source',
       planes.map((value) => Math.atanh((value - 0.5) * TANH_SCALE)),
     )
-    plan.prepare()
     plan.write('modifier', uniformNoise(seed, count, FIRST_MODIFIER))
     for (const name of ['weight', 'side', 'first']) plan.write(name, one)
     plan.write('best', new Float32Array(1))

@@ -1,7 +1,7 @@
 /** The ascent: a compiled objective, stepped without reading anything back. */
 import type { Gpu } from '../device/gpu.ts'
 import type { Affine } from '../faces/alignment.ts'
-import { type CompileOptions, compile, graph, type Plan, PlanMemoryError } from '../graph/index.ts'
+import { compile, graph, type HalfOptions, type Plan, PlanMemoryError } from '../graph/index.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import { STEP_INPUT } from './ascent.ts'
 import { directionOf } from './directions.ts'
@@ -90,7 +90,7 @@ export class Attack implements Disposable {
   /**
    * Records and compiles the objective for areas of one size and number of faces. Surrogates of one architecture are stacked, unless
    * that takes larger buffers than the device has.
-   * @param precision as `compile` takes it; loss and change stay f32 in all
+   * @param halves as `compile` takes them; loss and change stay f32 in all
    */
   static async compile(
     gpu: Gpu,
@@ -99,13 +99,13 @@ export class Attack implements Disposable {
     perceptual: Perceptual,
     preset: ObjectivePreset,
     masked: boolean,
-    precision?: CompileOptions['precision'],
+    halves: HalfOptions = {},
   ): Promise<Attack> {
     const compiled = async (stacked: boolean) => {
-      const options = { stacked, half: precision === 'f16 tensors' }
+      const options = { stacked, half: halves.storage === 'f16' }
       const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, options)
       const { total, feature, lpips, gradient, delta, nextDelta } = recorded
-      const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]], precision })
+      const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]], ...halves })
       return { plan, stacks: stacksOf(surrogates, stacked) }
     }
     const made = await compiled(true).catch((error: unknown) => {
@@ -139,7 +139,6 @@ export class Attack implements Disposable {
       this.plan.write(directionInput(stack), joined(rows))
     }
     this.matrices = matrices
-    this.plan.prepare()
   }
 
   /**
@@ -164,6 +163,7 @@ export class Attack implements Disposable {
     onProgress,
     signal,
   }: RunOptions): Promise<Float32Array> {
+    if (!(Number.isInteger(steps) && steps >= 0)) throw new RangeError(`attack: steps is a whole number, not ${steps}`)
     const { plan } = this
     plan.write('delta', start)
     let stride = 1

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { Gpu } from '../device/gpu.ts'
 import { fileTuning } from '../graph/node.ts'
-import { adapterSlug, setTuning } from '../graph/tune.ts'
+import { adapterSlug } from '../graph/tune.ts'
 import { assemblies } from '../models/architectures.ts'
 import type { LpipsTrunk } from '../models/lpips.ts'
 import { recogniser } from '../models/recognisers.ts'
@@ -32,7 +32,7 @@ export class UnknownModelError extends Error {
 export function keepTuning(gpu: Gpu): void {
   const { capabilities } = gpu
   if (capabilities.software) return
-  setTuning(gpu, fileTuning(join(cacheFolder(), 'tuning', `${adapterSlug(capabilities)}.json`)))
+  gpu.tuning = fileTuning(join(cacheFolder(), 'tuning', `${adapterSlug(capabilities)}.json`))
 }
 
 /**

@@ -112,7 +112,7 @@ export type ObjectivePreset = Pick<
 
 /**
  * Records the objective. Inputs: `clean` (the area of the original photo), `base` (what the changes are added to: the original
- * unless faces overlap) and, where `masked`, `mask` [1,1,height,width] in 0..1, all written before `prepare`; the matrices of every
+ * unless faces overlap) and, where `masked`, `mask` [1,1,height,width] in 0..1, all fixed; the matrices of every
  * alignment in use; and the state `delta`. The crop of LPIPS is ArcFace's 112x112, whatever the surrogates use.
  */
 export function recordObjective(

@@ -86,8 +86,10 @@ const face = (name: string, stepSize: number, awayLimit: number, summary: string
   rounding: 'nearest',
 })
 
+export type PresetName = 'auto' | 'low' | 'medium' | 'high' | 'paper' | 'small' | 'no-blur'
+
 /** By the name that `--strength` takes. */
-export const presets: Readonly<Record<string, Preset>> = {
+export const presets: Readonly<Record<PresetName, Preset>> = {
   auto: {
     ...face(
       'auto',
@@ -124,7 +126,7 @@ export const FEATURE_DIVISOR = 512
 export function presetOf(text: string): Preset {
   const [name, ...changes] = text.split(':')
   const known = Object.hasOwn(ALIASES, name) ? ALIASES[name] : name
-  const preset = Object.hasOwn(presets, known) ? presets[known] : undefined
+  const preset: Preset | undefined = Object.hasOwn(presets, known) ? presets[known as PresetName] : undefined
   if (!preset) throw new RangeError(`there is no preset "${name}"; there are ${Object.keys(presets).join(', ')}`)
   const changed: Record<string, unknown> = { ...preset, name: text }
   for (const change of changes) {

@@ -4,7 +4,7 @@ import type { Affine, Landmarks } from '../faces/alignment.ts'
 import { detectFaces, type Face, type MtcnnNetworks, smallestFace } from '../faces/mtcnn.ts'
 import { areaOf, mostOverlapping } from '../faces/overlap.ts'
 import type { Pixels } from '../faces/pixels.ts'
-import type { CompileOptions } from '../graph/index.ts'
+import type { HalfOptions } from '../graph/index.ts'
 import { elements } from '../kernels/op.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import type { Recogniser } from '../models/recognisers.ts'
@@ -32,15 +32,13 @@ export interface ProtectorNetworks {
   heldOut: readonly Surrogate[]
 }
 
-export interface ProtectOptions {
+export interface ProtectOptions extends HalfOptions {
   preset: Preset
   /** Exactly so many steps, in the place of the preset's number and its further rounds. */
   steps?: number
   faces?: 'all' | 'largest'
   /** The photo is grey and stays so. */
   grey?: boolean
-  /** As `compile` takes it: how exactly the objective is computed, f32 unless told. */
-  precision?: CompileOptions['precision']
   /** Seed of the initial noise; the same seed on the same adapter gives the same photo. */
   seed?: number
   onProgress?: (progress: Progress) => void
@@ -184,7 +182,7 @@ export class Protector implements Disposable {
     let psnr = Number.POSITIVE_INFINITY
     for (const [index, { region, faces: members, mask }] of targets.entries()) {
       report('compile')
-      const attack = await this.attackFor(region, members.length, grey, preset, options.precision)
+      const attack = await this.attackFor(region, members.length, grey, preset, options)
       clock.lap('compile')
       const original = workingPlanes(photo, region)
       const images = {
@@ -265,11 +263,11 @@ export class Protector implements Disposable {
     faces: number,
     grey: boolean,
     preset: Preset,
-    precision: ProtectOptions['precision'],
+    { products, storage }: HalfOptions,
   ): Promise<Attack> {
     const masked = preset.area === 'face'
     const shape = { width: workWidth, height: workHeight, faces, grey }
-    const key = JSON.stringify([shape, preset, precision])
+    const key = JSON.stringify([shape, preset, products, storage])
     const known = this.attacks.get(key)
     this.attacks.delete(key)
     for (const [oldest, attack] of this.attacks) {
@@ -278,7 +276,8 @@ export class Protector implements Disposable {
       this.attacks.delete(oldest)
     }
     const { surrogates, lpips } = this.networks
-    const attack = known ?? (await Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked, precision))
+    const attack =
+      known ?? (await Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked, { products, storage }))
     this.attacks.set(key, attack)
     return attack
   }

@@ -1,5 +1,5 @@
 /** What `lowkey-gpu protect` takes, and what its `--help` says of it: one table. */
-import { presets } from '../attack/presets.ts'
+import { type PresetName, presets } from '../attack/presets.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import { attackHelp } from './models.ts'
 import { integer, oneOf, parse } from './options.ts'
@@ -76,12 +76,17 @@ const option = {
     takes: 'FILE',
     help: ['also write a picture of before, after and the amplified difference (for one photo)'],
   },
-  precision: {
+  products: {
+    type: 'string',
+    takes: 'WHAT',
+    help: ['f32 (default), or f16: multiply in half precision where a GPU offers it'],
+  },
+  storage: {
     type: 'string',
     takes: 'WHAT',
     help: [
-      'f32 (default), or f16: half precision between operations where a GPU offers it',
-      '(half the memory; the same protection on software; not timed on a GPU yet)',
+      'f32 (default), or f16: half precision between operations, half the memory',
+      '(neither was timed on a GPU yet)',
     ],
   },
   gpu: { type: 'string', takes: 'NAME', help: ["part of an adapter's name; list shows them"] },
@@ -116,7 +121,7 @@ ${exitCodes('protect')}
 /** Reads the command's arguments. Throws UsageError, naming the option, for what it does not take. */
 export function readOptions(args: string[]) {
   const { values, positionals } = parse(args, option, 'protect')
-  const strength = oneOf('--strength', values.strength, Object.keys(presets)) ?? 'auto'
+  const strength = oneOf('--strength', values.strength, Object.keys(presets) as PresetName[]) ?? 'auto'
   const suffix = values.suffix ?? RESULT_SUFFIX
   if (values.null && values['files-from'] === undefined)
     throw new UsageError('--null is about the names of --files-from')
@@ -139,7 +144,8 @@ export function readOptions(args: string[]) {
     onNoFace: oneOf('--on-no-face', values['on-no-face'], ['error', 'copy', 'skip']) ?? 'error',
     seed: integer('--seed', values.seed, 0, 2 ** 32 - 1) ?? 1,
     steps: integer('--steps', values.steps, 1, 10_000),
-    precision: oneOf('--precision', values.precision, ['f32', 'f16']) ?? 'f32',
+    products: oneOf('--products', values.products, ['f32', 'f16']) ?? 'f32',
+    storage: oneOf('--storage', values.storage, ['f32', 'f16']) ?? 'f32',
     keepMetadata: values['keep-metadata'] ?? false,
     compare: values.compare,
     gpu: values.gpu,

@@ -129,7 +129,8 @@ export class ProtectRun {
         faces: options.faces,
         grey: photo.grey,
         seed: options.seed,
-        precision: options.precision === 'f16' ? 'f16 tensors' : 'f32',
+        products: options.products,
+        storage: options.storage,
         signal,
         onProgress: (p) => this.progress.update(p),
       })

@@ -39,6 +39,22 @@ export interface Capabilities {
   readonly subgroupMatrix: readonly SubgroupMatrixConfig[]
 }
 
+/** Outcome of a trial among kernels of one operation. */
+export interface TuningChoice {
+  /** The kernel that is used. */
+  readonly variant: string
+  /** Median time of one run of each rival that gave the right numbers. */
+  readonly microseconds: Readonly<Record<string, number>>
+  /** Rivals that did not, or did not run at all, and why. */
+  readonly excluded: Readonly<Record<string, string>>
+}
+
+/** Where choices are kept. A Map is one; `fileTuning` of lowkey-gpu/node keeps them in a file. */
+export interface TuningCache {
+  get(key: string): TuningChoice | undefined
+  set(key: string, choice: TuningChoice): void
+}
+
 /**
  * Awaits a promise that the WebGPU implementation settles. In a browser that is all there is to do; Dawn in Node polls
  * its events as fast as the event loop turns while anything is pending, and there a throttle slows the turns (see
@@ -110,6 +126,13 @@ const FEATURES = [
 export class Gpu implements Disposable, AsyncDisposable {
   readonly device: GPUDevice
   readonly capabilities: Capabilities
+  /**
+   * Where `compile` keeps which of an operation's rival kernels is the fastest; false for no trials, the first is taken then. At first
+   * memory on a GPU, and false where the adapter is the processor.
+   */
+  tuning: TuningCache | false
+  /** What modules keep for this device; see {@link keep}. */
+  private readonly kept = new Map<symbol, unknown>()
   readonly #throttle: Throttle
   #lost: DeviceLostError | undefined
   /** Rejectors of the promises being awaited: a lost device ends every wait, also one whose promise never settles. */
@@ -129,6 +152,7 @@ export class Gpu implements Disposable, AsyncDisposable {
   constructor(device: GPUDevice, capabilities: Capabilities, throttle: Throttle = (promise) => promise) {
     this.device = device
     this.capabilities = capabilities
+    this.tuning = capabilities.software ? false : new Map<string, TuningChoice>()
     this.#throttle = throttle
     device.addEventListener('uncapturederror', this.#onUncaptured)
     void device.lost.then(({ reason, message }) => this.#markLost(reason, message))
@@ -186,6 +210,17 @@ export class Gpu implements Disposable, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.destroy()
+  }
+
+  /** The value kept under a key for the life of this object, made where there is none: compiled pipelines, measured roofs. */
+  keep<T>(key: symbol, make: () => T): T {
+    if (!this.kept.has(key)) this.kept.set(key, make())
+    return this.kept.get(key) as T
+  }
+
+  /** Has a value made anew the next time. */
+  forget(key: symbol): void {
+    this.kept.delete(key)
   }
 
   #takeUncaptured(cause?: unknown): GpuError | undefined {

@@ -142,31 +142,32 @@ async function requestAdapter(flags: string[], driver: SwiftShader | undefined):
   if (process.platform === 'linux') {
     // Dawn would find out too, and complain on stderr.
     if (!driver && !hasVulkanLoader()) return null
-    // Mesa complains on stderr when it is not set, and needs it for windows only.
-    process.env.XDG_RUNTIME_DIR ??= tmpdir()
   }
-  return driver ? withDriver(driver, request) : request()
+  return withEnvironment(driver, request)
 }
 
 /**
- * Drivers are enumerated before `requestAdapter` returns its promise, so the environment is back before anything else
- * runs.
+ * Runs with the environment that drivers are to see. They are enumerated before `requestAdapter` returns its promise, so that of the
+ * program is back before anything else of it runs.
  */
-function withDriver<T>({ manifest }: SwiftShader, run: () => T): T {
-  const { VK_DRIVER_FILES, VK_ICD_FILENAMES } = process.env
-  process.env.VK_DRIVER_FILES = manifest
-  process.env.VK_ICD_FILENAMES = manifest // the name that Vulkan loaders before 1.3.207 know
+function withEnvironment<T>(driver: SwiftShader | undefined, run: () => T): T {
+  const variables: Record<string, string> = {}
+  if (driver) {
+    variables.VK_DRIVER_FILES = driver.manifest
+    variables.VK_ICD_FILENAMES = driver.manifest // the name that Vulkan loaders before 1.3.207 know
+  }
+  // Mesa complains on stderr when it is not set, and needs it for windows only.
+  if (process.platform === 'linux') variables.XDG_RUNTIME_DIR = process.env.XDG_RUNTIME_DIR ?? tmpdir()
+  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const)
+  Object.assign(process.env, variables)
   try {
     return run()
   } finally {
-    restore('VK_DRIVER_FILES', VK_DRIVER_FILES)
-    restore('VK_ICD_FILENAMES', VK_ICD_FILENAMES)
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name]
+      else process.env[name] = value
+    }
   }
-}
-
-function restore(variable: string, value: string | undefined): void {
-  if (value === undefined) delete process.env[variable]
-  else process.env[variable] = value
 }
 
 /** SwiftShader, unpacked and its Vulkan loader loaded; or nothing, with the reason added to `failures`. */
@@ -193,7 +194,7 @@ async function open(adapter: GPUAdapter): Promise<Gpu> {
     return await openDevice(adapter, { throttle })
   } catch (error) {
     const name = adapterName(capabilitiesOf(adapter))
-    throw new Error(`${name} does not open: ${(error as Error).message}; --gpu NAME chooses another (--gpu list)`, {
+    throw new Error(`${name} does not open: ${(error as Error).message}; acquire({ gpu: name }) takes another`, {
       cause: error,
     })
   }

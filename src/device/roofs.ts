@@ -17,7 +17,7 @@ const WORKGROUP = 256
 const LEAST_MICROSECONDS = 8000
 const MEASUREMENTS = 3
 
-const measured = new WeakMap<Gpu, Promise<Roofs>>()
+const ROOFS = Symbol('roofs')
 
 /**
  * Measures the roofs, once a device: about 0.2 s, and the compilation of three small shaders. Other work on the device or, where the
@@ -25,13 +25,11 @@ const measured = new WeakMap<Gpu, Promise<Roofs>>()
  * @throws DeviceLostError, GpuError where two buffers of 128 MiB (64 MiB on software adapters) cannot be had.
  */
 export function measureRoofs(gpu: Gpu): Promise<Roofs> {
-  let roofs = measured.get(gpu)
-  if (!roofs) {
-    roofs = measure(gpu)
-    measured.set(gpu, roofs)
-    roofs.catch(() => measured.delete(gpu))
-  }
-  return roofs
+  return gpu.keep(ROOFS, () => {
+    const roofs = measure(gpu)
+    roofs.catch(() => gpu.forget(ROOFS))
+    return roofs
+  })
 }
 
 async function measure(gpu: Gpu): Promise<Roofs> {

@@ -11,10 +11,11 @@ import {
   sameShape,
   type Tensor,
 } from '../kernels/op.ts'
+import { floatsOf, type Numbers } from './numbers.ts'
 
 /**
- * How often a value changes. `constant`: never (weights). `fixed`: written before `plan.prepare()` and the same for all
- * following steps (the clean photo). `step`: may change with every run.
+ * How often a value changes. `constant`: never (weights). `fixed`: the same for many steps, until it is written again (the clean
+ * photo). `step`: may change with every run.
  */
 export type Rate = 'constant' | 'fixed' | 'step'
 export const RATES: readonly Rate[] = ['constant', 'fixed', 'step']
@@ -30,7 +31,7 @@ export class Node implements Tensor {
   readonly op: Op<never> | undefined
   readonly inputs: readonly Node[]
   readonly args: unknown
-  /** Value of a constant leaf. */
+  /** Value of a constant leaf; what a state begins with. */
   readonly data: Float32Array | undefined
 
   constructor(
@@ -50,47 +51,69 @@ export class Node implements Tensor {
   }
 }
 
-/** Constants of at most this many elements are compared by value. */
+/** Constants of at most this many elements are copied, and compared by value. */
 const SHORT = 4096
 
 /** Records operations in order. One graph may hold several networks, losses and their gradients. */
 export class Graph implements Recorder {
   readonly nodes: Node[] = []
   private readonly known = new Map<string, Node>()
+  /** Long constants by their arrays, and what those held. */
   private readonly constants = new Map<Float32Array, Node[]>()
+  private readonly sums = new Map<Node, number>()
   /** Short constants by a hash of their bits. */
   private readonly short = new Map<number, Node[]>()
   private prefix = ''
 
-  /** A value written by `plan.write(name)` whenever it changes. */
+  /** A value that changes from run to run; `plan.run({ name })` or `plan.write(name)` gives it. */
   input(name: string, shape: Shape): Node {
     return this.leaf(name, shape, 'step')
   }
 
-  /** A value written before `plan.prepare()`; what depends on it and on constants alone is computed there, once. */
+  /** A value that is the same for many runs; what depends on it and on constants alone is computed once after it was written. */
   fixed(name: string, shape: Shape): Node {
     return this.leaf(name, shape, 'fixed')
   }
 
   /**
-   * A weight or another value known now. The data is not copied. The same array under the same shape is one node, however often
-   * it is recorded (a network applied to several images has its weights once); so are short arrays of the same values.
+   * An input that a plan's `updates` carry from run to run: a parameter, an average, a counter of steps. It need not be written.
+   * @param start what it begins with; a number is for all elements. The array is copied.
    */
-  constant(data: Float32Array | readonly number[], shape: Shape, name = 'constant'): Node {
-    const values = data instanceof Float32Array ? data : Float32Array.from(data)
-    expectShape(
-      values.length === elements(shape),
-      `${this.prefix}${name}: ${values.length} values for shape ${formatShape(shape)}`,
-    )
-    const before = this.constants.get(values)?.find((node) => sameShape(node.shape, shape))
+  state(name: string, shape: Shape, start: Numbers = 0): Node {
+    const where = `${this.prefix}${name}`
+    const values = typeof start === 'number' ? new Float32Array(elements(shape)).fill(start) : floatsOf(start, where)
+    expectShape(values.length === elements(shape), `${where}: ${values.length} values for shape ${formatShape(shape)}`)
+    return this.leaf(name, shape, 'step', values === start ? values.slice() : values)
+  }
+
+  /**
+   * A weight or another value known now. Long arrays of f32 are not copied, and must stay as they are until the last `compile` of the
+   * graph; it refuses one that was changed. The same array under the same shape is one node, however often it is recorded (a network
+   * applied to several images has its weights once); so are short arrays of the same values.
+   */
+  constant(data: Numbers, shape: Shape, name = 'constant'): Node {
+    const where = `${this.prefix}${name}`
+    const given = floatsOf(data, where)
+    expectShape(given.length === elements(shape), `${where}: ${given.length} values for shape ${formatShape(shape)}`)
+    const short = given.length <= SHORT
+    const known = short ? this.alike(given) : (this.constants.get(given) ?? [])
+    const before = known.find((node) => sameShape(node.shape, shape) && (!short || sameBits(node.data!, given)))
     if (before) return before
-    const alike = values.length <= SHORT ? this.alike(values) : []
-    const equal = alike.find((node) => sameShape(node.shape, shape) && sameBits(node.data!, values))
-    if (equal) return equal
+    const values = short && given === data ? given.slice() : given
     const node = this.leaf(name, shape, 'constant', values)
-    this.constants.set(values, [...(this.constants.get(values) ?? []), node])
-    alike.push(node)
+    known.push(node)
+    if (!short) {
+      this.constants.set(given, known)
+      this.sums.set(node, checksum(given))
+    }
     return node
+  }
+
+  /** Throws an Error where the array of a constant was changed after it was recorded. */
+  expectUnchanged(node: Node): void {
+    const sum = this.sums.get(node)
+    if (sum === undefined || checksum(node.data!) === sum) return
+    throw new Error(`${node.name}: its array was changed after it was recorded as a constant; record a copy of it`)
   }
 
   /** Names of nodes recorded inside `record` start with `name.`; they appear in errors and profiles. */
@@ -166,8 +189,9 @@ export class Graph implements Recorder {
   }
 
   private own(tensor: Tensor, where: string): Node {
-    if (tensor.recorder !== this) throw new ShapeError(`${where}: ${tensor.name} belongs to another graph`)
-    return tensor as Node
+    if (tensor?.recorder === this) return tensor as Node
+    if (tensor?.recorder) throw new ShapeError(`${where}: ${tensor.name} belongs to another graph`)
+    throw new TypeError(`${where}: takes tensors, got ${tensor === null ? 'null' : typeof tensor}`)
   }
 }
 
@@ -186,6 +210,24 @@ function hashOf(values: Float32Array): number {
   let hash = 0x811c9dc5
   for (const word of bitsOf(values)) hash = Math.imul(hash ^ word, 0x01000193)
   return hash
+}
+
+/**
+ * A number that changes with any one value and nearly always with several: four sums of 32 bits side by side, each weighted by place, as
+ * one would wait for each multiplication.
+ */
+export function checksum(values: Float32Array): number {
+  const words = bitsOf(values)
+  const whole = words.length & ~3
+  let [a, b, c, d] = [1, 2, 3, 4]
+  for (let i = 0; i < whole; i += 4) {
+    a = Math.imul(a, 0x01000193) ^ words[i]
+    b = Math.imul(b, 0x01000193) ^ words[i + 1]
+    c = Math.imul(c, 0x01000193) ^ words[i + 2]
+    d = Math.imul(d, 0x01000193) ^ words[i + 3]
+  }
+  for (let i = whole; i < words.length; i++) a = Math.imul(a, 0x01000193) ^ words[i]
+  return [b, c, d].reduce((sum, part) => Math.imul(sum, 0x01000193) ^ part, a) >>> 0
 }
 
 function sameBits(a: Float32Array, b: Float32Array): boolean {

@@ -1,13 +1,9 @@
+export { type CompileOptions, compile, type HalfOptions, type Named } from './compile.ts'
 export { grad } from './gradient.ts'
 export { Graph, graph, Node, type Rate } from './graph.ts'
+export { adamUpdates, sgdUpdates, type Updates } from './learning.ts'
+export { PlanMemoryError } from './limits.ts'
 export type { ChooseKernel } from './lower.ts'
-export {
-  type CompileOptions,
-  compile,
-  Plan,
-  PlanDestroyedError,
-  PlanMemoryError,
-  type PlanSummary,
-} from './plan.ts'
+export type { Numbers } from './numbers.ts'
+export { Plan, PlanDestroyedError, PlanOrderError, type PlanSummary } from './plan.ts'
 export { formatProfile, type ProfileRow } from './profile.ts'
-export { setTuning, type TuningCache, type TuningChoice } from './tune.ts'

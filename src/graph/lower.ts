@@ -1,4 +1,5 @@
 /** From nodes to dispatches: picks each operation's kernel, resolves views, and sorts dispatches by how often they must run. */
+import type { Gpu } from '../device/gpu.ts'
 import {
   type Binding,
   type BufferRef,
@@ -8,6 +9,7 @@ import {
   formatShape,
   type Kernel,
   type Op,
+  type Precision,
   ShapeError,
   type Target,
 } from '../kernels/op.ts'
@@ -60,10 +62,12 @@ export interface LowerOptions {
   fuse?: boolean
   /** Keep tensors in f16 between the operations that allow it; the adapter must have f16. Off unless told. */
   half?: boolean
+  /** What was offered for this target before. */
+  offers?: Offers
 }
 
 export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions = {}): Lowered {
-  const { choose = (_, kernels) => kernels[0], fuse = true } = options
+  const { choose = (_, kernels) => kernels[0], fuse = true, offers = new Map() } = options
   const nodes = reachable(roots)
   const halves = options.half ? halfTensors(nodes, roots) : new Set<Node>()
   const values = new Map<number, Value>()
@@ -83,7 +87,7 @@ export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions
   const kernels = new Map<Node, Kernel>()
   const kernelOf = (node: Node): Kernel => {
     let kernel = kernels.get(node)
-    if (!kernel) kernels.set(node, (kernel = choose(node, kernelsOf(node, gpu))))
+    if (!kernel) kernels.set(node, (kernel = choose(node, kernelsOf(node, gpu, offers))))
     return kernel
   }
   const fusions = fuse ? findFusions(nodes, new Set(roots), kernelOf, gpu) : new Map<Node, Fusion>()
@@ -132,17 +136,31 @@ function withoutRepetition(steps: readonly Step[]): Step[] {
   })
 }
 
-/** What operations offered for arguments and shapes: networks repeat their layers, and writing WGSL for all variants takes a while. */
-const offers = new WeakMap<Target, Map<string, { op: Op<unknown>; kernels: Kernel[] }>>()
+/** Kernels that operations offered for arguments and shapes: networks repeat their layers, and writing WGSL for all variants takes a while. */
+export type Offers = Map<string, { op: Op<unknown>; kernels: Kernel[] }>
+
+/** What kernels are chosen for, and what was offered for it before. */
+export interface Adapter {
+  target: Target
+  offers: Offers
+}
+
+const ADAPTERS = Symbol('adapters')
+
+/** The device as kernels see it where products are to be so exact: the same object each time, so that what was offered is known later. */
+export function adapterOf(gpu: Gpu, products: Precision = 'f32'): Adapter {
+  const known = gpu.keep(ADAPTERS, () => new Map<Precision, Adapter>())
+  let adapter = known.get(products)
+  if (!adapter) known.set(products, (adapter = { target: { ...gpu.capabilities, products }, offers: new Map() }))
+  return adapter
+}
 
 /** What an operation offers for this node, best first. Throws ShapeError where it is nothing. */
-export function kernelsOf(node: Node, gpu: Target): Kernel[] {
+export function kernelsOf(node: Node, gpu: Target, offers: Offers): Kernel[] {
   const op = node.op as Op<unknown>
   const shapes = node.inputs.map((n) => n.shape)
-  const known = offers.get(gpu) ?? new Map()
-  offers.set(gpu, known)
   const key = `${op.name}|${JSON.stringify(node.args, exactNumber)}|${shapes.join(';')}`
-  const offered = known.get(key)
+  const offered = offers.get(key)
   if (offered?.op === op) return offered.kernels
   const kernels = op.kernels(node.args, shapes, gpu)
   if (kernels.length === 0) {
@@ -150,7 +168,7 @@ export function kernelsOf(node: Node, gpu: Target): Kernel[] {
       `${op.name}(${node.name}): no kernel for ${shapes.map(formatShape).join(', ')} on ${gpu.description}`,
     )
   }
-  known.set(key, { op, kernels })
+  offers.set(key, { op, kernels })
   return kernels
 }
 

@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { TuningCache, TuningChoice } from '../device/gpu.ts'
 import { makeFolder } from '../files/folders.ts'
-import type { TuningCache, TuningChoice } from './tune.ts'
 
 /** The oldest of more choices than this are forgotten: each size of photo brings some. */
 const KEPT = 4096

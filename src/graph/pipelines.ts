@@ -3,12 +3,11 @@ import type { Gpu } from '../device/gpu.ts'
 import type { Dispatch } from '../kernels/op.ts'
 import { shaderSource } from '../kernels/wgsl.ts'
 
-const caches = new WeakMap<Gpu, Map<string, Promise<GPUComputePipeline>>>()
+const PIPELINES = Symbol('pipelines')
 
 /** The pipeline of a dispatch. Throws an error with the shader's first lines where the driver refuses it. */
 export function pipelineFor(gpu: Gpu, dispatch: Dispatch): Promise<GPUComputePipeline> {
-  let cache = caches.get(gpu)
-  if (!cache) caches.set(gpu, (cache = new Map()))
+  const cache = gpu.keep(PIPELINES, () => new Map<string, Promise<GPUComputePipeline>>())
   const code = shaderSource(dispatch)
   let pipeline = cache.get(code)
   if (!pipeline) {

@@ -1,193 +1,29 @@
-/** A compiled graph: buffers, pipelines and bind groups made beforehand; running it is a flat loop. */
+/** A compiled graph: what it is told, runs and is asked, in the order of the calls. Running it is a flat loop. */
 import { BufferUsage, MAP_READ } from '../device/flags.ts'
 import type { Gpu } from '../device/gpu.ts'
 import { measureRoofs } from '../device/roofs.ts'
 import { timePass } from '../device/stopwatch.ts'
-import { elements, formatShape, type Precision, ShapeError, type Target, type Tensor } from '../kernels/op.ts'
-import { paramBytes } from '../kernels/wgsl.ts'
-import { type Node, RATES, type Rate } from './graph.ts'
-import { bytesOf, type ChooseKernel, type Lowered, lower, reachable, type Step, type Value } from './lower.ts'
-import { type MemoryPlan, planMemory, type Slot } from './memory.ts'
-import { pipelineFor } from './pipelines.ts'
-import { type ProfileRow, underRoofs } from './profile.ts'
-import { chooseByTrial, type TuningCache } from './tune.ts'
-
-export interface CompileOptions {
-  /** After each run the value is copied to the input: the state of an iteration. */
-  updates?: readonly (readonly [input: Tensor, value: Tensor])[]
-  /** Fill outputs and temporaries with NaN before each run: shows elements that no kernel writes. Tests use it. */
-  poison?: boolean
-  /** Chooses among an operation's kernels. Unless told, the first is taken, and among rivals the one that `tuning` says. */
-  choose?: ChooseKernel
-  /**
-   * Where measured choices among rivals are kept; false for none, the first is taken then. Unless told, what `setTuning` set for the
-   * device; else memory, and false where the adapter is the processor.
-   */
-  tuning?: TuningCache | false
-  /**
-   * How exact the arithmetic must be; f32 unless told, and everywhere on adapters without f16. `f16` allows kernels of products that
-   * round their operands so. `f16 tensors` does too, and keeps tensors between operations in f16 where these allow it (`Op.half`):
-   * half the memory and traffic. Outputs, inputs and what updates them stay f32, as do sums.
-   */
-  precision?: Precision | 'f16 tensors'
-  /** Compute pointwise operations in the kernel before them where possible; on unless told. */
-  fuse?: boolean
-  /** Upper bound of the plan's GPU memory in bytes; a larger plan is refused before anything is allocated. */
-  maxBytes?: number
-}
-
-/** A plan needs more memory than the device or the caller allows. */
-export class PlanMemoryError extends Error {
-  override name = 'PlanMemoryError'
-}
+import { formatShape, ShapeError } from '../kernels/op.ts'
+import { type Call, dispatch } from './calls.ts'
+import type { Rate } from './graph.ts'
+import { checkGuards, type Guarded } from './guards.ts'
+import type { Value } from './lower.ts'
+import type { Slot } from './memory.ts'
+import { floatsOf, type Numbers } from './numbers.ts'
+import { type ProfileRow, profileCalls } from './profile.ts'
 
 /** A plan is used after its end. */
 export class PlanDestroyedError extends Error {
   override name = 'PlanDestroyedError'
 }
 
+/** A plan is asked for something before it was told what that needs: an input that was not written, a result before a run. */
+export class PlanOrderError extends Error {
+  override name = 'PlanOrderError'
+}
+
 /** Arithmetic after which a submission ends, so that no driver's watchdog resets the GPU (about 50 ms at 1 TFLOP/s). */
 const FLOP_PER_SUBMIT = 5e10
-
-interface Call {
-  pipeline: GPUComputePipeline
-  group: GPUBindGroup
-  workgroups: readonly [number, number, number]
-  step: Step
-}
-
-/**
- * Compiles the graph that computes the outputs. Throws ShapeError or PlanMemoryError, with the numbers, before anything runs
- * where a tensor or the whole does not fit the device.
- */
-export async function compile(
-  gpu: Gpu,
-  outputs: Readonly<Record<string, Tensor>>,
-  options: CompileOptions = {},
-): Promise<Plan> {
-  const updates = (options.updates ?? []) as readonly (readonly [Node, Node])[]
-  for (const [to, from] of updates) {
-    if (to.op || to.rate === 'constant' || elements(to.shape) !== elements(from.shape)) {
-      throw new ShapeError(
-        `compile: ${from.name} ${formatShape(from.shape)} cannot update ${to.name} ${formatShape(to.shape)}; the target must be an input of the same size`,
-      )
-    }
-  }
-  const roots = [...(Object.values(outputs) as Node[]), ...updates.flat()]
-  const foreign = roots.find((root) => root.recorder !== roots[0].recorder)
-  if (foreign) throw new ShapeError(`compile: ${foreign.name} belongs to another graph than ${roots[0].name}`)
-  const { precision } = options
-  const half = precision === 'f16 tensors' && gpu.capabilities.f16
-  const target: Target = { ...gpu.capabilities, precision: precision === 'f16 tensors' ? 'f16' : precision }
-  const choose =
-    options.choose ??
-    (await chooseByTrial(gpu, target, reachable(roots), options.tuning, (trial, kernel) =>
-      compile(gpu, trial, { choose: kernel, poison: true }),
-    ))
-  const lowered = lower(roots, target, { ...options, choose, half })
-  const kept = new Set(roots.map(lowered.value))
-  const named = nameValues(outputs, lowered, kept)
-  const copies = copiesOf(updates, lowered)
-  const memory = planMemory(lowered, kept)
-  checkLimits(gpu, lowered, memory, options.maxBytes)
-  const pipelines = await Promise.all(lowered.steps.map((step) => pipelineFor(gpu, step.dispatch)))
-
-  const { device } = gpu
-  device.pushErrorScope('out-of-memory')
-  const bufferOf = new Map<Slot, GPUBuffer>()
-  for (const slot of memory.slots) {
-    const usage = BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST
-    const data = slot.values[0].leaf?.data
-    const buffer = device.createBuffer({
-      label: slot.values[0].name,
-      size: slot.bytes,
-      usage,
-      mappedAtCreation: data !== undefined,
-    })
-    if (data) {
-      new Float32Array(buffer.getMappedRange(), 0, data.length).set(data)
-      buffer.unmap()
-    }
-    bufferOf.set(slot, buffer)
-  }
-  const refused = await gpu.settle(device.popErrorScope())
-  if (refused) {
-    for (const buffer of bufferOf.values()) buffer.destroy()
-    throw new PlanMemoryError(`compile: the device refused ${mib(totalBytes(memory))} of buffers: ${refused.message}`)
-  }
-  const params = uploadParams(device, lowered.steps)
-  const buffer = (value: Value): GPUBuffer => bufferOf.get(memory.slotOf.get(value)!)!
-  const calls = lowered.steps.map((step, i): Call => {
-    const pipeline = pipelines[i]
-    const storage = [...step.reads, ...step.writes].map((v) => ({ buffer: buffer(v) }))
-    const uniform = params.at(i)
-    const resources: GPUBindingResource[] = uniform ? [...storage, uniform] : storage
-    const group = device.createBindGroup({
-      label: step.node.name,
-      layout: pipeline.getBindGroupLayout(0),
-      entries: resources.map((resource, binding) => ({ binding, resource })),
-    })
-    return { pipeline, group, workgroups: step.dispatch.workgroups, step }
-  })
-  const stages = Object.fromEntries(RATES.map((rate) => [rate, calls.filter((c) => c.step.rate === rate)]))
-  const plan = new Plan(gpu, {
-    stages: stages as Record<Rate, Call[]>,
-    named,
-    buffer,
-    buffers: [...bufferOf.values(), params.buffer],
-    updates: copies,
-    poisoned: options.poison ? memory.slots.filter((s) => !s.values[0].leaf) : [],
-    poisonBuffer: (slot) => bufferOf.get(slot)!,
-    bytes: totalBytes(memory),
-    nodes: new Set(lowered.steps.map((s) => s.node)).size,
-    halfTensors: memory.slots.flatMap((s) => s.values).filter((v) => v.half).length,
-    fusions: lowered.fusions,
-  })
-  try {
-    await plan.runConstants()
-  } catch (error) {
-    plan.destroy()
-    throw error
-  }
-  // What only the constant stage uses is not needed any more: weights that were packed into another layout, and temporaries.
-  const later = new Set(lowered.steps.flatMap((s) => (s.rate === 'constant' ? [] : [...s.reads, ...s.writes])))
-  for (const slot of memory.slots) {
-    if (slot.values.some((v) => kept.has(v) || later.has(v))) continue
-    bufferOf.get(slot)!.destroy()
-    plan.bytes -= slot.bytes
-  }
-  return plan
-}
-
-/** Inputs and outputs by name. Throws ShapeError where two have the same. */
-function nameValues(
-  outputs: Readonly<Record<string, Tensor>>,
-  { steps, value }: Lowered,
-  kept: ReadonlySet<Value>,
-): Map<string, Value> {
-  const named = new Map<string, Value>()
-  const add = (name: string, v: Value) => {
-    if ((named.get(name) ?? v) !== v) throw new ShapeError(`compile: two inputs or outputs are named ${name}`)
-    named.set(name, v)
-  }
-  for (const v of [...kept, ...steps.flatMap((s) => s.reads)]) if (v.leaf && !v.leaf.data) add(v.leaf.name, v)
-  for (const [name, tensor] of Object.entries(outputs)) add(name, value(tensor as Node))
-  return named
-}
-
-/** What is copied after a run, in this order. Throws ShapeError where a copy would overwrite what another one still reads. */
-function copiesOf(updates: readonly (readonly [Node, Node])[], { value }: Lowered): (readonly [Value, Value])[] {
-  const copies = updates.map(([to, from]) => [value(to), value(from)] as const)
-  copies.forEach(([to, from], i) => {
-    for (const [earlier] of copies.slice(0, i)) {
-      if (earlier === to) throw new ShapeError(`compile: ${to.name} has two updates`)
-      if (earlier === from) {
-        throw new ShapeError(`compile: ${to.name} takes ${from.name}, which is updated before; swap the updates`)
-      }
-    }
-  })
-  return copies.filter(([to, from]) => to !== from)
-}
 
 /** What a plan is made of, as numbers. */
 export interface PlanSummary {
@@ -203,31 +39,52 @@ export interface PlanSummary {
   halfTensors: number
 }
 
-interface PlanParts {
+/** What `compile` gives a plan. */
+export interface PlanParts {
   stages: Record<Rate, Call[]>
-  named: Map<string, Value>
+  named: ReadonlyMap<string, Value>
+  /** Names of the outputs. */
+  outputs: readonly string[]
+  /** Inputs of the graph that nothing here reads. */
+  unread: ReadonlySet<string>
   buffer: (value: Value) => GPUBuffer
-  buffers: GPUBuffer[]
+  buffers: readonly GPUBuffer[]
   updates: (readonly [Value, Value])[]
   poisoned: Slot[]
   poisonBuffer: (slot: Slot) => GPUBuffer
+  /** Buffers whose ends are looked after; none unless the plan is poisoned. */
+  guarded: readonly Guarded[]
   bytes: number
   nodes: number
   fusions: Readonly<Record<string, number>>
   halfTensors: number
 }
 
-export class Plan implements Disposable {
+/** Names that can be read: outputs, and inputs where `compile` was told their names. */
+type Readable<In extends string, Out extends string> = Out | (string extends In ? never : In)
+
+/**
+ * A compiled graph. What is submitted takes effect in the order of the calls, however their promises overlap: a `run` has the inputs that
+ * were written before it was called, and a `read` gives what the runs before it have made.
+ */
+export class Plan<In extends string = string, Out extends string = string> implements Disposable {
   readonly gpu: Gpu
   /** Bytes of GPU memory that the plan holds. */
-  bytes: number
+  readonly bytes: number
   private readonly parts: PlanParts
   private destroyed = false
+  /** Inputs that were never written and have no start. */
+  private readonly missing: Set<Value>
+  /** A fixed input was written after what depends on it was computed. */
+  private stale: boolean
+  private hasRun = false
 
   constructor(gpu: Gpu, parts: PlanParts) {
     this.gpu = gpu
     this.parts = parts
     this.bytes = parts.bytes
+    this.stale = parts.stages.fixed.length > 0
+    this.missing = new Set([...parts.named.values()].filter(({ leaf }) => leaf && !leaf.data))
   }
 
   /** Whether an input or output of this name exists; inputs that nothing needs do not. */
@@ -235,54 +92,46 @@ export class Plan implements Disposable {
     return this.parts.named.has(name)
   }
 
-  /** Sets an input. The data is copied at once and takes effect before the next submission. */
-  write(name: string, data: Float32Array): void {
-    const value = this.find(name)
-    if (!value.leaf || value.leaf.data) throw new ShapeError(`plan.write: ${name} is no input`)
-    if (data.length !== value.elements) {
-      throw new ShapeError(
-        `plan.write: ${name} takes ${value.elements} values ${formatShape(value.leaf.shape)}, got ${data.length}`,
-      )
-    }
-    this.gpu.device.queue.writeBuffer(this.parts.buffer(value), 0, data as Float32Array<ArrayBuffer>)
+  /**
+   * Sets an input, for the runs submitted from now on. The data is copied at once; numbers that are no f32 are rounded.
+   * Throws ShapeError for a name that there is not and a wrong number of values, TypeError and RangeError for what is no array of numbers.
+   */
+  write(name: In, data: Numbers): void {
+    this.upload(this.inputOf(name), this.checked(name, data))
   }
 
-  /** Computes what depends on `fixed` inputs alone; call it after they were written and before `run`. */
-  prepare(): void {
-    this.submit('fixed')
-  }
-
-  /** Encodes and submits one run; does not wait. */
-  run(): void {
+  /**
+   * Without arguments: submits one run, and does not wait. With inputs by name: writes them, runs, and gives all outputs.
+   * Inputs that are left out keep their values. Throws PlanOrderError where one never had any.
+   */
+  run(): void
+  run(inputs: { readonly [name in In]?: Numbers }): Promise<{ [name in Out]: Float32Array }>
+  run(inputs?: Readonly<Record<string, Numbers | undefined>>): undefined | Promise<Record<string, Float32Array>> {
+    if (inputs) return this.runWith(inputs)
+    this.freshen()
     this.submit('step', this.parts.updates)
+    this.hasRun = true
+    return undefined
   }
 
-  /** The value of an output or input after everything submitted so far. */
-  async read(name: string): Promise<Float32Array> {
+  /**
+   * The value of an output or input after everything submitted so far.
+   * Throws PlanOrderError for an output before the first run, and for an input that was never written.
+   */
+  async read(name: Readable<In, Out>): Promise<Float32Array> {
+    const [data] = await this.readAll([name])
+    return data
+  }
+
+  /**
+   * The buffer of an output or input, to be bound or copied elsewhere; it lives as long as the plan. Whoever writes an input through it asks
+   * for it each time: only then is what depends on a fixed one computed anew.
+   */
+  buffer(name: Readable<In, Out>): GPUBuffer {
     const value = this.find(name)
-    const { device } = this.gpu
-    const size = value.elements * 4
-    const staging = device.createBuffer({
-      label: `read ${name}`,
-      size,
-      usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST,
-    })
-    try {
-      const encoder = device.createCommandEncoder()
-      encoder.copyBufferToBuffer(this.parts.buffer(value), 0, staging, 0, size)
-      device.queue.submit([encoder.finish()])
-      await this.gpu.settle(staging.mapAsync(MAP_READ))
-      const data = new Float32Array(value.elements)
-      data.set(new Float32Array(staging.getMappedRange()))
-      return data
-    } finally {
-      staging.destroy()
-    }
-  }
-
-  /** The buffer of an output or input, to be bound or copied elsewhere; it lives as long as the plan. */
-  buffer(name: string): GPUBuffer {
-    return this.parts.buffer(this.find(name))
+    if (value.leaf) this.written(value)
+    else if (value.rate === 'fixed') this.freshen()
+    return this.parts.buffer(value)
   }
 
   summary(): PlanSummary {
@@ -300,66 +149,15 @@ export class Plan implements Disposable {
   /**
    * Runs once with a timestamp around every dispatch: a row per operation, slowest first, beside the adapter's roofs, which are
    * measured before the first profile of a device. Needs the `timestamp-query` feature; throws where the adapter lacks it. Each
-   * dispatch is a pass of its own here, so the total is above a run's time.
+   * dispatch is a pass of its own here, so the total is above a run's time. Updates are not made.
    */
   async profile(): Promise<ProfileRow[]> {
     this.check()
-    const { device, capabilities } = this.gpu
-    if (!capabilities.timestamps) throw new Error(`plan.profile: ${capabilities.description} has no timestamp-query`)
+    const { timestamps, description } = this.gpu.capabilities
+    if (!timestamps) throw new Error(`plan.profile: ${description} has no timestamp-query`)
     const roofs = await measureRoofs(this.gpu)
-    const calls = this.parts.stages.step
-    const rows = new Map<
-      string,
-      Omit<ProfileRow, keyof ReturnType<typeof underRoofs>> & { flop: number; bytes: number }
-    >()
-    const perSet = 2048
-    for (let start = 0; start < calls.length; start += perSet) {
-      const part = calls.slice(start, start + perSet)
-      const querySet = device.createQuerySet({ type: 'timestamp', count: part.length * 2 })
-      const resolved = device.createBuffer({
-        size: part.length * 16,
-        usage: BufferUsage.QUERY_RESOLVE | BufferUsage.COPY_SRC,
-      })
-      const staging = device.createBuffer({
-        size: part.length * 16,
-        usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST,
-      })
-      const encoder = device.createCommandEncoder()
-      part.forEach((call, i) => {
-        const pass = encoder.beginComputePass({
-          timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
-        })
-        dispatch(pass, call)
-        pass.end()
-      })
-      encoder.resolveQuerySet(querySet, 0, part.length * 2, resolved, 0)
-      encoder.copyBufferToBuffer(resolved, 0, staging, 0, part.length * 16)
-      device.queue.submit([encoder.finish()])
-      await this.gpu.settle(staging.mapAsync(MAP_READ))
-      const times = new BigUint64Array(staging.getMappedRange())
-      part.forEach(({ step }, i) => {
-        const key = `${step.node.id}`
-        const row = rows.get(key) ?? {
-          op: step.node.op?.name ?? '',
-          node: step.node.name,
-          shape: formatShape(step.node.shape),
-          variant: step.variant,
-          microseconds: 0,
-          flop: 0,
-          bytes: 0,
-        }
-        row.microseconds += Number(times[2 * i + 1] - times[2 * i]) / 1000
-        row.flop += step.flop
-        row.bytes += step.bytes
-        rows.set(key, row)
-      })
-      staging.destroy()
-      resolved.destroy()
-      querySet.destroy()
-    }
-    return [...rows.values()]
-      .map(({ flop, bytes, ...row }) => ({ ...row, ...underRoofs({ flop, bytes, ...row }, roofs) }))
-      .sort((a, b) => b.microseconds - a.microseconds)
+    this.freshen()
+    return profileCalls(this.gpu, this.parts.stages.step, roofs)
   }
 
   /**
@@ -367,7 +165,7 @@ export class Plan implements Disposable {
    * plans: it is one submission, and drivers reset a GPU that is busy with one for seconds.
    */
   async time(runs: number): Promise<number> {
-    this.check()
+    this.freshen()
     return timePass(this.gpu, (pass) => {
       for (let i = 0; i < runs; i++) for (const call of this.parts.stages.step) dispatch(pass, call)
     })
@@ -388,6 +186,93 @@ export class Plan implements Disposable {
   async runConstants(): Promise<void> {
     this.submit('constant')
     await this.gpu.wait()
+  }
+
+  private async runWith(inputs: Readonly<Record<string, Numbers | undefined>>): Promise<Record<string, Float32Array>> {
+    // All are looked at before the first is written: a call that is refused changes nothing.
+    const given = Object.entries(inputs).map(([name, data]) => [this.inputOf(name), this.checked(name, data)] as const)
+    for (const [value, data] of given) this.upload(value, data)
+    this.run()
+    const { outputs } = this.parts
+    const results = await this.readAll(outputs)
+    return Object.fromEntries(outputs.map((name, i) => [name, results[i]]))
+  }
+
+  private async readAll(names: readonly string[]): Promise<Float32Array[]> {
+    const values = names.map((name) => this.readable(name))
+    const offsets: number[] = []
+    let size = 0
+    for (const { elements } of values) {
+      offsets.push(size)
+      size += elements * 4
+    }
+    if (size === 0) return []
+    const { device } = this.gpu
+    const staging = device.createBuffer({
+      label: `read ${names.join(', ')}`,
+      size,
+      usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST,
+    })
+    try {
+      const encoder = device.createCommandEncoder()
+      values.forEach((value, i) => {
+        encoder.copyBufferToBuffer(this.parts.buffer(value), 0, staging, offsets[i], value.elements * 4)
+      })
+      device.queue.submit([encoder.finish()])
+      const guards = checkGuards(this.gpu, this.parts.guarded)
+      await Promise.all([guards, this.gpu.settle(staging.mapAsync(MAP_READ))])
+      const mapped = staging.getMappedRange()
+      return values.map(({ elements }, i) => new Float32Array(mapped, offsets[i], elements).slice())
+    } finally {
+      staging.destroy()
+    }
+  }
+
+  /** An output or input that has a value now. */
+  private readable(name: string): Value {
+    const value = this.find(name)
+    if (value.leaf) {
+      if (this.missing.has(value)) throw new PlanOrderError(`plan.read: the input ${name} was never written`)
+    } else if (value.rate === 'fixed') this.freshen()
+    else if (value.rate === 'step' && !this.hasRun) {
+      throw new PlanOrderError(`plan.read: ${name} is computed by plan.run(), which was not called yet`)
+    }
+    return value
+  }
+
+  /** Computes what depends on fixed inputs, where one was written since. Throws PlanOrderError where an input has no value. */
+  private freshen(): void {
+    this.check()
+    if (this.missing.size > 0) {
+      const names = [...this.parts.named].flatMap(([name, value]) => (this.missing.has(value) ? [name] : []))
+      const [verb, them] = names.length === 1 ? ['was', 'it'] : ['were', 'them']
+      throw new PlanOrderError(
+        `plan.run: ${names.join(', ')} ${verb} never written; give ${them} to plan.run({ ... }) or plan.write, or record a state (g.state), which has a start`,
+      )
+    }
+    if (!this.stale) return
+    this.submit('fixed')
+    this.stale = false
+  }
+
+  /** Data for an input, as f32 and as many as it takes. */
+  private checked(name: string, data: Numbers | undefined): Float32Array {
+    const floats = floatsOf(data as Numbers, `plan.write: ${name}`)
+    const { elements, leaf } = this.find(name)
+    if (floats.length === elements) return floats
+    throw new ShapeError(
+      `plan.write: ${name} takes ${elements} values ${formatShape(leaf!.shape)}, got ${floats.length}`,
+    )
+  }
+
+  private upload(value: Value, data: Float32Array): void {
+    this.gpu.device.queue.writeBuffer(this.parts.buffer(value), 0, data as Float32Array<ArrayBuffer>)
+    this.written(value)
+  }
+
+  private written(value: Value): void {
+    this.missing.delete(value)
+    if (value.rate === 'fixed') this.stale = this.parts.stages.fixed.length > 0
   }
 
   private submit(rate: Rate, updates: readonly (readonly [Value, Value])[] = []): void {
@@ -425,77 +310,21 @@ export class Plan implements Disposable {
 
   private find(name: string): Value {
     this.check()
-    const value = this.parts.named.get(name)
-    if (!value)
+    const { named, unread } = this.parts
+    const value = named.get(name)
+    if (value) return value
+    const there = `there are ${[...named.keys()].join(', ')}`
+    if (unread.has(name)) {
       throw new ShapeError(
-        `plan: no input or output is named ${name}; there are ${[...this.parts.named.keys()].join(', ')}`,
-      )
-    return value
-  }
-}
-
-function dispatch(pass: GPUComputePassEncoder, { pipeline, group, workgroups }: Call): void {
-  pass.setPipeline(pipeline)
-  pass.setBindGroup(0, group)
-  pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2])
-}
-
-/** All uniform structs in one buffer, each at the 256 bytes that every device aligns to. */
-function uploadParams(
-  device: GPUDevice,
-  steps: readonly Step[],
-): { buffer: GPUBuffer; at(i: number): GPUBufferBinding | undefined } {
-  const structs = steps.map((s) => paramBytes(s.dispatch))
-  const offsets: number[] = []
-  let size = 0
-  for (const bytes of structs) {
-    offsets.push(size)
-    size += Math.ceil(bytes.byteLength / 256) * 256
-  }
-  const buffer = device.createBuffer({
-    label: 'params',
-    size: Math.max(size, 256),
-    usage: BufferUsage.UNIFORM,
-    mappedAtCreation: true,
-  })
-  const target = new Uint8Array(buffer.getMappedRange())
-  structs.forEach((bytes, i) => {
-    target.set(new Uint8Array(bytes), offsets[i])
-  })
-  buffer.unmap()
-  return {
-    buffer,
-    at: (i) => (structs[i].byteLength > 0 ? { buffer, offset: offsets[i], size: structs[i].byteLength } : undefined),
-  }
-}
-
-function checkLimits(gpu: Gpu, lowered: Lowered, memory: MemoryPlan, maxBytes = Number.POSITIVE_INFINITY): void {
-  const { maxBindingBytes, maxBufferBytes, maxWorkgroupsPerDimension, maxStorageBuffers, description } =
-    gpu.capabilities
-  for (const { dispatch, node, reads, writes } of lowered.steps) {
-    const where = `${node.op?.name}(${node.name})`
-    for (const v of [...reads, ...writes]) {
-      const bytes = bytesOf(v)
-      if (bytes > Math.min(maxBindingBytes, maxBufferBytes)) {
-        throw new PlanMemoryError(
-          `${where}: ${v.name} needs ${mib(bytes)} in one binding; ${description} allows ${mib(Math.min(maxBindingBytes, maxBufferBytes))}`,
-        )
-      }
-    }
-    if (reads.length + writes.length > maxStorageBuffers) {
-      throw new PlanMemoryError(
-        `${where}: ${reads.length + writes.length} buffers in one dispatch; ${description} allows ${maxStorageBuffers}`,
+        `plan: the graph has an input ${name}, but nothing that this plan computes reads it; ${there}`,
       )
     }
-    if (dispatch.workgroups.some((n) => n > maxWorkgroupsPerDimension || !Number.isInteger(n) || n < 1)) {
-      throw new ShapeError(
-        `${where}: a grid of ${dispatch.workgroups.join('x')} workgroups; ${description} allows ${maxWorkgroupsPerDimension} per dimension`,
-      )
-    }
+    throw new ShapeError(`plan: no input or output is named ${name}; ${there}`)
   }
-  const total = totalBytes(memory)
-  if (total > maxBytes) throw new PlanMemoryError(`compile: the plan needs ${mib(total)}, ${mib(maxBytes)} are allowed`)
-}
 
-const totalBytes = ({ slots }: MemoryPlan): number => slots.reduce((n, s) => n + s.bytes, 0)
-const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
+  private inputOf(name: string): Value {
+    const value = this.find(name)
+    if (value.leaf && value.leaf.rate !== 'constant') return value
+    throw new ShapeError(`plan.write: ${name} is no input`)
+  }
+}

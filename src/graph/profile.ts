@@ -1,5 +1,9 @@
 /** Rows of `Plan.profile`: what each operation of a run took, and what it would take under the adapter's roofs. */
+import { BufferUsage, MAP_READ } from '../device/flags.ts'
+import type { Gpu } from '../device/gpu.ts'
 import type { Roofs } from '../device/roofs.ts'
+import { formatShape } from '../kernels/op.ts'
+import { type Call, dispatch } from './calls.ts'
 
 /** Time of one operation of a run; see `Plan.profile`. */
 export interface ProfileRow {
@@ -20,6 +24,79 @@ export interface ProfileRow {
   shareOfRoof: number
   /** Which of the two takes more at least. */
   bound: 'arithmetic' | 'memory'
+}
+
+/** Dispatches of one query set: WebGPU allows 4096 timestamps in it. */
+const PER_SET = 2048
+
+/**
+ * Submits the dispatches once, before anything is waited for, each in a pass of its own between two timestamps: a row per operation,
+ * slowest first.
+ */
+export async function profileCalls(gpu: Gpu, calls: readonly Call[], roofs: Roofs): Promise<ProfileRow[]> {
+  const sets: TimedCalls[] = []
+  for (let start = 0; start < calls.length; start += PER_SET)
+    sets.push(timeCalls(gpu, calls.slice(start, start + PER_SET)))
+  const rows = new Map<
+    string,
+    Omit<ProfileRow, keyof ReturnType<typeof underRoofs>> & { flop: number; bytes: number }
+  >()
+  try {
+    for (const { calls: timed, staging } of sets) {
+      await gpu.settle(staging.mapAsync(MAP_READ))
+      const times = new BigUint64Array(staging.getMappedRange())
+      timed.forEach(({ step }, i) => {
+        const key = `${step.node.id}`
+        const row = rows.get(key) ?? {
+          op: step.node.op?.name ?? '',
+          node: step.node.name,
+          shape: formatShape(step.node.shape),
+          variant: step.variant,
+          microseconds: 0,
+          flop: 0,
+          bytes: 0,
+        }
+        row.microseconds += Number(times[2 * i + 1] - times[2 * i]) / 1000
+        row.flop += step.flop
+        row.bytes += step.bytes
+        rows.set(key, row)
+      })
+    }
+  } finally {
+    for (const { destroy } of sets) destroy()
+  }
+  return [...rows.values()]
+    .map(({ flop, bytes, ...row }) => ({ ...row, ...underRoofs({ flop, bytes, ...row }, roofs) }))
+    .sort((a, b) => b.microseconds - a.microseconds)
+}
+
+/** Dispatches that were submitted, and where their timestamps will be: beginning and end of each. */
+interface TimedCalls {
+  calls: readonly Call[]
+  staging: GPUBuffer
+  destroy(): void
+}
+
+function timeCalls({ device }: Gpu, calls: readonly Call[]): TimedCalls {
+  const size = calls.length * 16
+  const querySet = device.createQuerySet({ type: 'timestamp', count: calls.length * 2 })
+  const resolved = device.createBuffer({ size, usage: BufferUsage.QUERY_RESOLVE | BufferUsage.COPY_SRC })
+  const staging = device.createBuffer({ size, usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST })
+  const encoder = device.createCommandEncoder()
+  calls.forEach((call, i) => {
+    const pass = encoder.beginComputePass({
+      timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+    })
+    dispatch(pass, call)
+    pass.end()
+  })
+  encoder.resolveQuerySet(querySet, 0, calls.length * 2, resolved, 0)
+  encoder.copyBufferToBuffer(resolved, 0, staging, 0, size)
+  device.queue.submit([encoder.finish()])
+  const destroy = () => {
+    for (const each of [staging, resolved, querySet]) each.destroy()
+  }
+  return { calls, staging, destroy }
 }
 
 /** An operation's measured time, arithmetic and traffic, put under the roofs. */

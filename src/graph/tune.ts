@@ -7,29 +7,13 @@
  * half a second an operation of other arguments or shapes (a few milliseconds on a GPU). After TUNING_MS of one `compile` the remaining
  * operations take their first kernel, and are tried by the next `compile`.
  */
-import { type Capabilities, DeviceLostError, type Gpu } from '../device/gpu.ts'
+import { type Capabilities, DeviceLostError, type Gpu, type TuningCache, type TuningChoice } from '../device/gpu.ts'
 import { median } from '../device/stopwatch.ts'
 import { elements, type Kernel, type Op, type Target, type Tensor } from '../kernels/op.ts'
 import { shaderSource } from '../kernels/wgsl.ts'
 import { exactNumber, Graph, type Node } from './graph.ts'
-import { type ChooseKernel, costOf, kernelsOf } from './lower.ts'
+import { type Adapter, type ChooseKernel, costOf, kernelsOf } from './lower.ts'
 import { pipelineFor } from './pipelines.ts'
-
-/** Outcome of a trial. */
-export interface TuningChoice {
-  /** The kernel that is used. */
-  readonly variant: string
-  /** Median time of one run of each rival that gave the right numbers. */
-  readonly microseconds: Readonly<Record<string, number>>
-  /** Rivals that did not, or did not run at all, and why. */
-  readonly excluded: Readonly<Record<string, string>>
-}
-
-/** Where choices are kept. A Map is one; `fileTuning` of lowkey-gpu/node keeps them in a file. */
-export interface TuningCache {
-  get(key: string): TuningChoice | undefined
-  set(key: string, choice: TuningChoice): void
-}
 
 /** A trial's compiled operation, output `y`; a `Plan` is one. */
 interface TrialPlan {
@@ -57,24 +41,6 @@ const HOPELESS = 3
 const LEAD = 1.03
 /** Operations with more bytes of inputs and output take their first kernel: a trial needs them several times over. */
 const LARGEST_BYTES = 2 ** 28
-
-const defaults = new WeakMap<Gpu, TuningCache | false>()
-
-/**
- * Says where `compile` keeps the choices made on this device, unless it is told itself; false is for no trials at all, the first kernel
- * is taken then. Without it choices are kept in memory on a GPU, and there are no trials where the adapter is the processor.
- */
-export function setTuning(gpu: Gpu, tuning: TuningCache | false): void {
-  defaults.set(gpu, tuning)
-}
-
-function tuningOf(gpu: Gpu, given: TuningCache | false | undefined): TuningCache | false {
-  const known = given ?? defaults.get(gpu)
-  if (known !== undefined) return known
-  const made = gpu.capabilities.software ? false : new Map<string, TuningChoice>()
-  defaults.set(gpu, made)
-  return made
-}
 
 /** Letters, digits and dashes that tell adapters with their drivers apart, for the name of a file. */
 export const adapterSlug = (gpu: Capabilities): string =>
@@ -106,19 +72,19 @@ interface Contest {
  */
 export async function chooseByTrial(
   gpu: Gpu,
-  target: Target,
+  { target, offers }: Adapter,
   nodes: readonly Node[],
   given: TuningCache | false | undefined,
   compile: CompileTrial,
 ): Promise<ChooseKernel | undefined> {
-  const tuning = tuningOf(gpu, given)
+  const tuning = given ?? gpu.tuning
   if (!tuning) return undefined
   const contests = new Map<string, Contest>()
   const keys = new Map<Node, string>()
   for (const node of nodes) {
     // What is computed once, from constants, is not worth a trial.
     if (!node.op || node.op.view || node.rate === 'constant') continue
-    const kernels = kernelsOf(node, target)
+    const kernels = kernelsOf(node, target, offers)
     const rivals = rivalsOf(node, kernels)
     if (rivals.length < 2) continue
     const key = keyOf(target, node, kernels, rivals)
@@ -190,15 +156,13 @@ function hash(text: string): string {
   return parts.join('')
 }
 
-const queues = new WeakMap<Gpu, Promise<unknown>>()
+const QUEUE = Symbol('trials')
 
 /** Trials on one device come one after another: at the same time they would time each other. */
 function exclusively<T>(gpu: Gpu, work: () => Promise<T>): Promise<T> {
-  const result = (queues.get(gpu) ?? Promise.resolve()).then(work)
-  queues.set(
-    gpu,
-    result.catch(() => {}),
-  )
+  const queue = gpu.keep(QUEUE, () => ({ last: Promise.resolve() as Promise<unknown> }))
+  const result = queue.last.then(work)
+  queue.last = result.catch(() => {})
   return result
 }
 

@@ -1,5 +1,5 @@
 /** The table of pointwise operations. A row is forward and backward expressions and cases; see pointwise.ts. */
-import type { Op, Tensor } from './op.ts'
+import { type Op, type Operand, type Tensor, tensorsOf } from './op.ts'
 import { type PointwiseArgs, pointwise } from './pointwise.ts'
 
 const same = [
@@ -267,15 +267,43 @@ const ops = {
   }),
 } satisfies Record<string, Op<PointwiseArgs>>
 
+const isTensor = (x: Operand): x is Tensor => typeof x === 'object' && x !== null
+
+/** What an operation that does not mind the order is for a number and a tensor; undefined for two tensors and for two numbers. */
+function numberAndTensor(a: Operand, b: Operand, record: (n: number, x: Tensor) => Tensor): Tensor | undefined {
+  if (typeof a === 'number' && isTensor(b)) return record(a, b)
+  if (typeof b === 'number' && isTensor(a)) return record(b, a)
+  return undefined
+}
+
 /** Every row, for the tests and the benchmark. */
 export const elementwiseOps: readonly Op<PointwiseArgs>[] = Object.values(ops)
 
-const one = (op: Op<PointwiseArgs>) => (x: Tensor) => x.recorder.apply(op, [x], {})
-const two = (op: Op<PointwiseArgs>) => (a: Tensor, b: Tensor) => a.recorder.apply(op, [a, b], {})
+const one =
+  (op: Op<PointwiseArgs>) =>
+  (x: Tensor): Tensor =>
+    tensorsOf(op.name, [x])[0].recorder.apply(op, [x], {})
+const two =
+  (op: Op<PointwiseArgs>) =>
+  (a: Operand, b: Operand): Tensor => {
+    const operands = tensorsOf(op.name, [a, b])
+    return operands[0].recorder.apply(op, operands, {})
+  }
+const [addition, subtraction, multiplication] = [two(ops.add), two(ops.sub), two(ops.mul)]
 
-export const add = two(ops.add)
-export const sub = two(ops.sub)
-export const mul = two(ops.mul)
+/** a + b; a number is a scalar. */
+export const add = (a: Operand, b: Operand): Tensor =>
+  numberAndTensor(a, b, (n, x) => affine(x, 1, n)) ?? addition(a, b)
+/** a - b; a number is a scalar. */
+export function sub(a: Operand, b: Operand): Tensor {
+  if (typeof b === 'number' && isTensor(a)) return affine(a, 1, -b)
+  return numberAndTensor(a, b, (n, x) => affine(x, -1, n)) ?? subtraction(a, b)
+}
+/** a * b; a number is a scalar. */
+export const mul = (a: Operand, b: Operand): Tensor =>
+  // Zero is added with the sign that leaves products of zero their own.
+  numberAndTensor(a, b, (n, x) => affine(x, n, -0)) ?? multiplication(a, b)
+/** a / b; a number is a scalar. */
 export const div = two(ops.div)
 export const relu = one(ops.relu)
 export const relu6 = one(ops.relu6)
@@ -286,9 +314,9 @@ export const exp = one(ops.exp)
 export const log = one(ops.log)
 export const sigmoid = one(ops.sigmoid)
 export const tanh = one(ops.tanh)
-/** The larger of two tensors, element by element. */
+/** The larger of two, element by element; a number is a scalar. */
 export const maximum = two(ops.maximum)
-/** The smaller of two tensors, element by element. */
+/** The smaller of two, element by element; a number is a scalar. */
 export const minimum = two(ops.minimum)
 /** x where positive, else slope * x (0.01 in PyTorch). */
 export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => x.recorder.apply(ops.leakyRelu, [x], { slope })

@@ -238,7 +238,7 @@ function rowKernels(args: MatmulArgs, shapes: readonly Shape[], gpu: Target): Ke
   }
   const broadcast = shapes.slice(0, 2).some((s) => elements(s.slice(0, -2)) < f.batch)
   if (broadcast || args.transposeA || !areFew(f)) return []
-  return [fewRows(f, false), ...(gpu.precision === 'f16' && gpu.f16 ? [fewRows(f, true)] : [])]
+  return [fewRows(f, false), ...(gpu.products === 'f16' && gpu.f16 ? [fewRows(f, true)] : [])]
 }
 
 /** For real GPUs: a is packed into tiles, b read where it is. */

@@ -14,6 +14,9 @@ export interface Tensor {
   readonly recorder: Recorder
 }
 
+/** A tensor, or a number that stands for a scalar. */
+export type Operand = Tensor | number
+
 /** Records operations; src/graph implements it. */
 export interface Recorder {
   /** Appends `op(inputs)`; throws ShapeError naming the operation, the node and the shapes. */
@@ -39,7 +42,7 @@ export type Precision = 'f32' | 'f16'
 /** What kernels are chosen by: the adapter's facts, and how exact the caller wants products. */
 export interface Target extends Capabilities {
   /** f32 unless told. */
-  readonly precision?: Precision
+  readonly products?: Precision
 }
 
 /** What a dispatch binds: an input of the operation by position, its output, or a scratch buffer of the kernel. */
@@ -93,7 +96,7 @@ export interface Kernel {
    * trial may decide (src/graph/tune.ts). Rivals are timed alone, so either all of them have `stores` or none.
    */
   rival?: boolean
-  /** `f16`: it rounds its operands so, and is offered where the caller allows it (`Target.precision`). */
+  /** `f16`: it rounds its operands so, and is offered where the caller allows it (`Target.products`). */
   precision?: Precision
   dispatches: readonly Dispatch[]
   /** Elements (f32) of each scratch buffer. */
@@ -164,6 +167,19 @@ export const elements = (shape: Shape): number => shape.reduce((n, extent) => n 
 
 export const sameShape = (a: Shape, b: Shape): boolean =>
   a.length === b.length && a.every((extent, i) => extent === b[i])
+
+/**
+ * The tensors among operands and numbers, the numbers as scalars of the same graph.
+ * Throws TypeError where there is no tensor among them, or something else is.
+ */
+export function tensorsOf(operation: string, operands: readonly Operand[]): Tensor[] {
+  const wrong = operands.find((x) => typeof x !== 'number' && typeof x?.recorder !== 'object')
+  if (wrong !== undefined || operands.includes(undefined as never))
+    throw new TypeError(`${operation}: takes tensors and numbers, got ${wrong === null ? 'null' : typeof wrong}`)
+  const first = operands.find((x) => typeof x !== 'number')
+  if (!first) throw new TypeError(`${operation}: takes at least one tensor, got the numbers ${operands.join(', ')}`)
+  return operands.map((x) => (typeof x === 'number' ? first.recorder.constant([x], [], `${x}`) : x))
+}
 
 export const formatShape = (shape: Shape): string => `[${shape.join(',')}]`
 

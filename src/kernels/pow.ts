@@ -1,5 +1,5 @@
 /** Powers, element by element. */
-import type { Tensor } from './op.ts'
+import { type Operand, type Tensor, tensorsOf } from './op.ts'
 import { type Expression, pointwise } from './pointwise.ts'
 
 /**
@@ -44,5 +44,8 @@ export const powOp = pointwise('pow', {
   ],
 })
 
-/** x to the power e, with broadcasting; NaN where x < 0 and e is no whole number. There is no gradient for e. */
-export const pow = (x: Tensor, e: Tensor): Tensor => x.recorder.apply(powOp, [x, e], {})
+/** x to the power e, with broadcasting; NaN where x < 0 and e is no whole number. Numbers are scalars. There is no gradient for e. */
+export function pow(x: Operand, e: Operand): Tensor {
+  const operands = tensorsOf('pow', [x, e])
+  return operands[0].recorder.apply(powOp, operands, {})
+}

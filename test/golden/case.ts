@@ -223,7 +223,6 @@ export async function evaluateAll(
   const results: Record<string, Float32Array>[] = []
   for (const inputs of sets) {
     for (const [name, { data }] of Object.entries(inputs)) if (plan.has(name)) plan.write(name, data)
-    plan.prepare()
     plan.run()
     const values: Record<string, Float32Array> = {}
     for (const name of Object.keys(outputs)) values[name] = await plan.read(name)

@@ -130,7 +130,6 @@ export const loop: Family = {
         plan.write('clean', golden.numbers('x'))
         const map = (golden.entry.M as number[][]).flat() as Affine
         plan.write('sampling.arcface112', Float32Array.from(samplingMatrix(wholePhoto(width, height), map)))
-        plan.prepare()
         for (const k of models.keys()) expectEmbedding(await plan.read(`d${k}`), golden.numbers(`d${k}`))
       }),
       part('first step', ['x', 'noise', ...has('g1'), 'g1_f64', 'objective_1_f64', 'x_after_1'], async (gpu) => {

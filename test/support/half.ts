@@ -36,7 +36,7 @@ const copy = (half?: 'always'): Op<object> => ({
 })
 const ops = { half: copy('always'), single: copy() }
 
-/** The tensor kept in f16, where a plan's precision is `f16 tensors`. */
+/** The tensor kept in f16, where a plan's `storage` is f16. */
 export const halfCopy = (x: Tensor): Tensor => x.recorder.apply(ops.half, [x], {})
 
 /** The tensor in f32, so that the one given is no output of the plan. */

@@ -14,7 +14,7 @@ export function productKernels(
   { faster = [], others = [] }: { faster?: readonly Kernel[]; others?: readonly Kernel[] } = {},
 ): Kernel[] {
   if (gpu.software) return [safeTile(t)]
-  const half = gpu.precision === 'f16' && gpu.f16 ? [...matrixKernels(t, gpu), ...tileKernels(t, gpu, true)] : []
+  const half = gpu.products === 'f16' && gpu.f16 ? [...matrixKernels(t, gpu), ...tileKernels(t, gpu, true)] : []
   // What no software adapter can run must prove itself in a trial: it is never first.
   const all = [...faster, ...tileKernels(t, gpu), ...others, ...half]
   return [...all.map((k, i): Kernel => (i > 0 ? { ...k, rival: true } : k)), safeTile(t)]

@@ -1,8 +1,9 @@
-/** Kernels as they are shipped: without what only tests and readers of the source need. */
+/** What esbuild does to the sources beyond translating them. */
 import { readFile } from 'node:fs/promises'
 import type { Plugin } from 'esbuild'
 
 /**
+ * Kernels as they are shipped, without what only tests and readers of the source need.
  * Drops lines that are only a `//` comment, and indentation, from the sources of kernels: bundlers leave template strings alone, and both
  * mean nothing in WGSL nor in TypeScript. Drops the test cases of operations too.
  */
@@ -14,6 +15,16 @@ export const compactKernels: Plugin = {
       const bare = source.replaceAll(/^[ \t]*\/\/.*\n/gm, '').replaceAll(/^[ \t]+/gm, '')
       return { contents: withoutCases(bare), loader: 'ts' }
     })
+  },
+}
+
+/** Leaves imports of other sources as they are, from the JavaScript beside: a module becomes a module. */
+export const separateModules: Plugin = {
+  name: 'separate-modules',
+  setup(build) {
+    build.onResolve({ filter: /^\.\.?\/.*\.ts$/ }, ({ kind, path }) =>
+      kind === 'entry-point' ? undefined : { path: path.replace(/\.ts$/, '.js'), external: true },
+    )
   },
 }
 

@@ -1,0 +1,68 @@
+/** Steps of optimisers for all parameters of a loss at once, as `updates` of `compile`. */
+import { type AdamOptions, adam } from '../kernels/adam.ts'
+import { add } from '../kernels/elementwise.ts'
+import { ShapeError, type Tensor } from '../kernels/op.ts'
+import { type SgdOptions, sgd } from '../kernels/sgd.ts'
+import { grad } from './gradient.ts'
+import type { Node } from './graph.ts'
+
+/** For `compile`: inputs and what they are after each run. */
+export type Updates = [input: Tensor, value: Tensor][]
+
+/**
+ * A step of Adam for each parameter, down the gradient of the loss. The averages and the number of the step are states of the graph, named
+ * after the parameters (`NAME.mean`, `NAME.variance`) and `adam.step`; they begin by themselves.
+ * @param parameters inputs or states that the loss depends on
+ * @param rate a number, or a scalar input where it changes between steps
+ * @throws ShapeError as `grad` does, and for a parameter that is no input
+ */
+export function adamUpdates(
+  loss: Tensor,
+  parameters: readonly Tensor[],
+  rate: Tensor | number,
+  options: AdamOptions = {},
+): Updates {
+  const learned = inputsOf('adamUpdates', parameters)
+  const gradients = grad(loss, learned)
+  const step = (loss as Node).recorder.state('adam.step', [], 1)
+  const updates = learned.flatMap((parameter, i): Updates => {
+    const { recorder: g, name, shape } = parameter
+    const state = { mean: g.state(`${name}.mean`, shape), variance: g.state(`${name}.variance`, shape) }
+    const next = adam(parameter, gradients[i], state, step, rate, options)
+    return [
+      [parameter, next.parameter],
+      [state.mean, next.mean],
+      [state.variance, next.variance],
+    ]
+  })
+  return [...updates, [step, add(step, 1)]]
+}
+
+/**
+ * A step of gradient descent with momentum for each parameter. The velocities are states of the graph, `NAME.velocity`; they begin with 0.
+ * @throws ShapeError as `adamUpdates` does
+ */
+export function sgdUpdates(
+  loss: Tensor,
+  parameters: readonly Tensor[],
+  rate: Tensor | number,
+  options: SgdOptions = {},
+): Updates {
+  const learned = inputsOf('sgdUpdates', parameters)
+  const gradients = grad(loss, learned)
+  return learned.flatMap((parameter, i): Updates => {
+    const velocity = parameter.recorder.state(`${parameter.name}.velocity`, parameter.shape)
+    const next = sgd(parameter, gradients[i], velocity, rate, options)
+    return [
+      [parameter, next.parameter],
+      [velocity, next.velocity],
+    ]
+  })
+}
+
+function inputsOf(name: string, parameters: readonly Tensor[]): Node[] {
+  const nodes = parameters as readonly Node[]
+  const wrong = nodes.find(({ op, rate }) => op || rate !== 'step')
+  if (wrong) throw new ShapeError(`${name}: ${wrong.name} is no state or input of the graph, so it cannot be learned`)
+  return [...nodes]
+}
