@@ -58,14 +58,10 @@ describe('a poisoned plan', () => {
     await expect(result(unchecked, 64)).rejects.toThrow(/^a kernel wrote past the end of layer/)
   })
 
-  test('sees copies of what is behind the input, and an index far away or below zero', async () => {
+  test('sees copies of what is behind the input', async () => {
     await expect(result(doubling('if (i < p.count + 8u) { y[i] = x[i]; }'), 16)).rejects.toThrow(
       /past the end of layer/,
     )
-    const far = doubling('if (i < p.count) { y[i] = 2.0 * x[i]; y[i + 100000000u] = 1.0; }')
-    await expect(result(far, 64)).rejects.toThrow(/past the end of layer/)
-    const below = doubling('if (i < p.count) { y[i] = 2.0 * x[i]; } if (i == 0u) { y[i - 1u] = 1.0; }')
-    await expect(result(below, 64)).rejects.toThrow(/past the end of layer/)
   })
 
   test('sees it in scratch buffers, and gives NaN for what is read past the end', async () => {
@@ -86,13 +82,14 @@ describe('a poisoned plan', () => {
 })
 
 describe('a compile that fails', () => {
-  /** Buffers made and not destroyed since. */
-  function living() {
+  /** Buffers made and not destroyed since; the making of one of them may fail. */
+  function living(failing?: number) {
     const made: GPUBuffer[] = []
     const gone = new Set<GPUBuffer>()
     const device = Object.getPrototypeOf(gpu.device)
     const { createBuffer } = device
     vi.spyOn(device, 'createBuffer').mockImplementation(function (this: GPUDevice, ...args: unknown[]) {
+      if (made.length === failing) throw new RangeError('no createBuffer today')
       const buffer = createBuffer.apply(this, args) as GPUBuffer
       made.push(buffer)
       const { destroy } = buffer
@@ -113,15 +110,13 @@ describe('a compile that fails', () => {
   test('between its first buffer and the plan frees them all, and leaves no error scope behind', async () => {
     const steps = ['createBuffer', 'createBindGroup', 'createCommandEncoder'] as const
     for (const step of steps) {
-      const { made, left } = living()
-      const device = Object.getPrototypeOf(gpu.device)
-      const real = device[step]
-      let calls = 0
       const y = record()
-      vi.spyOn(device, step).mockImplementation(function (this: GPUDevice, ...args: unknown[]) {
-        if (++calls === (step === 'createBuffer' ? 2 : 1)) throw new RangeError(`no ${step} today`)
-        return real.apply(this, args)
-      })
+      const { made, left } = living(step === 'createBuffer' ? 1 : undefined)
+      if (step !== 'createBuffer') {
+        vi.spyOn(Object.getPrototypeOf(gpu.device), step).mockImplementation(() => {
+          throw new RangeError(`no ${step} today`)
+        })
+      }
       await expect(compile(gpu, { y }, { fuse: false }), step).rejects.toThrow(`no ${step} today`)
       expect(made.length, step).toBeGreaterThan(0)
       expect(left(), step).toBe(0)

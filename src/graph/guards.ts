@@ -1,6 +1,7 @@
 /**
  * Words behind every buffer of a poisoned plan that no kernel may touch. Bindings reach over them, so that a write past the end lands there
- * even where the driver clamps indices to what is bound; a read past the end is NaN.
+ * even where the driver clamps indices to what is bound; a read past the end is NaN. Where a driver drops what is out of bounds instead, an
+ * index beyond the guard stays unseen.
  */
 import { BufferUsage, MAP_READ } from '../device/flags.ts'
 import type { Gpu } from '../device/gpu.ts'
