@@ -167,6 +167,7 @@ test('the code of the documents has the right types', async () => {
     module: 'nodenext',
     types: ['node'],
     strict: true,
+    skipLibCheck: true,
     noUnusedLocals: true,
     allowJs: true,
     checkJs: true,
