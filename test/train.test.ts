@@ -95,7 +95,7 @@ describe('examples/train.ts, called wrongly', () => {
     writeFileSync(join(folder, 'people/A/1.jpg'), 'no photo')
     const { code, stderr, created } = await trained(join(folder, 'people'), '--align', 'centre')
     expect(code).toBe(2)
-    expect(stderr).toMatch(/1\.jpg is not a photo.*; left out\n/)
+    expect(stderr).toMatch(/1\.jpg is called a photo, but holds text.*; left out\n/)
     expect(stderr).toContain('A: 0 faces are too few to hold 2 out; left out\n')
     expect(stderr).toContain('0 people have enough photos; two are needed at least\n')
     expect(created).toEqual([])
