@@ -152,7 +152,9 @@ export class ProtectionParts {
   /** A recogniser that judged and does not ship has no place in what users get: it is named. */
   private notShipped(): string {
     const others = this.run.victims.map(({ id }) => id).filter((id) => !this.shipped.includes(id))
-    return others.length > 0 ? `${others.join(' and ')} did not ship, and was attacked in no run. ` : ''
+    return others.length > 0
+      ? `${others.join(' and ')} did not ship, and no run attacked ${others.length > 1 ? 'them' : 'it'}. `
+      : ''
   }
 
   private protectedPairs(): string {
