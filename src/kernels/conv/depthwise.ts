@@ -46,94 +46,70 @@ function axis(g: Geometry, a: 0 | 1, tile: number, transposed: boolean): Axis | 
 
 /** Pixels and taps of one thread; more compile too slowly and would not stay in registers. */
 const LARGEST_WINDOW = 72
-/** The kernel whose threads have so many results each; undefined where they do not suit the geometry. */
-function tiled(
-  g: Geometry,
-  bias: boolean,
-  transposed: boolean,
-  lanes: number,
-  rows: number,
-  columns: number,
-): Kernel | undefined {
+/** The kernel whose threads have a tile of so many results each; undefined where they do not suit the geometry. */
+function tiled(g: Geometry, bias: boolean, transposed: boolean, rows: number, columns: number): Kernel | undefined {
   const y = axis(g, 0, rows, transposed)
   const x = axis(g, 1, columns, transposed)
+  if (!y || !x || Math.max((y.end - y.begin) * (x.end - x.begin), g.kh * g.kw) > LARGEST_WINDOW) return undefined
   const [h, w, oh, ow] = transposed ? [g.oh, g.ow, g.h, g.w] : [g.h, g.w, g.oh, g.ow]
-  // Lanes that share a row store whole vectors where they can, and do not load rows for results that are not there.
-  if (!y || !x || (lanes && (ow % columns || rows > oh))) return undefined
-  const loaded = (y.end - y.begin) * (lanes > 0 ? x.step : x.end - x.begin)
-  // Lanes that only load for their neighbours, except at the ends of a row.
-  const left = lanes && Math.max(0, -Math.floor(x.begin / x.step))
-  const right = lanes && Math.max(0, Math.ceil(x.end / x.step) - 1)
-  const sharing = Math.max(1, lanes)
-  const inner = sharing - left - right
-  const tiles = Math.ceil(ow / columns)
-  const across = Math.max(tiles, lanes && Math.ceil(w / x.step))
-  if ((across > lanes && inner < 1) || Math.max(loaded, g.kh * g.kw) > LARGEST_WINDOW) return undefined
-  const sections = across > lanes ? Math.ceil((across - left - right) / inner) : 1
+  const across = Math.ceil(ow / columns)
   const down = Math.ceil(oh / rows)
-  const vector = lanes > 0 && (w | x.step) % 4 === 0 ? 4 : 1
-  const wide = lanes > 0 && columns === 4
-  const units = wide ? 1 : columns
-  const stores = wide ? 'vec4f' : 'f32'
-  const count = g.n * g.k * sections * down
-  const type = vector > 1 ? 'vec4f' : 'f32'
-  const chunks = x.step / vector
-  const taps = g.kh * g.kw
-  const lines: string[] = []
-  for (const t of range(taps)) {
-    const load = lanes > 0 ? `min(at + ${t}u, ${taps - 1}u)` : `${t}u`
-    if (t % sharing === 0) lines.push(`let q${t} = weights[k * ${taps}u + ${load}];`)
-    lines.push(`let w${t} = ${lanes > 0 ? `subgroupBroadcast(q${t - (t % lanes)}, ${t % lanes}u)` : `q${t}`};`)
-  }
-  // What a thread loads of a row: whole vectors of its own step, or all of its window.
-  const loads = range(lanes > 0 ? chunks : x.end - x.begin)
-  for (const j of loads) lines.push(`let c${j} = tile * ${chunks}u + ${(lanes > 0 ? j : x.begin + j) >>> 0}u;`)
+  const count = g.n * g.k * across * down
+  const lines = range(g.kh * g.kw).map((t) => `let w${t} = weights[k * ${g.kh * g.kw}u + ${t}u];`)
+  for (const j of range(x.end - x.begin)) lines.push(`let c${j} = tx * ${x.step}u + ${(x.begin + j) >>> 0}u;`)
   for (const i of range(y.end - y.begin)) {
     lines.push(`let r${i} = ty * ${y.step}u + ${(y.begin + i) >>> 0}u;`)
-    for (const j of loads) {
-      const inside = `(r${i} < p.H) & (c${j} < p.W)`
-      const value = `select(${type}(), source[select(0u, plane + r${i} * p.W + c${j}, ${inside})], ${inside})`
-      lines.push(`let ${lanes > 0 ? 'v' : 'x'}${i}_${j} = ${value};`)
-    }
-    for (const j of range(lanes && x.end - x.begin)) {
-      const at = x.begin + j
-      const lane = Math.floor(at / x.step)
-      const e = at - lane * x.step
-      const own = `v${i}_${Math.floor(e / vector)}${vector > 1 ? `.${'xyzw'[e % vector]}` : ''}`
-      const other = `at + ${lane >>> 0}u`
-      // Beyond the first and the last lane is the border of the image, or nothing that a result needs.
-      const theirs = `select(0.0, subgroupShuffle(${own}, (${other}) % ${lanes}u), ${other} < ${lanes}u)`
-      lines.push(`let x${i}_${j} = ${lane === 0 ? own : theirs};`)
-    }
+    for (const j of range(x.end - x.begin)) lines.push(`let x${i}_${j} = ${pixel('f32', `r${i}`, `c${j}`)};`)
   }
-  const sums = y.taps.map((down) => {
-    const values = x.taps.map((across) =>
-      down.flatMap(([i, r]) => across.map(([j, s]) => `x${i}_${j} * w${r * g.kw + s}`)).join(' + '),
-    )
-    return wide ? `vec4f(${values})` : values.join()
-  })
-  const code = linearEntry(`  let at = lane % ${sharing}u;
-  let job = min(i / ${sharing}u, p.count - 1u);
-  let section = job % p.sections;
-  let ty = job / p.sections % p.down;
-  let channel = job / p.sections / p.down;
+  const code = linearEntry(`  if (i >= p.count) { return; }
+  let tx = i % p.across;
+  let ty = i / p.across % p.down;
+  let channel = i / p.across / p.down;
   let k = channel % p.K;
-  let tile = section * ${inner >>> 0}u + at;
   // Unsigned: what is above or left of the image wraps around to beyond its end.
   let plane = channel / ${g.k / g.c}u * p.H * p.W;
   ${lines.join('\n  ')}
   // A loop, though sums are then read back from memory: code fused into the store would be compiled for every pixel otherwise.
-  var sums = array<${stores}, ${rows * units}>(${sums});
-  if (i / ${sharing}u >= p.count || tile * ${units}u >= p.OW || (at < ${left}u && section > 0u)
-    || (at >= ${(sharing - right) >>> 0}u && section < p.sections - 1u)) { return; }
+  var sums = array<f32, ${rows * columns}>(${sumsOf(g, y, x).flat()});
   for (var a = 0u; a < min(${rows}u, p.OH - ty * ${rows}u); a++) {
-    let to = (channel * p.OH + ty * ${rows}u + a) * p.OW + tile * ${units}u;
-    for (var b = 0u; b < min(${units}u, p.OW - tile * ${units}u); b++) {
-      store(to + b, k, sums[a * ${units}u + b]${bias ? ' + bias[k]' : ''});
+    let to = (channel * p.OH + ty * ${rows}u + a) * p.OW + tx * ${columns}u;
+    for (var b = 0u; b < min(${columns}u, p.OW - tx * ${columns}u); b++) {
+      store(to + b, k, sums[a * ${columns}u + b]${bias ? ' + bias[k]' : ''});
     }
   }`)
+  const params = { count, across, down, K: g.k, H: h, W: w, OH: oh, OW: ow }
+  return kernel({ bias, transposed, code, params, count, source: 'f32', stores: 'f32' })
+}
+
+/** WGSL of the source's elements at a row and column of `plane`, zeros outside the image. */
+function pixel(type: string, row: string, column: string): string {
+  const inside = `(${row} < p.H) & (${column} < p.W)`
+  return `select(${type}(), source[select(0u, plane + ${row} * p.W + ${column}, ${inside})], ${inside})`
+}
+
+/** WGSL of the results of a tile, row by row, from pixels `x{row}_{column}` of the window and taps `w{tap}`. */
+const sumsOf = (g: Geometry, y: Axis, x: Axis): string[][] =>
+  y.taps.map((down) =>
+    x.taps.map((across) =>
+      down.flatMap(([i, r]) => across.map(([j, s]) => `x${i}_${j} * w${r * g.kw + s}`)).join(' + '),
+    ),
+  )
+
+interface Written {
+  bias: boolean
+  transposed: boolean
+  code: string
+  params: Record<string, number>
+  /** Threads. */
+  count: number
+  source: 'f32' | 'vec4f'
+  stores: 'f32' | 'vec4f'
+  subgroups?: boolean
+}
+
+function kernel({ bias, transposed, code, params, count, source, stores, subgroups }: Written): Kernel {
   const reads: Binding[] = [
-    { name: 'source', buffer: 0, type },
+    { name: 'source', buffer: 0, type: source },
     { name: 'weights', buffer: 1 },
   ]
   if (bias) reads.push({ name: 'bias', buffer: 2 })
@@ -142,25 +118,121 @@ function tiled(
     dispatches: [
       {
         label: transposed ? 'conv_transpose2d' : 'conv2d',
-        enable: lanes > 0 ? ['subgroups'] : [],
+        enable: subgroups ? ['subgroups'] : [],
         code,
         reads,
         writes: [{ name: 'result', buffer: 'output', type: stores }],
-        params: {
-          count: u32(count),
-          sections: u32(sections),
-          down: u32(down),
-          K: u32(g.k),
-          H: u32(h),
-          W: u32(w / vector),
-          OH: u32(oh),
-          OW: u32(wide ? ow / 4 : ow),
-        },
-        workgroups: linearGrid(count * sharing),
+        params: Object.fromEntries(Object.entries(params).map(([name, value]) => [name, u32(value)])),
+        workgroups: linearGrid(count),
         stores,
       },
     ],
   }
+}
+
+/** Subgroups from which on two cores and more are busy; fewer share the rows of a channel between them. */
+const LEAST_JOBS = 256
+
+/**
+ * The kernel whose subgroups go down the rows of a channel, `columns` results a lane in every row, and keep the rows that the next
+ * results need as well: each row is loaded once, and the code of one row serves images of all heights. (Rows unrolled took driver
+ * and processor one to two seconds for each height.) Undefined where that does not suit the geometry.
+ */
+function rolling(g: Geometry, bias: boolean, transposed: boolean, lanes: number, columns: number): Kernel | undefined {
+  const rows = transposed ? g.stride[0] : 1
+  const y = axis(g, 0, rows, transposed)
+  const x = axis(g, 1, columns, transposed)
+  const [h, w, oh, ow] = transposed ? [g.oh, g.ow, g.h, g.w] : [g.h, g.w, g.oh, g.ow]
+  if (!y || !x || ow % columns) return undefined
+  // Lanes that only load for their neighbours, except at the ends of a row.
+  const left = Math.max(0, -Math.floor(x.begin / x.step))
+  const right = Math.max(0, Math.ceil(x.end / x.step) - 1)
+  const inner = lanes - left - right
+  const across = Math.max(ow / columns, Math.ceil(w / x.step))
+  const window = y.end - y.begin
+  const taps = g.kh * g.kw
+  if ((across > lanes && inner < 1) || Math.max(window * x.step, taps) > LARGEST_WINDOW) return undefined
+  const sections = across > lanes ? Math.ceil((across - left - right) / inner) : 1
+  const steps = Math.ceil(oh / rows)
+  const bands = Math.min(steps, Math.ceil(LEAST_JOBS / (g.n * g.k * sections)))
+  const down = Math.ceil(steps / bands)
+  const vector = (w | x.step) % 4 === 0 ? 4 : 1
+  const source = vector > 1 ? 'vec4f' : 'f32'
+  const wide = columns === 4
+  const units = wide ? 1 : columns
+  const stores = wide ? 'vec4f' : 'f32'
+  const chunks = x.step / vector
+  const count = g.n * g.k * sections * bands
+  const kept = range(Math.max(0, window - y.step))
+  const width = range(x.end - x.begin)
+  const weights = range(taps).flatMap((t) => [
+    ...(t % lanes ? [] : [`let q${t} = weights[k * ${taps}u + min(at + ${t}u, ${taps - 1}u)];`]),
+    `let w${t} = subgroupBroadcast(q${t - (t % lanes)}, ${t % lanes}u);`,
+  ])
+  /** A lane loads vectors of its own step, and has what its neighbours loaded from their registers. */
+  const row = (i: number, declared: 'let' | 'var'): string[] => [
+    `let r${i} = ty * ${y.step}u + ${(y.begin + i) >>> 0}u;`,
+    ...range(chunks).map((j) => `let v${i}_${j} = ${pixel(source, `r${i}`, `c${j}`)};`),
+    ...width.map((j) => {
+      const at = x.begin + j
+      const lane = Math.floor(at / x.step)
+      const e = at - lane * x.step
+      const own = `v${i}_${Math.floor(e / vector)}${vector > 1 ? `.${'xyzw'[e % vector]}` : ''}`
+      const other = `at + ${lane >>> 0}u`
+      // Beyond the first and the last lane is the border of the image, or nothing that a result needs.
+      const theirs = `select(0.0, subgroupShuffle(${own}, (${other}) % ${lanes}u), ${other} < ${lanes}u)`
+      return `${declared} x${i}_${j} = ${lane === 0 ? own : theirs};`
+    }),
+  ]
+  const results = sumsOf(g, y, x).flatMap((values) => (wide ? [`vec4f(${values})`] : values))
+  const value = (result: string) => (bias ? `${result} + ${stores}(shift)` : result)
+  const write =
+    results.length === 1
+      ? `if (writes && ty < p.OH) { store((channel * p.OH + ty) * p.OW + tile, k, ${value(results[0])}); }`
+      : `var sums = array<${stores}, ${results.length}>(${results});
+    for (var a = 0u; a < ${results.length}u; a++) {
+      let line = ty * ${rows}u + a / ${units}u;
+      if (writes && line < p.OH) { store((channel * p.OH + line) * p.OW + tile * ${units}u + a % ${units}u, k, ${value('sums[a]')}); }
+    }`
+  const code = linearEntry(`  let at = lane % ${lanes}u;
+  let job = min(i / ${lanes}u, p.count - 1u);
+  let section = job % p.sections;
+  let channel = job / p.sections / p.bands;
+  let k = channel % p.K;
+  let tile = section * p.inner + at;
+  let writes = i / ${lanes}u < p.count && tile * ${units}u < p.OW && (at >= ${left}u || section == 0u)
+    && (at < ${(lanes - right) >>> 0}u || section == p.sections - 1u);
+  // Unsigned: what is above or left of the image wraps around to beyond its end.
+  let plane = channel / ${g.k / g.c}u * p.H * p.W;
+  ${weights.join('\n  ')}
+  ${bias ? 'let shift = bias[k];' : ''}
+  ${range(chunks)
+    .map((j) => `let c${j} = tile * ${chunks}u + ${j}u;`)
+    .join('\n  ')}
+  var ty = job / p.sections % p.bands * p.down;
+  ${kept.flatMap((i) => row(i, 'var')).join('\n  ')}
+  for (var step = 0u; step < p.down; step++) {
+    ${range(window)
+      .slice(kept.length)
+      .flatMap((i) => row(i, 'let'))
+      .join('\n    ')}
+    ${write}
+    ${kept.flatMap((i) => width.map((j) => `x${i}_${j} = x${i + y.step}_${j};`)).join(' ')}
+    ty++;
+  }`)
+  const params = {
+    count,
+    sections,
+    bands,
+    down,
+    inner: Math.max(0, inner),
+    K: g.k,
+    H: h,
+    W: w / vector,
+    OH: oh,
+    OW: wide ? ow / 4 : ow,
+  }
+  return kernel({ bias, transposed, code, params, count: count * lanes, source, stores, subgroups: true })
 }
 
 /**
@@ -169,10 +241,17 @@ function tiled(
  */
 export function depthwise(g: Geometry, bias: boolean, transposed: boolean, lanes: number): Kernel | undefined {
   if (transposed && g.k !== g.c) return undefined
-  for (const columns of [4, 2, 1]) {
-    for (const rows of lanes > 0 ? [14, 7, 4, 2, 1] : [4, 2]) {
-      const kernel = tiled(g, bias, transposed, lanes, rows, columns)
-      if (kernel) return kernel
+  for (const columns of lanes > 0 ? [4, 2, 1] : []) {
+    const found = rolling(g, bias, transposed, lanes, columns)
+    if (found) return found
+  }
+  const [oh, ow] = transposed ? [g.h, g.w] : [g.oh, g.ow]
+  // No tile is larger than the image: what lies outside is computed as well.
+  const fitting = (extent: number): number[] => [4, 2, 1].filter((size) => size < 2 * extent)
+  for (const columns of fitting(ow)) {
+    for (const rows of fitting(oh)) {
+      const found = tiled(g, bias, transposed, rows, columns)
+      if (found) return found
     }
   }
   return undefined
