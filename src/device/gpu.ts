@@ -62,6 +62,14 @@ export interface TuningCache {
  */
 export type Throttle = <T>(promise: Promise<T>) => Promise<T>
 
+export interface DeviceOptions {
+  readonly throttle?: Throttle
+  /** Opens another device of the same driver; see `Gpu.sibling`. */
+  readonly another?: () => Promise<Gpu>
+}
+
+const noThrottle: Throttle = (promise) => promise
+
 /**
  * The device is gone: it was destroyed, the driver was reset, or the GPU was unplugged. Nothing on it can be used any
  * more.
@@ -134,6 +142,8 @@ export class Gpu implements Disposable, AsyncDisposable {
   /** What modules keep for this device; see {@link keep}. */
   private readonly kept = new Map<symbol, unknown>()
   readonly #throttle: Throttle
+  readonly #another: (() => Promise<Gpu>) | undefined
+  #sibling: Promise<Gpu> | undefined
   #lost: DeviceLostError | undefined
   /** Rejectors of the promises being awaited: a lost device ends every wait, also one whose promise never settles. */
   readonly #waiting = new Set<(reason: DeviceLostError) => void>()
@@ -149,11 +159,12 @@ export class Gpu implements Disposable, AsyncDisposable {
     this.#uncapturedCount++
   }
 
-  constructor(device: GPUDevice, capabilities: Capabilities, throttle: Throttle = (promise) => promise) {
+  constructor(device: GPUDevice, capabilities: Capabilities, { throttle = noThrottle, another }: DeviceOptions = {}) {
     this.device = device
     this.capabilities = capabilities
     this.tuning = capabilities.software ? false : new Map<string, TuningChoice>()
     this.#throttle = throttle
+    this.#another = another
     device.addEventListener('uncapturederror', this.#onUncaptured)
     void device.lost.then(({ reason, message }) => this.#markLost(reason, message))
   }
@@ -196,12 +207,27 @@ export class Gpu implements Disposable, AsyncDisposable {
   }
 
   /**
+   * A second device of the same driver, opened when it is first asked for and destroyed with this one: it has a queue, and with it a
+   * thread, of its own. Undefined where the way this device was opened gives none.
+   */
+  sibling(): Promise<Gpu | undefined> {
+    if (!this.#another || this.#lost) return Promise.resolve(undefined)
+    // What it is for can be done without it.
+    this.#sibling ??= this.#another()
+    return this.#sibling.catch(() => undefined)
+  }
+
+  /**
    * Ends the device and frees its memory. Idempotent; every pending and later wait rejects with DeviceLostError. Dawn
    * returns from it only when the work submitted so far is done.
    */
   destroy(): void {
     this.#markLost('destroyed', '')
     this.device.destroy()
+    this.#sibling?.then(
+      (gpu) => gpu.destroy(),
+      () => {},
+    )
   }
 
   [Symbol.dispose](): void {
@@ -247,8 +273,8 @@ export class Gpu implements Disposable, AsyncDisposable {
  * The adapter is used up by it (WebGPU gives one device an adapter).
  * @throws whatever `requestDevice` rejects with, e.g. an adapter used before.
  */
-export async function openDevice(adapter: GPUAdapter, options: { throttle?: Throttle } = {}): Promise<Gpu> {
-  const { throttle = (promise) => promise } = options
+export async function openDevice(adapter: GPUAdapter, options: DeviceOptions = {}): Promise<Gpu> {
+  const { throttle = noThrottle } = options
   const requiredLimits: Record<string, number> = {}
   for (const name of LIMITS) {
     // A name the implementation does not know would make requestDevice fail.
@@ -258,7 +284,7 @@ export async function openDevice(adapter: GPUAdapter, options: { throttle?: Thro
   const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name)) as GPUFeatureName[]
   const capabilities = capabilitiesOf(adapter)
   const device = await throttle(adapter.requestDevice({ label: 'lowkey-gpu', requiredFeatures, requiredLimits }))
-  return new Gpu(device, capabilities, throttle)
+  return new Gpu(device, capabilities, options)
 }
 
 /** The facts of an adapter, as a device opened by {@link openDevice} will have them. */

@@ -62,11 +62,11 @@ const instances = new Map<string, GPU>()
 export async function acquire(options: AcquireOptions = {}): Promise<Gpu> {
   const flags = dawnFlags(options)
   const installed = await find(flags, undefined, options.gpu)
-  if (installed) return open(installed)
+  if (installed) return open(installed, () => find(flags, undefined, options.gpu))
   const looked = [`installed drivers: ${describeInstalled()}`]
   const swiftShader = findSwiftShader(looked)
   const bundled = swiftShader && (await find(flags, swiftShader, options.gpu))
-  if (bundled) return open(bundled)
+  if (bundled) return open(bundled, () => find(flags, swiftShader, options.gpu))
   if (swiftShader) looked.push(`SwiftShader: its driver (${swiftShader.manifest}) gave no usable adapter`)
 
   const others = options.gpu === undefined ? [] : await listAdapters()
@@ -189,9 +189,15 @@ function describeInstalled(): string {
   return process.platform === 'darwin' ? 'Metal gave no adapter' : 'Direct3D 12 gave no adapter'
 }
 
-async function open(adapter: GPUAdapter): Promise<Gpu> {
+/** @param again gives the adapter once more: one adapter opens one device. */
+async function open(adapter: GPUAdapter, again: () => Promise<GPUAdapter | null>): Promise<Gpu> {
+  const another = async () => {
+    const next = await again()
+    if (!next) throw new NoAdapterError('the adapter is not there any more')
+    return openDevice(next, { throttle })
+  }
   try {
-    return await openDevice(adapter, { throttle })
+    return await openDevice(adapter, { throttle, another })
   } catch (error) {
     const name = adapterName(capabilitiesOf(adapter))
     throw new Error(`${name} does not open: ${(error as Error).message}; acquire({ gpu: name }) takes another`, {

@@ -3,6 +3,8 @@ import { BufferUsage } from '../device/flags.ts'
 import type { Gpu, TuningCache } from '../device/gpu.ts'
 import { elements, formatShape, type Precision, ShapeError, type Tensor } from '../kernels/op.ts'
 import { type Call, uploadParams } from './calls.ts'
+import { compileEarly, type EarlyOptions } from './early.ts'
+import type { WrittenBefore } from './fuse.ts'
 import { type Node, RATES, type Rate } from './graph.ts'
 import { checkGuards, GUARD_BYTES, guardOf } from './guards.ts'
 import { checkLimits, mib, PlanMemoryError, totalBytes } from './limits.ts'
@@ -26,7 +28,7 @@ export interface HalfOptions {
   storage?: Precision
 }
 
-export interface CompileOptions<Inputs extends Named = Named> extends HalfOptions {
+export interface CompileOptions<Inputs extends Named = Named> extends HalfOptions, EarlyOptions {
   /**
    * All inputs by the names that the plan takes them by; the plan's types know these names then, and one that is missing here is an
    * error. Unless told, inputs go by the names they were recorded under.
@@ -49,6 +51,13 @@ export interface CompileOptions<Inputs extends Named = Named> extends HalfOption
   fuse?: boolean
   /** Upper bound of the plan's GPU memory in bytes; a larger plan is refused before anything is allocated. */
   maxBytes?: number
+}
+
+const WRITTEN = Symbol('written')
+
+/** What fused kernels wrote on this device so far, where the adapter is a processor: its driver takes half a second for a shader. */
+function writtenOn(gpu: Gpu): WrittenBefore | undefined {
+  return gpu.capabilities.software ? gpu.keep(WRITTEN, (): WrittenBefore => new Map()) : undefined
 }
 
 /** What `compile` has made so far; all of it is freed where something fails on the way. */
@@ -87,13 +96,21 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
     (await chooseByTrial(gpu, adapter, nodes, options.tuning, (trial, kernel) =>
       compile(gpu, trial, { choose: kernel, poison: true }),
     ))
-  const lowered = lower(roots, adapter.target, { ...options, choose, half, offers: adapter.offers })
+  const lowered = lower(roots, adapter.target, {
+    ...options,
+    choose,
+    half,
+    offers: adapter.offers,
+    written: writtenOn(gpu),
+  })
   const kept = new Set(roots.map(lowered.value))
   const named = nameValues(outputs, options.inputs, lowered, kept)
   const copies = copiesOf(updates, lowered)
   const memory = planMemory(lowered, kept)
   checkLimits(gpu, lowered, memory, options.maxBytes)
-  const pipelines = await Promise.all(lowered.steps.map((step) => pipelineFor(gpu, step.dispatch)))
+  const dispatches = lowered.steps.map((step) => step.dispatch)
+  await compileEarly(gpu, dispatches, options)
+  const pipelines = await Promise.all(dispatches.map((dispatch) => pipelineFor(gpu, dispatch)))
   for (const node of nodes) node.recorder.expectUnchanged(node)
 
   const { device } = gpu

@@ -14,6 +14,9 @@ export interface Fusion {
   written: readonly Node[]
 }
 
+/** Which values of a chain its kernels write, by what the kernels are otherwise; see `alike`. */
+export type WrittenBefore = Map<string, readonly boolean[]>
+
 /** How an operand is read in a store: the same element, one value a channel, or one value. */
 type Access = 'element' | 'channel' | 'single'
 
@@ -26,6 +29,7 @@ export function findFusions(
   kept: ReadonlySet<Node>,
   kernelOf: (node: Node) => Kernel,
   gpu: Capabilities,
+  before?: WrittenBefore,
 ): Map<Node, Fusion> {
   const consumers = new Map<Node, Node[]>()
   for (const node of nodes)
@@ -60,7 +64,41 @@ export function findFusions(
       fusions.set(member, fusion)
     }
   }
+  if (before) writeAlike(new Set(fusions.values()), kernelOf, gpu, before)
   return fusions
+}
+
+/**
+ * Has kernels that differ in nothing but which values of their chain they write all write the same, those of the plans before this one
+ * included: an activation's input is written where the gradient needs it, and in a copy of the network without gradient as well. It is
+ * for adapters where a store is cheap beside the compilation of one more shader.
+ */
+function writeAlike(
+  fusions: ReadonlySet<Fusion>,
+  kernelOf: (node: Node) => Kernel,
+  gpu: Capabilities,
+  before: WrittenBefore,
+): void {
+  const alike = new Map<string, Fusion[]>()
+  for (const fusion of fusions) {
+    const { producer, chain, written } = fusion
+    const members = [producer, ...chain]
+    const { code, reads } = kernelOf(producer).dispatches.at(-1)!
+    const operands = chain.map(({ op, inputs }, k) => [
+      op?.name,
+      inputs.map((input) => (input === members[k] ? 'chain' : accessOf(input.shape, producer.shape))),
+    ])
+    const key = JSON.stringify([code, reads.map(({ type }) => type), operands])
+    const bound = reads.length + chain.reduce((n, { inputs }) => n + inputs.length - 1, 0)
+    const all = members.map((member, i) => written.includes(member) || (before.get(key)?.[i] ?? false))
+    if (bound + all.filter(Boolean).length > gpu.maxStorageBuffers) continue
+    before.set(key, all)
+    alike.set(key, [...(alike.get(key) ?? []), fusion])
+  }
+  for (const [key, group] of alike) {
+    const all = before.get(key)!
+    for (const fusion of group) fusion.written = [fusion.producer, ...fusion.chain].filter((_, i) => all[i])
+  }
 }
 
 const isWritten = (

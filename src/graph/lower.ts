@@ -13,7 +13,7 @@ import {
   ShapeError,
   type Target,
 } from '../kernels/op.ts'
-import { type Fusion, findFusions, fuseStore } from './fuse.ts'
+import { type Fusion, findFusions, fuseStore, type WrittenBefore } from './fuse.ts'
 import { exactNumber, type Node, RATES, type Rate } from './graph.ts'
 import { halfTensors } from './half-tensors.ts'
 
@@ -64,6 +64,8 @@ export interface LowerOptions {
   half?: boolean
   /** What was offered for this target before. */
   offers?: Offers
+  /** What fused kernels of the plans before wrote, where kernels are to be few; see `findFusions`. */
+  written?: WrittenBefore
 }
 
 export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions = {}): Lowered {
@@ -90,7 +92,7 @@ export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions
     if (!kernel) kernels.set(node, (kernel = choose(node, kernelsOf(node, gpu, offers))))
     return kernel
   }
-  const fusions = fuse ? findFusions(nodes, new Set(roots), kernelOf, gpu) : new Map<Node, Fusion>()
+  const fusions = fuse ? findFusions(nodes, new Set(roots), kernelOf, gpu, options.written) : new Map<Node, Fusion>()
   const counts: Record<string, number> = {}
   const steps: Step[] = []
   for (const node of nodes) {

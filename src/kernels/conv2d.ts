@@ -55,9 +55,7 @@ export const conv2dOp: Op<ConvArgs> = {
     const g = geometry(args, shapes)
     const bias = shapes.length > 2
     const lanes = productLanes(gpu)
-    // Where a channel has one result, its lanes would have nothing to share.
-    if (g.c === g.groups)
-      return [depthwise(g, bias, false, g.oh * g.ow > 1 ? lanes : 0) ?? [], directForward(g, bias)].flat()
+    if (g.c === g.groups) return [depthwise(g, bias, false, lanes) ?? [], directForward(g, bias)].flat()
     const kernels = productKernels(forwardProduct(g, bias), gpu, winogradTiles(g, bias, false, gpu))
     if (lanes > 0) kernels.unshift(productForward(g, bias, lanes))
     if (lanes > 0 && canFilter(g, false, gpu.maxBindingBytes))

@@ -61,17 +61,19 @@ function tiled(g: Geometry, bias: boolean, transposed: boolean, rows: number, co
     lines.push(`let r${i} = ty * ${y.step}u + ${(y.begin + i) >>> 0}u;`)
     for (const j of range(x.end - x.begin)) lines.push(`let x${i}_${j} = ${pixel('f32', `r${i}`, `c${j}`)};`)
   }
-  const code = linearEntry(`  if (i >= p.count) { return; }
-  let tx = i % p.across;
-  let ty = i / p.across % p.down;
-  let channel = i / p.across / p.down;
+  const code = linearEntry(`  // Threads beyond the last store nothing: behind a return lavapipe compiles all code for longer.
+  let job = min(i, p.count - 1u);
+  let tx = job % p.across;
+  let ty = job / p.across % p.down;
+  let channel = job / p.across / p.down;
   let k = channel % p.K;
   // Unsigned: what is above or left of the image wraps around to beyond its end.
   let plane = channel / ${g.k / g.c}u * p.H * p.W;
   ${lines.join('\n  ')}
   // A loop, though sums are then read back from memory: code fused into the store would be compiled for every pixel otherwise.
   var sums = array<f32, ${rows * columns}>(${sumsOf(g, y, x).flat()});
-  for (var a = 0u; a < min(${rows}u, p.OH - ty * ${rows}u); a++) {
+  let end = select(0u, min(${rows}u, p.OH - ty * ${rows}u), i < p.count);
+  for (var a = 0u; a < end; a++) {
     let to = (channel * p.OH + ty * ${rows}u + a) * p.OW + tx * ${columns}u;
     for (var b = 0u; b < min(${columns}u, p.OW - tx * ${columns}u); b++) {
       store(to + b, k, sums[a * ${columns}u + b]${bias ? ' + bias[k]' : ''});
@@ -79,6 +81,29 @@ function tiled(g: Geometry, bias: boolean, transposed: boolean, rows: number, co
   }`)
   const params = { count, across, down, K: g.k, H: h, W: w, OH: oh, OW: ow }
   return kernel({ bias, transposed, code, params, count, source: 'f32', stores: 'f32' })
+}
+
+/** The kernel for images that have one result a channel: a loop over its taps, which compiles in a tenth of the time of 49 unrolled. */
+function single(g: Geometry, bias: boolean): Kernel {
+  const count = g.n * g.k
+  const code = linearEntry(`  let channel = min(i, p.count - 1u);
+  let k = channel % p.K;
+  let plane = channel / ${g.k / g.c}u * p.H * p.W;
+  var sum = 0.0;
+  for (var r = 0u; r < p.KH; r++) {
+    for (var s = 0u; s < p.KW; s++) {
+      // Unsigned: what is above or left of the image wraps around to beyond its end.
+      let row = r * p.DH - p.PT;
+      let column = s * p.DW - p.PL;
+      let x = ${pixel('f32', 'row', 'column')};
+      sum += x * weights[(k * p.KH + r) * p.KW + s];
+    }
+  }
+  if (i < p.count) { store(channel, k, sum${bias ? ' + bias[k]' : ''}); }`)
+  const { kh: KH, kw: KW } = g
+  const [DH, DW, PT, PL] = [...g.dilation, ...g.padding]
+  const params = { count, K: g.k, H: g.h, W: g.w, KH, KW, DH, DW, PT, PL }
+  return kernel({ bias, transposed: false, code, params, count, source: 'f32', stores: 'f32' })
 }
 
 /** WGSL of the source's elements at a row and column of `plane`, zeros outside the image. */
@@ -241,6 +266,7 @@ function rolling(g: Geometry, bias: boolean, transposed: boolean, lanes: number,
  */
 export function depthwise(g: Geometry, bias: boolean, transposed: boolean, lanes: number): Kernel | undefined {
   if (transposed && g.k !== g.c) return undefined
+  if (!transposed && g.oh * g.ow === 1) return single(g, bias)
   for (const columns of lanes > 0 ? [4, 2, 1] : []) {
     const found = rolling(g, bias, transposed, lanes, columns)
     if (found) return found

@@ -138,15 +138,14 @@ ${range(4)
   .join('\n')}
 ${sums.map((line) => `    ${line}`).join('\n')}
   }
-  if (tile < p.tiles && own < p.count) {
-    var sums = array<vec4f, ${tile}>(${range(tile).map((q) => `s${q}`)});
-    let end = min(${tile}u, p.rows - first);
-    for (var q = 0u; q < end; q++) {
-      let channel = group.z * p.rows + first + q;
-      let value = sums[q]${rowBias};
-      let at = yAt + (first + q) * p.yRow;
-      ${store}
-    }
+  // No branch around it: lavapipe then compiles for five times as long.
+  let end = select(0u, min(${tile}u, p.rows - first), tile < p.tiles && own < p.count);
+  var sums = array<vec4f, ${tile}>(${range(tile).map((q) => `s${q}`)});
+  for (var q = 0u; q < end; q++) {
+    let channel = group.z * p.rows + first + q;
+    let value = sums[q]${rowBias};
+    let at = yAt + (first + q) * p.yRow;
+    ${store}
   }
 }
 `

@@ -19,6 +19,8 @@ const PANEL = 32
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
+// Threads beyond the last compute what the last does, and store nothing: behind a return lavapipe compiles all code for longer.
+
 /** A convolution as Winograd's algorithm sees it: the transpose is one as well, with flipped weights. */
 interface Filtering {
   n: number
@@ -157,10 +159,10 @@ export function winograd(g: Geometry, bias: boolean, transposed: boolean, lanes:
 function transformWeights(f: Filtering, { group, groups }: Part, to: BufferRef): Dispatch {
   const { c, k, transposed } = f
   const { lines, elements } = sandwich(FOUR.weights, 't')
-  const code = linearEntry(`  if (i >= p.count) { return; }
-  let k = i % p.K;
-  let c = i / p.K % p.C;
-  let own = i / (p.K * p.C);
+  const code = linearEntry(`  let job = min(i, p.count - 1u);
+  let k = job % p.K;
+  let c = job / p.K % p.C;
+  let own = job / (p.K * p.C);
   let g = p.group + own;
   let first = ${transposed ? '(g * p.C + c) * p.K + k' : '(g * p.K + k) * p.C + c'};
   ${range(9)
@@ -169,7 +171,8 @@ function transformWeights(f: Filtering, { group, groups }: Part, to: BufferRef):
   ${lines.join('\n  ')}
   var values = array<f32, ${POSITIONS}>(${elements.join(', ')});
   var at = own * p.panels + (k / ${PANEL}u * p.C + c) * ${PANEL}u + k % ${PANEL}u;
-  for (var position = 0u; position < p.positions; position++) {
+  let end = select(0u, p.positions, i < p.count);
+  for (var position = 0u; position < end; position++) {
     weights[at] = values[position];
     at += p.step;
   }`)
@@ -203,10 +206,10 @@ function transformInput(f: Filtering, { group, groups, image, images }: Part, to
       return `let x${i * IN + j} = select(0.0, source[select(0u, line${i} + c${j}, ${inside})], ${inside});`
     }),
   ])
-  const code = linearEntry(`  if (i >= p.count) { return; }
-  let own = i / (p.C * p.tiles);
-  let channel = (p.group + own) * p.C + i % p.C;
-  let tile = i / p.C - own * p.tiles;
+  const code = linearEntry(`  let job = min(i, p.count - 1u);
+  let own = job / (p.C * p.tiles);
+  let channel = (p.group + own) * p.C + job % p.C;
+  let tile = job / p.C - own * p.tiles;
   let tx = tile % p.tilesX;
   let ty = tile / p.tilesX % p.tilesY;
   let plane = ((p.image + tile / (p.tilesX * p.tilesY)) * p.channels + channel) * p.H * p.W;
@@ -221,7 +224,8 @@ function transformInput(f: Filtering, { group, groups, image, images }: Part, to
   var elements = array<f32, ${POSITIONS}>(
     ${elements.join(',\n    ')});
   var at = i;
-  for (var position = 0u; position < p.positions; position++) {
+  let end = select(0u, p.positions, i < p.count);
+  for (var position = 0u; position < end; position++) {
     values[at] = elements[position];
     at += p.count;
   }`)
@@ -262,19 +266,19 @@ function transformOutput(
   const count = images * tilesOf(f) * channels
   const value = `pixels[a * ${OUT}u + b]${bias ? ' + bias[channel]' : ''}`
   const at = 'plane + (toY + a) * p.OW + toX + b'
-  const code = linearEntry(`  if (i >= p.count) { return; }
-  let channel = p.first + i % p.K;
-  let tile = i / p.K;
+  const code = linearEntry(`  let job = min(i, p.count - 1u);
+  let channel = p.first + job % p.K;
+  let tile = job / p.K;
   let toX = tile % p.tilesX * ${OUT}u;
   let toY = tile / p.tilesX % p.tilesY * ${OUT}u;
   let plane = ((p.image + tile / (p.tilesX * p.tilesY)) * p.channels + channel) * p.OH * p.OW;
   ${range(POSITIONS)
-    .map((position) => `let x${position} = products[i + ${position}u * p.count];`)
+    .map((position) => `let x${position} = products[job + ${position}u * p.count];`)
     .join('\n  ')}
   ${lines.join('\n  ')}
   var pixels = array<f32, ${OUT * OUT}>(
     ${elements.join(',\n    ')});
-  let endY = min(${OUT}u, p.OH - toY);
+  let endY = select(0u, min(${OUT}u, p.OH - toY), i < p.count);
   let endX = min(${OUT}u, p.OW - toX);
   for (var a = 0u; a < endY; a++) {
     for (var b = 0u; b < endX; b++) {
