@@ -4,7 +4,6 @@ import { basename } from 'node:path'
 import { Embedder } from '../attack/embedder.ts'
 import { DEFAULT_SURROGATES, keepTuning, loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
 import { NoFaceError } from '../attack/protect.ts'
-import { acquire } from '../device/node.ts'
 import {
   type CheckNetworks,
   checkFolder,
@@ -21,6 +20,7 @@ import type { Pixels } from '../faces/pixels.ts'
 import { readPhoto, shown } from '../images/index.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { knownNetworks } from '../weights/node.ts'
+import { openGpu } from './driver-noise.ts'
 import { Exit, exitCodes, messageOf, UsageError } from './exit.ts'
 import { listPhotos } from './listing.ts'
 import { attackedRecognisers, attackOptions } from './models.ts'
@@ -64,7 +64,7 @@ export async function check(args: string[]): Promise<number> {
   const first = await pixelsOf(photo)
   const second = isFolder(other) ? await cleanPhotos(other, photo) : await pixelsOf(other)
   const recognisers = await loadJudges(values)
-  using gpu = await acquire({ gpu: values.gpu })
+  using gpu = await openGpu(values.gpu)
   keepTuning(gpu)
   using detector = await mtcnnNetworks(gpu, recognisers.detector)
   using embedder = await Embedder.compile(gpu, recognisers.networks)

@@ -1,15 +1,8 @@
 /** `lowkey-gpu doctor`: what this machine offers, and whether everything works on it. */
-import {
-  acquire,
-  adapterName,
-  describeAdapter,
-  type Gpu,
-  installLines,
-  listAdapters,
-  NoAdapterError,
-} from '../device/node.ts'
+import { adapterName, describeAdapter, type Gpu, installLines, NoAdapterError } from '../device/node.ts'
 import { ACCEPTED, readPhoto } from '../images/index.ts'
 import { verifyWeights, weightsFolders } from '../weights/node.ts'
+import { findAdapters, openGpu } from './driver-noise.ts'
 import { Exit, exitCodes, messageOf, UsageError } from './exit.ts'
 import { parse } from './options.ts'
 import { type SelfTest, selfTest } from './self-test.ts'
@@ -30,8 +23,8 @@ export async function doctor(args: string[]): Promise<number> {
   const weights = await verifyWeights()
   const pictures = await pictureSupport()
   // Without a GPU the rest is told all the same.
-  const adapters = await listAdapters().catch(noAdapter)
-  const found = await acquire({ gpu: values.gpu }).catch(noAdapter)
+  const adapters = await findAdapters().catch(noAdapter)
+  const found = await openGpu(values.gpu).catch(noAdapter)
   using gpu = found instanceof NoAdapterError ? undefined : found
   const test = gpu && (await selfTest(gpu))
   const list = adapters instanceof NoAdapterError ? [] : adapters

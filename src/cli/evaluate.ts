@@ -13,7 +13,7 @@ import {
 } from '../attack/node.ts'
 import type { Perceptual, Surrogate } from '../attack/objective.ts'
 import type { ProtectorNetworks } from '../attack/protect.ts'
-import { acquire, adapterName, type Gpu } from '../device/node.ts'
+import { adapterName, type Gpu } from '../device/node.ts'
 import { type ExperimentSetup, type Findings, runExperiment } from '../evaluate/experiment.ts'
 import { Features, type Keyed } from '../evaluate/features.ts'
 import { codeOf, keyOf, keyOfNumbers } from '../evaluate/identity.ts'
@@ -30,6 +30,7 @@ import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { yunetNetworks } from '../models/yunet.ts'
 import { cacheFolder, knownNetworks } from '../weights/node.ts'
 import type { ManifestEntry, RecogniserEntry, Weights } from '../weights/registry.ts'
+import { openGpu } from './driver-noise.ts'
 import { type Options, readOptions } from './evaluate-options.ts'
 import { EvaluationProgress } from './evaluate-progress.ts'
 import { summary } from './evaluate-summary.ts'
@@ -45,7 +46,7 @@ export async function evaluate(args: string[], signal: AbortSignal): Promise<num
   const split = await splitOf(options)
   checkFolder(options.out)
   const loaded = await loadAll(options)
-  using gpu = await acquire({ gpu: options.gpu })
+  using gpu = await openGpu(options.gpu)
   keepTuning(gpu)
   const progress = new EvaluationProgress(options.quiet)
   const findings = await experiment(gpu, loaded, options, split, signal, progress)

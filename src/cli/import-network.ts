@@ -1,7 +1,7 @@
 /** From a file of weights that the user has to a network in the weights folder. */
 import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { acquire, adapterName, NoAdapterError } from '../device/node.ts'
+import { adapterName, NoAdapterError } from '../device/node.ts'
 import { embeddingDeviation, HALF_PRECISION_LIMIT } from '../evaluate/half-precision.ts'
 import { architectureOf, assemblies } from '../models/architectures.ts'
 import { recogniserFromOnnx } from '../models/onnx/recogniser.ts'
@@ -32,6 +32,7 @@ import {
   sha256,
   weightsOf,
 } from '../weights/registry.ts'
+import { openGpu } from './driver-noise.ts'
 import { UsageError } from './exit.ts'
 
 /** What the user says of a network. What is undefined follows from the file. */
@@ -333,7 +334,7 @@ async function pack(
 }
 
 async function tryOut(a: PackedNetwork, b: PackedNetwork, name?: string): Promise<{ deviation: number; on: string }> {
-  using gpu = await acquire({ gpu: name })
+  using gpu = await openGpu(name)
   const load = ({ entry, bytes }: PackedNetwork) => ({
     network: recogniser(entry),
     weights: weightsOf(entry, bytes, entry.file),

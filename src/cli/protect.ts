@@ -1,8 +1,9 @@
 /** `lowkey-gpu protect`: photos in, protected photos out. */
 import { keepTuning, loadNetworks, recognisersOf } from '../attack/node.ts'
 import { Protector, type ProtectorNetworks } from '../attack/protect.ts'
-import { acquire, type Gpu, listAdapters } from '../device/node.ts'
+import type { Gpu } from '../device/node.ts'
 import { knownNetworks } from '../weights/node.ts'
+import { findAdapters, openGpu } from './driver-noise.ts'
 import { Exit } from './exit.ts'
 import { attackedRecognisers } from './models.ts'
 import { type ProtectArguments, readOptions } from './protect-options.ts'
@@ -31,7 +32,7 @@ export async function protect(args: string[], signal: AbortSignal): Promise<numb
 }
 
 async function printAdapters(): Promise<number> {
-  const adapters = await listAdapters()
+  const adapters = await findAdapters()
   const lines = adapters.map(({ name, backend, software }) => `${name} (${backend}${software ? ', software' : ''})`)
   process.stdout.write(`${lines.length > 0 ? lines.join('\n') : 'no adapter'}\n`)
   return lines.length > 0 ? Exit.done : Exit.noGpu
@@ -41,7 +42,7 @@ async function printAdapters(): Promise<number> {
 async function open({ attacked, gpu: name }: ProtectArguments): Promise<{ networks: ProtectorNetworks; gpu: Gpu }> {
   // A name that is no recogniser is refused before any driver is woken up.
   const surrogates = attackedRecognisers(recognisersOf(await knownNetworks()), attacked).map(({ id }) => id)
-  const [networks, gpu] = await Promise.allSettled([loadNetworks(surrogates), acquire({ gpu: name })])
+  const [networks, gpu] = await Promise.allSettled([loadNetworks(surrogates), openGpu(name)])
   if (networks.status === 'rejected') {
     if (gpu.status === 'fulfilled') gpu.value.destroy()
     throw networks.reason

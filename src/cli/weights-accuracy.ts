@@ -1,11 +1,11 @@
 /** `lowkey-gpu weights accuracy`: how well the recognisers tell the people of a folder apart. */
 import { Embedder } from '../attack/embedder.ts'
 import { keepTuning, loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
-import { acquire } from '../device/node.ts'
 import { type Accuracy, accuracyOf, embedFaces } from '../evaluate/accuracy.ts'
 import type { PersonPhoto } from '../evaluate/protocol.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { knownNetworks } from '../weights/node.ts'
+import { openGpu } from './driver-noise.ts'
 import { Exit, messageOf, UsageError } from './exit.ts'
 import { chosenRecognisers } from './models.ts'
 import { integer, listOf, parse } from './options.ts'
@@ -37,7 +37,7 @@ export async function accuracy(args: string[], signal: AbortSignal): Promise<num
   const networks = await knownNetworks()
   const entries = chosenRecognisers(recognisersOf(networks), '--models', listOf(values.models))
   const [detectorWeights, ...recognisers] = await Promise.all([loadDetector(networks), ...entries.map(loadRecogniser)])
-  using gpu = await acquire({ gpu: values.gpu })
+  using gpu = await openGpu(values.gpu)
   keepTuning(gpu)
   using detector = await mtcnnNetworks(gpu, detectorWeights)
   using embedder = await Embedder.compile(gpu, recognisers)

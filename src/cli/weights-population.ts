@@ -6,12 +6,12 @@ import { Embedder } from '../attack/embedder.ts'
 import { keepTuning, loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
 import { packPopulations } from '../attack/population-file.ts'
 import { POPULATIONS } from '../attack/populations.ts'
-import { acquire } from '../device/node.ts'
 import { embedFaces } from '../evaluate/accuracy.ts'
 import { averagedByPerson, populationsOf } from '../evaluate/population.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { importFolder, knownNetworks } from '../weights/node.ts'
 import { placeFile } from '../weights/place.ts'
+import { openGpu } from './driver-noise.ts'
 import { Exit, UsageError } from './exit.ts'
 import { chosenRecognisers } from './models.ts'
 import { integer, listOf, parse } from './options.ts'
@@ -58,7 +58,7 @@ export async function population(args: string[], signal: AbortSignal): Promise<n
   const networks = await knownNetworks()
   const entries = chosenRecognisers(recognisersOf(networks), '--models', listOf(values.models))
   const [detectorWeights, ...recognisers] = await Promise.all([loadDetector(networks), ...entries.map(loadRecogniser)])
-  using gpu = await acquire({ gpu: values.gpu })
+  using gpu = await openGpu(values.gpu)
   keepTuning(gpu)
   using detector = await mtcnnNetworks(gpu, detectorWeights)
   using embedder = await Embedder.compile(gpu, recognisers)

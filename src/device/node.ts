@@ -30,6 +30,10 @@ export interface AcquireOptions {
    * Zero new buffers and workgroup memory (default). False is for code that writes every element before it reads one.
    */
   readonly zeroInit?: boolean
+  /**
+   * Called for what looks for drivers and does not give way to other work meanwhile: a place to see to what they write to stderr.
+   */
+  readonly around?: <T>(look: () => T) => T
   /** Further toggles, by their names in Dawn's src/dawn/native/Toggles.cpp. */
   readonly toggles?: { readonly enable?: readonly string[]; readonly disable?: readonly string[] }
 }
@@ -60,20 +64,21 @@ const instances = new Map<string, GPU>()
  * @throws NoAdapterError when there is none; Error when the adapter does not open.
  */
 export async function acquire(options: AcquireOptions = {}): Promise<Gpu> {
-  const flags = dawnFlags(options)
-  const installed = await find(flags, undefined, options.gpu)
-  if (installed) return open(installed, () => find(flags, undefined, options.gpu))
+  const { gpu: name, around } = options
+  const look: Look = { flags: dawnFlags(options), around }
+  const installed = await find(look, undefined, name)
+  if (installed) return open(installed, () => find(look, undefined, name))
   const looked = [`installed drivers: ${describeInstalled()}`]
   const swiftShader = findSwiftShader(looked)
-  const bundled = swiftShader && (await find(flags, swiftShader, options.gpu))
-  if (bundled) return open(bundled, () => find(flags, swiftShader, options.gpu))
+  const bundled = swiftShader && (await find(look, swiftShader, name))
+  if (bundled) return open(bundled, () => find(look, swiftShader, name))
   if (swiftShader) looked.push(`SwiftShader: its driver (${swiftShader.manifest}) gave no usable adapter`)
 
-  const others = options.gpu === undefined ? [] : await listAdapters()
+  const others = name === undefined ? [] : await listAdapters(around)
   if (others.length > 0) {
     const there = others.map(({ name }) => `  ${name}`)
     if (!swiftShader) there.push(...looked.slice(1))
-    throw new NoAdapterError(`no adapter's name contains '${options.gpu}'. There are\n${there.join('\n')}`)
+    throw new NoAdapterError(`no adapter's name contains '${name}'. There are\n${there.join('\n')}`)
   }
   throw new NoAdapterError(
     `no GPU and no software driver was found. Looked for\n${looked.map((line) => `  ${line}`).join('\n')}\n` +
@@ -82,11 +87,17 @@ export async function acquire(options: AcquireOptions = {}): Promise<Gpu> {
 }
 
 /** Every adapter that {@link acquire} can open, the preferred ones first. Empty where there is none. */
-export async function listAdapters(): Promise<AdapterEntry[]> {
-  const flags = dawnFlags({})
-  const installed = await enumerate(flags, undefined)
+export async function listAdapters(around?: AcquireOptions['around']): Promise<AdapterEntry[]> {
+  const look: Look = { flags: dawnFlags({}), around }
+  const installed = await enumerate(look, undefined)
   const swiftShader = findSwiftShader([])
-  return swiftShader ? [...installed, ...(await enumerate(flags, swiftShader))] : installed
+  return swiftShader ? [...installed, ...(await enumerate(look, swiftShader))] : installed
+}
+
+/** How adapters are looked for. */
+interface Look {
+  flags: string[]
+  around: AcquireOptions['around']
 }
 
 /** Flags of dawn.node's `create()`. */
@@ -103,17 +114,17 @@ function dawnFlags({ robustness = true, zeroInit = true, toggles = {} }: Acquire
   return [`enable-dawn-features=${enable.join(',')}`, `disable-dawn-features=${disable.join(',')}`]
 }
 
-async function find(flags: string[], driver: SwiftShader | undefined, name?: string): Promise<GPUAdapter | null> {
-  if (name === undefined) return requestAdapter(flags, driver)
+async function find(look: Look, driver: SwiftShader | undefined, name?: string): Promise<GPUAdapter | null> {
+  if (name === undefined) return requestAdapter(look, driver)
   const wanted = ALIASES[name.toLowerCase()] ?? name.toLowerCase()
-  const entry = (await enumerate(flags, driver)).find((adapter) => adapter.name.toLowerCase().includes(wanted))
-  return entry ? requestAdapter([...flags, `adapter=${entry.name}`], driver) : null
+  const entry = (await enumerate(look, driver)).find((adapter) => adapter.name.toLowerCase().includes(wanted))
+  return entry ? requestAdapter({ ...look, flags: [...look.flags, `adapter=${entry.name}`] }, driver) : null
 }
 
 /** All adapters of the drivers. Dawn names them only in its refusal of a name that fits none. */
-async function enumerate(flags: string[], driver: SwiftShader | undefined): Promise<AdapterEntry[]> {
+async function enumerate(look: Look, driver: SwiftShader | undefined): Promise<AdapterEntry[]> {
   try {
-    await requestAdapter([...flags, 'adapter=(none has this name)'], driver)
+    await requestAdapter({ ...look, flags: [...look.flags, 'adapter=(none has this name)'] }, driver)
     return [] // no adapter at all: there Dawn does not look at the name
   } catch (error) {
     const lines = [...String(error).matchAll(/^ \* backend: '(.*)', name: '(.*)'$/gm)]
@@ -126,7 +137,8 @@ async function enumerate(flags: string[], driver: SwiftShader | undefined): Prom
   }
 }
 
-async function requestAdapter(flags: string[], driver: SwiftShader | undefined): Promise<GPUAdapter | null> {
+async function requestAdapter(look: Look, driver: SwiftShader | undefined): Promise<GPUAdapter | null> {
+  const { flags, around = (run) => run() } = look
   const { create } = await import('webgpu').catch((error: Error) => {
     throw new NoAdapterError(
       `the npm package webgpu does not load on ${process.platform}-${process.arch}: ${error.message}\n` +
@@ -143,7 +155,7 @@ async function requestAdapter(flags: string[], driver: SwiftShader | undefined):
     // Dawn would find out too, and complain on stderr.
     if (!driver && !hasVulkanLoader()) return null
   }
-  return withEnvironment(driver, request)
+  return around(() => withEnvironment(driver, request))
 }
 
 /**

@@ -61,8 +61,8 @@ function tiled(g: Geometry, bias: boolean, transposed: boolean, rows: number, co
     lines.push(`let r${i} = ty * ${y.step}u + ${(y.begin + i) >>> 0}u;`)
     for (const j of range(x.end - x.begin)) lines.push(`let x${i}_${j} = ${pixel('f32', `r${i}`, `c${j}`)};`)
   }
-  const code = linearEntry(`  // Threads beyond the last store nothing: behind a return lavapipe compiles all code for longer.
-  let job = min(i, p.count - 1u);
+  // Threads beyond the last store nothing: behind a return lavapipe compiles all code for longer.
+  const code = linearEntry(`  let job = min(i, p.count - 1u);
   let tx = job % p.across;
   let ty = job / p.across % p.down;
   let channel = job / p.across / p.down;

@@ -1,0 +1,76 @@
+/**
+ * What Dawn writes to stderr while it looks for drivers. It has no switch for that and knows no other way to say it: two lines on every
+ * start that some limit, which nothing here uses, is smaller than the driver's. They are kept from people; all else is passed on.
+ */
+import { closeSync, constants, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type AdapterEntry, acquire, type Gpu, listAdapters } from '../device/node.ts'
+
+/** As `acquire`, with the adapter of that name, or the best. */
+export const openGpu = (name?: string): Promise<Gpu> => acquire({ gpu: name, around: quietly })
+
+/** As `listAdapters`. */
+export const findAdapters = (): Promise<AdapterEntry[]> => listAdapters(quietly)
+
+const STDERR = 2
+const PATIENCE_MS = 1000
+const NOISE = /^Warning: maxDynamic\w+PerPipelineLayout artificially reduced from \d+ to \d+ .*\n?/gm
+
+/** What is left of a driver's words without the noise. */
+export const withoutNoise = (text: string): string => text.replace(NOISE, '')
+
+/**
+ * Runs with stderr going to a file, and then writes to stderr what was no noise. Only where that can be undone: on Linux, for terminals and
+ * pipes (a file would be opened a second time, with a place of its own to write at). `run` must not give way to other work.
+ */
+export function quietly<T>(run: () => T): T {
+  const put = setAside()
+  if (!put) return run()
+  try {
+    return run()
+  } finally {
+    const said = withoutNoise(put.back())
+    if (said !== '') writeSync(STDERR, said)
+  }
+}
+
+/** Puts a file in the place of stderr; undefined where that cannot be undone. `back` undoes it and gives what was written. */
+function setAside(): { back(): string } | undefined {
+  if (process.platform !== 'linux') return undefined
+  let kept: number
+  try {
+    const stat = fstatSync(STDERR)
+    if (!stat.isFIFO() && !stat.isCharacterDevice()) return undefined
+    kept = openSync(`/proc/self/fd/${STDERR}`, constants.O_WRONLY | constants.O_NOCTTY)
+  } catch {
+    return undefined // no procfs, or another user's terminal
+  }
+  let folder: string
+  try {
+    folder = mkdtempSync(join(tmpdir(), 'lowkey-gpu-'))
+  } catch {
+    closeSync(kept)
+    return undefined
+  }
+  const file = join(folder, 'stderr')
+  // A file is opened under the lowest free number.
+  closeSync(STDERR)
+  const other = openSync(file, 'w', 0o600)
+  return {
+    back() {
+      closeSync(other)
+      // Another thread that opened a file in between has the number, and gives it back when it has read that.
+      for (const end = Date.now() + PATIENCE_MS; ; ) {
+        const again = openSync(`/proc/self/fd/${kept}`, constants.O_WRONLY | constants.O_NOCTTY)
+        if (again === STDERR || Date.now() > end) break
+        closeSync(again)
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+      }
+      closeSync(kept)
+      const text = readFileSync(file, 'utf8')
+      rmSync(folder, { recursive: true })
+      return text
+    },
+  }
+}
