@@ -28,7 +28,7 @@ const said = (script: string) =>
 test.skipIf(process.platform !== 'linux')('stderr is put aside and comes back, with what was no noise', () => {
   const written = JSON.stringify(`a driver's words\n${NOISE}`)
   expect(said(code(`quietly(() => writeSync(2, ${written}))`))).toBe("begin\na driver's words\nend\n")
-  expect(said(code('try { quietly(() => { throw new Error("no") }) } catch { process.stderr.write("caught\\n") }'))).toBe(
-    'begin\ncaught\nend\n',
-  )
+  expect(
+    said(code('try { quietly(() => { throw new Error("no") }) } catch { process.stderr.write("caught\\n") }')),
+  ).toBe('begin\ncaught\nend\n')
 })

@@ -42,6 +42,11 @@ export class Embedder implements Disposable {
     return embedder
   }
 
+  /** Compiles what embeds one face, in the background. What fails does so again when it is needed. */
+  async prepare(): Promise<void> {
+    await Promise.allSettled(this.recognisers.map((recogniser) => this.planFor(recogniser, 1, true)))
+  }
+
   /** Unit embeddings of one face, by recogniser. Throws FaceGeometryError for landmarks that give no crop. */
   async embed(photo: Pixels, landmarks: Landmarks): Promise<FaceEmbeddings> {
     const [embeddings] = await this.embedFaces([{ photo, landmarks }])
@@ -113,13 +118,14 @@ export class Embedder implements Disposable {
     })
   }
 
-  private planFor({ network, weights }: Surrogate, size: number): Promise<Plan> {
+  private planFor({ network, weights }: Surrogate, size: number, background = false): Promise<Plan> {
     const key = `${network.id} ${size}`
     const known = this.plans.get(key)
     if (known) return known
     const g = graph()
     const crops = g.input('crops', [size, 3, network.size, network.size])
-    const plan = compile(this.gpu, { embedding: g.scope(network.id, () => normalize(network.build(crops, weights))) })
+    const embedding = g.scope(network.id, () => normalize(network.build(crops, weights)))
+    const plan = compile(this.gpu, { embedding }, { background })
     this.plans.set(key, plan)
     plan.catch(() => this.plans.delete(key))
     return plan

@@ -1,7 +1,7 @@
 /** The ascent: a compiled objective, stepped without reading anything back. */
 import type { Gpu } from '../device/gpu.ts'
 import type { Affine } from '../faces/alignment.ts'
-import { compile, graph, type HalfOptions, type Plan, PlanMemoryError } from '../graph/index.ts'
+import { type CompileOptions, compile, graph, type Plan, PlanMemoryError } from '../graph/index.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import { STEP_INPUT } from './ascent.ts'
 import { directionOf } from './directions.ts'
@@ -90,7 +90,7 @@ export class Attack implements Disposable {
   /**
    * Records and compiles the objective for areas of one size and number of faces. Surrogates of one architecture are stacked, unless
    * that takes larger buffers than the device has.
-   * @param halves as `compile` takes them; loss and change stay f32 in all
+   * @param options as `compile` takes them; loss and change stay f32 in all
    */
   static async compile(
     gpu: Gpu,
@@ -99,13 +99,14 @@ export class Attack implements Disposable {
     perceptual: Perceptual,
     preset: ObjectivePreset,
     masked: boolean,
-    halves: HalfOptions = {},
+    options: Pick<CompileOptions, 'products' | 'storage' | 'onProgress'> = {},
   ): Promise<Attack> {
     const compiled = async (stacked: boolean) => {
-      const options = { stacked, half: halves.storage === 'f16' }
-      const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, options)
+      const how = { stacked, half: options.storage === 'f16' }
+      const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, how)
       const { total, feature, lpips, gradient, delta, nextDelta } = recorded
-      const plan = await compile(gpu, { total, feature, lpips, gradient }, { updates: [[delta, nextDelta]], ...halves })
+      const outputs = { total, feature, lpips, gradient }
+      const plan = await compile(gpu, outputs, { updates: [[delta, nextDelta]], ...options })
       return { plan, stacks: stacksOf(surrogates, stacked) }
     }
     const made = await compiled(true).catch((error: unknown) => {
@@ -167,18 +168,23 @@ export class Attack implements Disposable {
     const { plan } = this
     plan.write('delta', start)
     let stride = 1
-    for (let done = 0; done < steps; ) {
+    // Steps are sent while those before them are computed: the GPU waits for nobody.
+    let before = Promise.resolve()
+    for (let sent = 0; sent < steps; ) {
       signal?.throwIfAborted()
       const now = performance.now()
-      const until = Math.min(steps, done + stride)
-      for (; done < until; done++) {
-        this.writeStep(seed, done, steps, stepScale)
+      const until = Math.min(steps, sent + stride)
+      for (; sent < until; sent++) {
+        this.writeStep(seed, sent, steps, stepScale)
         plan.run()
       }
-      await plan.gpu.wait()
-      onProgress?.(done)
+      await before
+      const done = sent
+      before = plan.gpu.wait().then(() => onProgress?.(done))
+      before.catch(() => {}) // it is awaited below, unless the signal ends the run
       if (performance.now() - now < PROGRESS_MS / 2) stride *= 2
     }
+    await before
     signal?.throwIfAborted()
     const delta = await plan.read('delta')
     if (!delta.every(Number.isFinite)) {

@@ -4,7 +4,7 @@ import type { Affine, Landmarks } from '../faces/alignment.ts'
 import { detectFaces, type Face, type MtcnnNetworks, smallestFace } from '../faces/mtcnn.ts'
 import { areaOf, mostOverlapping } from '../faces/overlap.ts'
 import type { Pixels } from '../faces/pixels.ts'
-import type { HalfOptions } from '../graph/index.ts'
+import type { CompileOptions, HalfOptions } from '../graph/index.ts'
 import { elements } from '../kernels/op.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import type { Recogniser } from '../models/recognisers.ts'
@@ -47,7 +47,7 @@ export interface ProtectOptions extends HalfOptions {
 
 export interface Progress {
   phase: 'detect' | 'compile' | 'attack' | 'measure'
-  /** Of `attack`: steps done and to do, over all faces. */
+  /** Of `attack`: steps done and to do, over all faces; of `compile`: shaders, where the driver has to compile any. Else zeros. */
   done: number
   total: number
 }
@@ -182,7 +182,11 @@ export class Protector implements Disposable {
     let psnr = Number.POSITIVE_INFINITY
     for (const [index, { region, faces: members, mask }] of targets.entries()) {
       report('compile')
-      const attack = await this.attackFor(region, members.length, grey, preset, options)
+      const attack = await this.attackFor(region, members.length, grey, preset, {
+        products: options.products,
+        storage: options.storage,
+        onProgress: (done, total) => report('compile', done, total),
+      })
       clock.lap('compile')
       const original = workingPlanes(photo, region)
       const images = {
@@ -193,6 +197,9 @@ export class Protector implements Disposable {
         draws: members.map((_, k) => directionDraw(original, seed + index + k)),
       }
       attack.load(images)
+      report('attack', taken, planned)
+      // The recognisers that judge the result are made ready while the attack runs.
+      void this.embedder.prepare()
       const before = mostRounds > 0 ? result.data.slice() : result.data
       let delta = uniformNoise(seed + index, elements(changeShape(attack.shape)), preset.noise)
       for (let round = 0; ; round++) {
@@ -263,11 +270,11 @@ export class Protector implements Disposable {
     faces: number,
     grey: boolean,
     preset: Preset,
-    { products, storage }: HalfOptions,
+    options: Pick<CompileOptions, 'products' | 'storage' | 'onProgress'>,
   ): Promise<Attack> {
     const masked = preset.area === 'face'
     const shape = { width: workWidth, height: workHeight, faces, grey }
-    const key = JSON.stringify([shape, preset, products, storage])
+    const key = JSON.stringify([shape, preset, options.products, options.storage])
     const known = this.attacks.get(key)
     this.attacks.delete(key)
     for (const [oldest, attack] of this.attacks) {
@@ -276,8 +283,7 @@ export class Protector implements Disposable {
       this.attacks.delete(oldest)
     }
     const { surrogates, lpips } = this.networks
-    const attack =
-      known ?? (await Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked, { products, storage }))
+    const attack = known ?? (await Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked, options))
     this.attacks.set(key, attack)
     return attack
   }

@@ -3,6 +3,8 @@ import type { Progress } from '../attack/protect.ts'
 import { perMinute } from './protect-report.ts'
 
 const WIDTH = 24
+/** Steps that take as long as what follows the last one: the face is found and recognised again. */
+const MEASURE_STEPS = 5
 const words: Record<Progress['phase'], string> = {
   detect: 'looking for faces',
   compile: 'preparing the networks',
@@ -43,6 +45,7 @@ export class ProgressLine {
   private before = 0
   private began: number | undefined
   private label = ''
+  /** What the time of a step is measured from: the beginning, and from the second step on the end of the first. */
   private first: { done: number; at: number } | undefined
   private lastPercent = -1
 
@@ -65,8 +68,19 @@ export class ProgressLine {
     this.lastPercent = -1
   }
 
+  /** What is being done before the first photo. */
+  say(doing: string): void {
+    if (this.shown && this.stream.isTTY) this.draw(`${doing} ...`)
+  }
+
   update({ phase, done, total }: Progress): void {
     if (!this.shown) return
+    if (phase === 'compile' && total > 0) {
+      const once = `${this.label}: compiling ${total} shaders, once for this driver`
+      if (this.stream.isTTY) this.draw(`${once}: ${done} done`)
+      else if (done === 1) this.stream.write(`${once} ...\n`)
+      return
+    }
     if (phase !== 'attack' || total === 0) {
       if (canRewrite(this.stream))
         rewrite(`${this.label}: ${words[phase]} ...${this.pace(phase === 'measure' ? 1 : 0)}`, this.stream)
@@ -98,7 +112,9 @@ export class ProgressLine {
     if (this.before > 0) return this.pace(done / total)
     if (done === this.first.done) return ''
     const perStep = (now - this.first.at) / (done - this.first.done)
-    return `, ${duration(((this.photos * total - done) * perStep) / 1000)} left`
+    // The first step waits for what is the same in all of them.
+    if (this.first.done === 0) this.first = { done, at: now }
+    return `, ${duration(((this.photos * (total + MEASURE_STEPS) - done) * perStep) / 1000)} left`
   }
 
   /** Empty until a photo is done. `part` of the present photo is done, 0..1. */

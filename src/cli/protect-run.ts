@@ -36,6 +36,11 @@ export class ProtectRun {
     for (const { input, error } of plan.found.failed) this.fail(input, error)
   }
 
+  /** Shows what is done before the first photo. */
+  say(doing: string): void {
+    this.progress.say(doing)
+  }
+
   /** No photo is left to work on. */
   get isOver(): boolean {
     return this.plan.inputs.length === 0

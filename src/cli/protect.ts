@@ -19,10 +19,12 @@ export async function protect(args: string[], signal: AbortSignal): Promise<numb
   const run = new ProtectRun(await planRun(options, signal))
   if (run.isOver) return await run.close()
   try {
+    run.say('opening the GPU, reading the weights')
     const { networks, gpu: opened } = await open(options)
     using gpu = opened
     signal.throwIfAborted()
     keepTuning(gpu)
+    run.say('preparing the detector')
     using protector = await Protector.create(gpu, networks)
     // Awaited here: what `using` holds ends with this block.
     return await run.all(gpu, protector)
