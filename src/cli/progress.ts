@@ -70,14 +70,14 @@ export class ProgressLine {
 
   /** What is being done before the first photo. */
   say(doing: string): void {
-    if (this.shown && this.stream.isTTY) this.draw(`${doing} ...`)
+    if (this.shown && canRewrite(this.stream)) rewrite(`${doing} ...`, this.stream)
   }
 
   update({ phase, done, total }: Progress): void {
     if (!this.shown) return
     if (phase === 'compile' && total > 0) {
       const once = `${this.label}: compiling ${total} shaders, once for this driver`
-      if (this.stream.isTTY) this.draw(`${once}: ${done} done`)
+      if (canRewrite(this.stream)) rewrite(`${once}: ${done} done`, this.stream)
       else if (done === 1) this.stream.write(`${once} ...\n`)
       return
     }
