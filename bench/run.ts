@@ -1,5 +1,5 @@
 /**
- * The whole program, measured: `node bench/run.ts [--json] [--quick] [--only NAME,...] [--steps N] [--peers] [--products f16] [--storage f16] [--gpu NAME] [--save]`.
+ * The whole program, measured: `node bench/run.ts [--json] [--quick] [--only NAME,...] [--steps N] [--peers] [--products f16] [--storage f16] [--gpu NAME] [--cold] [--save]`.
  * Seconds a photo in its phases, ms a step, dispatches, memory, what each operation takes, and how it grows; against the paper's 32 s.
  *
  * `--only` takes configurations (small, embedded, paper, or one size: paper-250, paper-512, paper-1080p, paper-12mp) and leaves the tables
@@ -8,9 +8,12 @@
  * `--steps` makes so many steps a photo instead of the preset's, and extrapolates. `--quick` is under a minute on two cores.
  * `--peers` runs the same loop by other engines: those of bench/peers (`npm ci --prefix bench/peers --ignore-scripts`) on this adapter, and
  * PyTorch where python3 (or PYTHON) has it. `--products` and `--storage` are what ours is compared at: f32 or f16.
+ * `--cold` gives the driver an empty cache of shaders, and shows which it compiles, and how long (Mesa's drivers: lavapipe).
  * `--json` prints one object, `--save` writes it to bench/results. Medians with quartiles; nothing here passes or fails by a time.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { keepTuning } from '../src/attack/node.ts'
 import { acquire, adapterName } from '../src/device/node.ts'
@@ -41,6 +44,7 @@ const { values } = parseArgs({
     quick: { type: 'boolean', default: false },
     peers: { type: 'boolean', default: false },
     save: { type: 'boolean', default: false },
+    cold: { type: 'boolean', default: false },
     gpu: { type: 'string' },
     only: { type: 'string' },
     steps: { type: 'string' },
@@ -61,6 +65,12 @@ const only = values.only?.split(',')
 const wanted = only && named(only.filter((name) => !TABLES.includes(name)))
 const tables = TABLES.filter((name) => (only ? only.includes(name) : !values.quick))
 
+if (values.cold) {
+  // Mesa looks when it opens a device.
+  const empty = mkdtempSync(join(tmpdir(), 'lowkey-bench-'))
+  process.env.MESA_SHADER_CACHE_DIR = empty
+  process.on('exit', () => rmSync(empty, { recursive: true, force: true }))
+}
 const { seconds: openSeconds, value: gpu } = await timed(() => acquire({ gpu: values.gpu }))
 keepTuning(gpu)
 const { software } = gpu.capabilities
@@ -146,7 +156,7 @@ if (values.json) console.log(JSON.stringify(report))
 if (values.save) {
   const folder = new URL('results/', import.meta.url).pathname
   mkdirSync(folder, { recursive: true })
-  const file = `${folder}run-${adapterSlug(gpu.capabilities)}${values.quick ? '-quick' : ''}.json`
+  const file = `${folder}run-${adapterSlug(gpu.capabilities)}${values.quick ? '-quick' : ''}${values.cold ? '-cold' : ''}.json`
   writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`)
   console.error(`# saved in ${file}`)
 }

@@ -14,6 +14,8 @@ export interface Networks {
   detector: Weights
   lpips: Perceptual
   surrogates: readonly Surrogate[]
+  /** Recognisers that judge the result beside them; none unless told. */
+  heldOut?: readonly Surrogate[]
   /** What the surrogates' weights were drawn from, if they were. */
   drawn?: readonly { architecture: string; seed: number }[]
 }

@@ -7,6 +7,7 @@ import type { MemoryWatch } from './memory.ts'
 import { type OperationSum, operationsOf } from './operations.ts'
 import type { PeerStep } from './peers.ts'
 import { PHASES, type PhaseSeconds, PhotoRunner } from './photo-run.ts'
+import { type ShaderSum, shadersOf } from './shaders.ts'
 import { type Spread, spreadOf, timed } from './timing.ts'
 
 export interface Budget {
@@ -22,17 +23,12 @@ export interface Budget {
 /** What LowKey's authors report for a photo, and for Fawkes (Cherepanova et al. 2021, section 4.4), on one GeForce RTX 2080 Ti. */
 export const PUBLISHED = { lowkey: 32, fawkes: 54 } as const
 
-/** Its f32 arithmetic by NVIDIA's data: 4352 multiply-adds a cycle at 1545 MHz. */
-const RTX_2080_TI_GFLOPS = 2 * 4352 * 1.545
-
 /** A photo beside the published times. */
 export interface AgainstPublished {
   /** How many times as fast as the 32 s and the 54 s; of another machine, and of other networks where `sameWork` is false. */
   timesLowkey: number
   timesFawkes: number
   sameWork: boolean
-  /** Seconds that the photo would take if this adapter had the multiply-adds of the 2080 Ti, at the same share of them. */
-  flopNormalisedSeconds: number
 }
 
 export interface ConfigurationReport {
@@ -67,6 +63,8 @@ export interface ConfigurationReport {
     dispatch: number
   }
   phases: Record<keyof PhaseSeconds, { first: number; later: number }>
+  /** Shaders that the driver compiled when they were first to run; none where it found them in its cache or compiles earlier. */
+  shaders: ShaderSum
   published: AgainstPublished
   operations?: OperationSum
   peers: Record<string, PeerStep>
@@ -95,6 +93,7 @@ export async function measureConfiguration(
 ): Promise<ConfigurationReport> {
   memory.peakMiB()
   const { preset } = configuration
+  const shaders = shadersOf(gpu)
   const photo = await configuration.photo()
   const { seconds: load, value: networks } = await timed(configuration.networks)
   const { seconds: detector, value: runner } = await timed(() => PhotoRunner.create(gpu, networks, preset))
@@ -126,7 +125,7 @@ export async function measureConfiguration(
     stepsTimed,
     secondsPerPhoto,
     secondsFirst: total(whole(first.seconds)),
-    secondsToFirstStep: total({ ...first.seconds, steps: 0, save: 0 }),
+    secondsToFirstStep: total({ ...first.seconds, steps: 0, measure: 0, save: 0 }),
     msPerStep: spread.median,
     msPerStepSpread: spread,
     dispatchesPerStep: dispatches.step,
@@ -141,8 +140,8 @@ export async function measureConfiguration(
       timesLowkey: PUBLISHED.lowkey / secondsPerPhoto,
       timesFawkes: PUBLISHED.fawkes / secondsPerPhoto,
       sameWork: configuration.published,
-      flopNormalisedSeconds: (secondsPerPhoto * roofs.gflops) / RTX_2080_TI_GFLOPS,
     },
+    shaders: shaders.sum(),
     operations: await operationsOf(plan, spread.median, Math.ceil(budget.samples / 2)),
     peers: {},
   }

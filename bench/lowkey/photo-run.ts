@@ -1,8 +1,9 @@
-/** One photo from the pixels to the file, in the phases that are measured. The steps are those of `Protector`, without its measurements. */
+/** One photo from the pixels to the file, in the phases that are measured: what `Protector` does, without further rounds. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { directionDraw } from '../../src/attack/directions.ts'
+import { Embedder } from '../../src/attack/embedder.ts'
 import { Attack } from '../../src/attack/loop.ts'
 import { uniformNoise } from '../../src/attack/noise.ts'
 import { changeShape } from '../../src/attack/objective.ts'
@@ -19,11 +20,19 @@ import type { Networks } from './configurations.ts'
 import { timed } from './timing.ts'
 
 /** In the order in which they come; seconds each. */
-export const PHASES = ['load', 'compile', 'detect', 'prepare', 'steps', 'save'] as const
+export const PHASES = ['load', 'compile', 'detect', 'prepare', 'steps', 'measure', 'save'] as const
 export type Phase = (typeof PHASES)[number]
 export type PhaseSeconds = Record<Phase, number>
 
-export const noSeconds = (): PhaseSeconds => ({ load: 0, compile: 0, detect: 0, prepare: 0, steps: 0, save: 0 })
+export const noSeconds = (): PhaseSeconds => ({
+  load: 0,
+  compile: 0,
+  detect: 0,
+  prepare: 0,
+  steps: 0,
+  measure: 0,
+  save: 0,
+})
 
 /** An area that is attacked by itself, with the faces in it. */
 interface Target {
@@ -45,6 +54,7 @@ export class PhotoRunner implements Disposable {
   private readonly networks: Networks
   private readonly preset: Preset
   private readonly detector: MtcnnNetworks & Disposable
+  private readonly embedder: Embedder
   private compiled: { key: string; attack: Attack } | undefined
 
   private constructor(gpu: Gpu, networks: Networks, preset: Preset, detector: MtcnnNetworks & Disposable) {
@@ -52,6 +62,7 @@ export class PhotoRunner implements Disposable {
     this.networks = networks
     this.preset = preset
     this.detector = detector
+    this.embedder = new Embedder(gpu, [...networks.surrogates, ...(networks.heldOut ?? [])])
   }
 
   /** Compiles the detector; the objective follows with the first photo, whose faces decide its size. */
@@ -83,9 +94,20 @@ export class PhotoRunner implements Disposable {
     for (const target of targets) {
       const attack = await during('compile', () => this.attackFor(target))
       const start = await during('prepare', () => this.prepare(attack, photo, result, target))
+      void this.embedder.prepare()
       const delta = await during('steps', () => attack.run({ steps, start }))
       await during('save', () => addChange(result, target.region, visible(delta, target.mask), this.preset.rounding))
+      await during('measure', async () => {
+        await this.prepare(attack, photo, result, target)
+        await attack.evaluate(new Float32Array(delta.length))
+      })
     }
+    await during('measure', async () => {
+      await detectFaces(this.detector, result)
+      const landmarks = faces.map((face) => face.landmarks)
+      await this.embedder.embedAll(photo, landmarks)
+      for (const points of landmarks) await this.embedder.embed(result, points)
+    })
     await during('save', () => save(result))
     const { workWidth, workHeight } = targets[targets.length - 1].region
     return { seconds, faces: faces.length, work: { width: workWidth, height: workHeight } }
@@ -93,6 +115,7 @@ export class PhotoRunner implements Disposable {
 
   [Symbol.dispose](): void {
     this.compiled?.attack[Symbol.dispose]()
+    this.embedder[Symbol.dispose]()
     this.detector[Symbol.dispose]()
   }
 

@@ -59,10 +59,8 @@ export function configurationLines(row: ConfigurationReport): string[] {
   const { photo, work, published, shareOfRoofs } = row
   const extrapolated =
     row.stepsTimed < row.steps ? `; ${row.stepsTimed} of ${row.steps} steps made, the others counted as equal` : ''
-  const ratio = `${number(published.timesLowkey)}x the 32 s and ${number(published.timesFawkes)}x the 54 s (Fawkes) of an RTX 2080 Ti`
-  const honest = published.sameWork
-    ? `the same work; with as many multiply-adds a second as that card has, at our share of them, ${number(published.flopNormalisedSeconds)} s`
-    : 'not the same work: other networks, and another machine'
+  const ratio = `${number(published.timesLowkey)}x the 32 s and ${number(published.timesFawkes)}x the 54 s (Fawkes) on an RTX 2080 Ti`
+  const honest = published.sameWork ? 'the same work' : 'not the same work: other networks'
   const lines = [
     `${row.name}: ${row.description}`,
     `  ${row.surrogates.join(', ')}; photo ${photo.width}x${photo.height}, worked on at ${work.width}x${work.height}, ${row.faces} face${row.faces === 1 ? '' : 's'}, ${row.steps} steps${extrapolated}`,
@@ -77,6 +75,16 @@ export function configurationLines(row: ConfigurationReport): string[] {
       ],
     ),
   ]
+  const { count, seconds, kernels } = row.shaders
+  if (count > 0) {
+    lines.push(
+      `  the driver compiled ${count} shaders in ${number(seconds)} s of one thread, two at a time:`,
+      ...table(
+        ['kernel', 'shaders', 's'],
+        kernels.map((kernel) => [kernel.name, `${kernel.count}`, number(kernel.seconds)]),
+      ),
+    )
+  }
   if (row.operations) {
     const { sumMs, ratio, operations } = row.operations
     const shown = operations.filter(({ share }) => share >= 0.01)

@@ -16,6 +16,15 @@ export interface EarlyOptions {
   background?: boolean
 }
 
+type Watch = (label: string, seconds: number) => void
+
+const watchers = new WeakMap<Gpu, Watch>()
+
+/** Has every shader told that is compiled early for this device from here on, with the seconds that it took. Benchmarks use it. */
+export function watchShaders(gpu: Gpu, watch: Watch): void {
+  watchers.set(gpu, watch)
+}
+
 /** Shaders that a device has been given, by their code. */
 const GIVEN = Symbol('given')
 
@@ -54,7 +63,9 @@ export async function compileEarly(
     const began = performance.now()
     await touch(on, [dispatch])
     await on.wait()
-    return performance.now() - began
+    const milliseconds = performance.now() - began
+    if (milliseconds >= CACHED_MS) watchers.get(gpu)?.(dispatch.label, milliseconds / 1000)
+    return milliseconds
   }
   const elsewhere: Dispatch[] = []
   const first = left.shift()!
