@@ -101,9 +101,8 @@ describe('kernels that write alike', () => {
         'x',
         Float32Array.from({ length: 1024 }, (_, i) => Math.cos(3 * i)),
       )
-      plan.prepare()
       plan.run()
-      return Promise.all(['kept', 'loss', 'gradient'].map((name) => plan.read(name)))
+      return Promise.all((['kept', 'loss', 'gradient'] as const).map((name) => plan.read(name)))
     }
     const [fused, plain] = [await run(true), await run(false)]
     fused.forEach((values, k) => {

@@ -7,7 +7,6 @@ type Row = Report['configurations'][number]
 
 const number = (value: number): string => value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)
 const percent = (share: number): string => `${Math.round(100 * share)} %`
-const PHASES = ['load', 'compile', 'detect', 'prepare', 'steps', 'save'] as const
 
 /** Reports by the names of their files, in order; the demo's times, if they were measured. */
 export function performanceParts(
@@ -80,13 +79,15 @@ function configuration(row: Row): string {
     `${number(row.secondsToFirstStep)} s after the start. A step takes ${number(row.msPerStep)} ms ` +
     `(${row.msPerStepSpread.quartiles.map(number).join(' to ')}), ${row.dispatchesPerStep} dispatches, ${number(row.gflopPerStep)} GFLOP: ` +
     `${percent(row.shareOfRoofs.arithmetic)} of the arithmetic roof. Memory: ${number(row.planMiB)} MiB in the plan, ${number(row.peakMiB)} MiB at most at once.`
+  // Those that there were when it was measured.
+  const phases = Object.entries(row.phases)
   const parts = [
     wrapped(text),
     markdownTable(
-      ['seconds', ...PHASES],
+      ['seconds', ...phases.map(([phase]) => phase)],
       [
-        ['first', ...PHASES.map((phase) => number(row.phases[phase].first))],
-        ['later', ...PHASES.map((phase) => number(row.phases[phase].later))],
+        ['first', ...phases.map(([, { first }]) => number(first))],
+        ['later', ...phases.map(([, { later }]) => number(later))],
       ],
     ),
   ]
