@@ -271,7 +271,7 @@ const ratios: number[] = []
 for (const row of chosen) {
   const { us, gflops, dispatches, peers: rivals, native } = await time(gpu, row, peers)
   const ratio = gflops / Math.max(...Object.values(rivals))
-  speeds.push(gflops)
+  if (row.direction !== 'case') speeds.push(gflops)
   if (ratio > 0) ratios.push(ratio) // 0 without any peer: the largest of none is minus infinity
   const { op, shape, direction } = row
   if (values.json) console.log(JSON.stringify({ op, shape, direction, us, gflops, peers: rivals, native }))
@@ -283,7 +283,7 @@ for (const row of chosen) {
   }
 }
 if (!values.json) {
-  console.log(`# geometric mean ${geometricMean(speeds.filter((each) => each > 0)).toFixed(1)} GFLOP/s`)
+  if (speeds.length > 0) console.log(`# geometric mean ${geometricMean(speeds).toFixed(1)} GFLOP/s`)
   if (ratios.length > 0) {
     const [mean, least] = [geometricMean(ratios), Math.min(...ratios)].map((ratio) => ratio.toFixed(2))
     console.log(`# ours / best WebGPU peer: geometric mean ${mean}, least ${least}, in ${ratios.length} rows`)
