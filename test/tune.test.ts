@@ -160,6 +160,8 @@ describe('roofs', () => {
     const g = graph()
     const y = matmul(g.input('a', [256, 256]), g.input('b', [256, 256]))
     using plan = await compile(gpu, { y })
+    plan.write('a', uniform(1, 256 * 256))
+    plan.write('b', uniform(2, 256 * 256))
     plan.run()
     await plan.time(1)
     const times = [await plan.time(3), await plan.time(3), await plan.time(3)]
