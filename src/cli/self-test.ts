@@ -67,6 +67,7 @@ async function measure(gpu: Gpu): Promise<number> {
   const x = g.input('x', [1, 64, 56, 56])
   const y = conv2d(x, g.constant(uniformNoise(3, 64 * 64 * 9, 0.1), [64, 64, 3, 3]), undefined, { padding: 1 })
   using plan = await compile(gpu, { y })
+  plan.write('x', uniformNoise(4, elements(x.shape), 1))
   plan.run()
   await gpu.wait()
   const began = performance.now()
