@@ -1,5 +1,7 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** The core: engine, networks and attack. Runs in Node and in browsers; an open device is passed in. */
+
+export type { Choice, ChosenFace, FaceChoice, LeftAlone } from './attack/choose.ts'
 export type { Population } from './attack/directions.ts'
 export { Embedder, similarityOf } from './attack/embedder.ts'
 export { FawkesAttack, type FawkesOptions } from './attack/fawkes.ts'
@@ -15,6 +17,7 @@ export {
 } from './attack/objective.ts'
 export { type Preset, type PresetName, presetOf, presets } from './attack/presets.ts'
 export {
+  FaceChoiceError,
   type FaceReport,
   NoFaceError,
   type Progress,
@@ -37,6 +40,15 @@ export { measureRoofs, type Roofs } from './device/roofs.ts'
 export { type Accuracy, accuracyOf, type EmbeddedFaces, embedFaces, type LabelledPhoto } from './evaluate/accuracy.ts'
 export { type Affine, align112, align150, FaceGeometryError, type Landmarks } from './faces/alignment.ts'
 export { cropFace } from './faces/crop.ts'
+export {
+  type FaceNetworks,
+  type FindOptions,
+  type FoundFace,
+  type FoundFaces,
+  findFaces,
+  type WeakFace,
+} from './faces/find.ts'
+export { type Area, faceInArea, type PointedFace } from './faces/in-box.ts'
 export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export type { Pixels } from './faces/pixels.ts'
 export { detectFacesYunet, type YunetNetworks } from './faces/yunet.ts'

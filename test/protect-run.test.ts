@@ -72,7 +72,8 @@ async function runOver(
       signal.throwIfAborted()
       const data = photo.data.map((v) => v + 1)
       const seconds = { detect: 0, compile: 0, attack: 0, measure: 0, total: 0 }
-      return { photo: { ...photo, data }, faces: [], lpips: 0, psnr: 50, seconds, warnings: [] }
+      const found = { left: { notChosen: [], weak: [] }, smallest: { upright: 20, turned: 20 } }
+      return { photo: { ...photo, data }, faces: [], ...found, lpips: 0, psnr: 50, seconds, warnings: [] }
     },
   } as unknown as Protector
   const gpu = { capabilities: { software: false, driver: 'other', device: 'stand-in', description: '' } } as Gpu

@@ -76,10 +76,15 @@ describe('the report', () => {
       box: [0, 0, 9, 9],
       landmarks: [] as never,
       rounds,
+      ...{ number: 1, by: 'detector', roll: 0, beyond: 0, foundAgain: true, sure: true },
       recognisers: recognisers.map(([id, heldOut, after]) => ({ id, heldOut, after, threshold: 0.5, before: 1 })),
     }
     const seconds = { detect: 0, compile: 0, attack: 0, measure: 0, total: 0 }
-    const protection: Protection = { photo: null as never, faces: [face], lpips: 0, psnr: 40, seconds, warnings: [] }
+    const found = { left: { notChosen: [], weak: [] }, smallest: { upright: 20, turned: 20 } }
+    const protection: Protection = {
+      ...{ photo: null as never, faces: [face], ...found },
+      ...{ lpips: 0, psnr: 40, seconds, warnings: [] },
+    }
     return photoLines(protection, preset, 1, 'adapter').join('\n')
   }
 

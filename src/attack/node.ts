@@ -44,13 +44,14 @@ export async function loadNetworks(surrogates: readonly string[] = DEFAULT_SURRO
   const recognisers = recognisersOf(networks)
   const attacked = named(recognisers, surrogates)
   const others = recognisers.filter((entry) => !attacked.includes(entry))
-  const [detector, lpips, loaded, ...heldOut] = await Promise.all([
+  const [detector, otherDetector, lpips, loaded, ...heldOut] = await Promise.all([
     loadDetector(networks),
+    loadOtherDetector(networks),
     loadPerceptual(networks),
     loadSurrogates(attacked),
     ...others.map(loadRecogniser),
   ])
-  return { detector, lpips, surrogates: loaded, heldOut }
+  return { detector, otherDetector, lpips, surrogates: loaded, heldOut }
 }
 
 /** The recognisers among networks. */

@@ -1,42 +1,45 @@
 /** A photo in, a protected photo out: detection, the attack on every face, and what it achieved. */
 import type { Gpu } from '../device/gpu.ts'
 import type { Affine, Landmarks } from '../faces/alignment.ts'
-import { detectFaces, type Face, type MtcnnNetworks, smallestFace } from '../faces/mtcnn.ts'
-import { areaOf, mostOverlapping } from '../faces/overlap.ts'
+import { type FaceNetworks, type FoundFace, findFaces } from '../faces/find.ts'
+import type { Face, MtcnnNetworks } from '../faces/mtcnn.ts'
+import { mostOverlapping } from '../faces/overlap.ts'
 import type { Pixels } from '../faces/pixels.ts'
+import { type Turn, turnUpright } from '../faces/turning.ts'
+import type { YunetNetworks } from '../faces/yunet.ts'
 import type { CompileOptions, HalfOptions } from '../graph/index.ts'
 import { elements } from '../kernels/op.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import type { Recogniser } from '../models/recognisers.ts'
+import { yunetNetworks } from '../models/yunet.ts'
 import type { Weights } from '../weights/registry.ts'
+import { changeMask, checkResult, psnrOf, visibleChange } from './change.ts'
+import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, warningsOf } from './choose.ts'
 import { directionDraw } from './directions.ts'
 import { Embedder, type FaceEmbeddings, similarityOf } from './embedder.ts'
-import { Attack, AttackError } from './loop.ts'
+import { Attack } from './loop.ts'
 import { uniformNoise } from './noise.ts'
 import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
-import { alignmentOf, faceRegion, type Region, samplingMatrix, softMask, wholePhoto } from './region.ts'
+import { alignmentOf, faceRegion, type Region, samplingMatrix, wholePhoto } from './region.ts'
 import { addChange, workingPlanes } from './resample.ts'
-import { textureOf } from './texture.ts'
 
-/** No face was found, so there is nothing to protect. */
-export class NoFaceError extends Error {
-  override name = 'NoFaceError'
-}
+export { FaceChoiceError, NoFaceError } from './choose.ts'
 
 /** The networks of a run. Held-out recognisers are not attacked: they show how far the protection carries. */
 export interface ProtectorNetworks {
   detector: Weights
+  /** YuNet, which finds more faces where it is there. */
+  otherDetector?: Weights
   lpips: Perceptual
   surrogates: readonly Surrogate[]
   heldOut: readonly Surrogate[]
 }
 
-export interface ProtectOptions extends HalfOptions {
+export interface ProtectOptions extends HalfOptions, FaceChoice {
   preset: Preset
   /** Exactly so many steps, in the place of the preset's number and its further rounds. */
   steps?: number
-  faces?: 'all' | 'largest'
   /** The photo is grey and stays so. */
   grey?: boolean
   /** Seed of the initial noise; the same seed on the same adapter gives the same photo. */
@@ -50,6 +53,9 @@ export interface Progress {
   /** Of `attack`: steps done and to do, over all faces; of `compile`: shaders, where the driver has to compile any. Else zeros. */
   done: number
   total: number
+  /** The face that is worked on, from 1, and how many there are; only where there are several, one after another. */
+  face?: number
+  faces?: number
 }
 
 /** Cosine similarity of the face with the clean photo's, before (with itself) and after protection. */
@@ -69,11 +75,24 @@ export interface FaceReport {
   recognisers: RecogniserReport[]
   /** Further rounds that the face took because a recogniser still matched it; 0 unless the preset has rounds. */
   rounds: number
+  /** As `ChosenFace` has them. */
+  number: number
+  by: ChosenFace['by']
+  roll: number
+  beyond: number
+  /** It is found again in the result. If not, it was measured at its old place, which is no verdict. */
+  foundAgain: boolean
+  /** Its landmarks are certain before and after. If not, others may see it otherwise than it was measured. */
+  sure: boolean
 }
 
 export interface Protection {
   photo: Pixels
   faces: FaceReport[]
+  /** What was found, or may be a face, and is not protected. */
+  left: LeftAlone
+  /** Sides in pixels of the smallest faces that were looked for: upright ones, and those on their side or upside down. */
+  smallest: { upright: number; turned: number }
   /**
    * Visibility of the change where it is greatest: LPIPS (mean of face crop and surroundings) and PSNR in dB of the area worked
    * on, the worst of all faces; of the 8-bit result.
@@ -88,7 +107,7 @@ export interface Protection {
 /** A face with the area in which it is protected. */
 interface Target {
   region: Region
-  faces: readonly Face[]
+  faces: readonly ChosenFace[]
   mask?: Float32Array
 }
 
@@ -114,14 +133,22 @@ export class Protector implements Disposable {
   private readonly gpu: Gpu
   private readonly networks: ProtectorNetworks
   private readonly detector: MtcnnNetworks & Disposable
+  private readonly yunet: (YunetNetworks & Disposable) | undefined
   private readonly embedder: Embedder
   /** Objectives compiled last, the latest used at the end; faces of one working size share them. */
   private readonly attacks = new Map<string, Attack>()
   /** Ends when the photo that was asked for last is done, or has failed. */
   private busy: Promise<unknown> = Promise.resolve()
 
-  private constructor(gpu: Gpu, networks: ProtectorNetworks, detector: MtcnnNetworks & Disposable, embedder: Embedder) {
+  private constructor(
+    gpu: Gpu,
+    networks: ProtectorNetworks,
+    detector: MtcnnNetworks & Disposable,
+    yunet: (YunetNetworks & Disposable) | undefined,
+    embedder: Embedder,
+  ) {
     this.gpu = gpu
+    this.yunet = yunet
     this.networks = networks
     this.detector = detector
     this.embedder = embedder
@@ -133,23 +160,27 @@ export class Protector implements Disposable {
    */
   static async create(gpu: Gpu, networks: ProtectorNetworks): Promise<Protector> {
     const embedder = new Embedder(gpu, [...networks.surrogates, ...networks.heldOut])
-    return new Protector(gpu, networks, await mtcnnNetworks(gpu, networks.detector), embedder)
+    const [detector, yunet] = await Promise.all([
+      mtcnnNetworks(gpu, networks.detector),
+      networks.otherDetector && yunetNetworks(gpu, networks.otherDetector),
+    ])
+    return new Protector(gpu, networks, detector, yunet, embedder)
   }
 
-  /** The faces that `protect` would protect, best first. Throws NoFaceError where there is none. */
-  async find(photo: Pixels, which: 'all' | 'largest' = 'all'): Promise<Face[]> {
-    const found = await detectFaces(this.detector, photo)
-    if (found.length === 0) {
-      const smallest = Math.ceil(smallestFace(photo.width, photo.height))
-      throw new NoFaceError(`no face found (frontal faces of at least ${smallest} pixels are looked for)`)
-    }
-    return which === 'largest' ? [found.reduce((a, b) => (areaOf(b) > areaOf(a) ? b : a))] : found
+  /** The faces that `protect` would protect, from left to right. Throws as `choose`. */
+  async find(photo: Pixels, faces: FaceChoice['faces'] = 'all'): Promise<ChosenFace[]> {
+    return (await this.choose(photo, { faces })).faces
+  }
+
+  /** The faces that `protect` would protect, and what it would leave alone. Throws as `chooseFaces`. */
+  choose(photo: Pixels, choice: FaceChoice = {}) {
+    return chooseFaces(this.finders, photo, choice)
   }
 
   /**
-   * Protects every face of the photo. The photo given stays as it is, and must stay so until this ends. Calls that overlap are done one
+   * Protects the faces of the photo, all unless told otherwise. The photo given stays as it is, and must stay so until this ends. Calls that overlap are done one
    * after another, in their order: they share what is compiled.
-   * Throws NoFaceError, RangeError for a photo under 64 pixels a side, PlanMemoryError where the area does not fit the device,
+   * Throws NoFaceError and FaceChoiceError as `chooseFaces`, RangeError for a photo under 64 pixels a side, PlanMemoryError where the area does not fit the device,
    * AttackError for a result that is no photo, and the signal's reason when interrupted.
    */
   protect(photo: Pixels, options: ProtectOptions): Promise<Protection> {
@@ -163,11 +194,14 @@ export class Protector implements Disposable {
     const steps = options.steps ?? preset.steps
     const clock = stopwatch()
     const warnings: string[] = []
-    const report = (phase: Progress['phase'], done = 0, total = 0) => onProgress?.({ phase, done, total })
+    const report = (phase: Progress['phase'], done = 0, total = 0, face?: number) =>
+      onProgress?.({ phase, done, total, ...(face === undefined ? {} : { face, faces: faces.length }) })
 
     signal?.throwIfAborted()
     report('detect')
-    const faces = await this.find(photo, options.faces)
+    const choice = await chooseFaces(this.finders, photo, options, signal)
+    const { faces } = choice
+    warnings.push(...warningsOf(choice))
     signal?.throwIfAborted()
     clock.lap('detect')
 
@@ -210,7 +244,7 @@ export class Protector implements Disposable {
           start: delta,
           seed: seed + index + ROUND_SEED * round,
           signal,
-          onProgress: (done) => report('attack', taken + done, planned),
+          onProgress: (done) => report('attack', taken + done, planned, targets.length > 1 ? index + 1 : undefined),
         })
         taken += count
         if (round > 0) result.data.set(before)
@@ -235,29 +269,66 @@ export class Protector implements Disposable {
 
     report('measure')
     clean ??= await this.embedder.embedAll(photo, landmarksOf(faces))
-    const again = await detectFaces(this.detector, result)
+    const again = await this.findAgain(result, faces)
     const reports: FaceReport[] = []
     for (const [index, face] of faces.entries()) {
-      const seen = mostOverlapping(face, again)
-      if (!seen)
+      const seen = again[index]
+      const { number, by, roll, beyond, box, landmarks } = face
+      if (!seen) {
         warnings.push(
-          `face ${index + 1} at ${position(face)} is not found any more in the protected photo; it was measured at its old place`,
+          `face ${number} at ${position(face)} is not found any more in the protected photo; it was measured at its old place, ` +
+            'and another detector may find it and see it otherwise',
         )
-      const embeddings = await this.embedder.embed(result, (seen ?? face).landmarks)
-      const recognisers = this.compare(clean[index], embeddings)
-      reports.push({ box: face.box, landmarks: face.landmarks, recognisers, rounds: rounds[index] })
+      }
+      const sure = face.sure && (seen?.sure ?? true)
+      let recognisers = this.compare(clean[index], await this.embedder.embed(result, (seen ?? face).landmarks))
+      if (seen && !sure) {
+        // Of two ways to see it the one that recognises it better.
+        const inPlace = this.compare(clean[index], await this.embedder.embed(result, landmarks))
+        recognisers = recognisers.map((row, k) => ({ ...row, after: Math.max(row.after, inPlace[k].after) }))
+      }
+      const foundAgain = seen !== undefined
+      reports.push({ box, landmarks, recognisers, rounds: rounds[index], number, by, roll, beyond, foundAgain, sure })
     }
     clock.lap('measure')
-    return { photo: result, faces: reports, lpips, psnr, seconds: clock.seconds(), warnings }
+    return {
+      photo: result,
+      faces: reports,
+      left: choice.left,
+      smallest: choice.smallest,
+      lpips,
+      psnr,
+      seconds: clock.seconds(),
+      warnings,
+    }
   }
 
   [Symbol.dispose](): void {
     for (const attack of this.attacks.values()) attack[Symbol.dispose]()
     this.embedder[Symbol.dispose]()
     this.detector[Symbol.dispose]()
+    this.yunet?.[Symbol.dispose]()
   }
 
-  private targets(photo: Pixels, faces: readonly Face[], preset: Preset): Target[] {
+  private get finders(): FaceNetworks {
+    return { mtcnn: this.detector, yunet: this.yunet }
+  }
+
+  /**
+   * The faces again in the protected photo, which is turned as they lie; in all orientations where that does not show one of them, for it
+   * may lean between two.
+   */
+  private async findAgain(photo: Pixels, faces: readonly ChosenFace[]): Promise<(FoundFace | undefined)[]> {
+    const needed = [...new Set<Turn>([0, ...faces.map(({ roll }) => turnUpright(roll))])]
+    const seen = async (turns?: readonly Turn[]) => {
+      const { faces: found } = await findFaces(this.finders, photo, { turns })
+      return faces.map((face) => mostOverlapping(face, found))
+    }
+    const first = await seen(needed)
+    return first.includes(undefined) && needed.length < 4 ? await seen() : first
+  }
+
+  private targets(photo: Pixels, faces: readonly ChosenFace[], preset: Preset): Target[] {
     if (preset.area === 'photo') return [{ region: wholePhoto(photo.width, photo.height), faces }]
     return faces.map((face) => {
       const region = faceRegion(photo.width, photo.height, face.landmarks)
@@ -327,36 +398,6 @@ export class Protector implements Disposable {
 const landmarksOf = (faces: readonly Face[]): Landmarks[] => faces.map((face) => face.landmarks)
 
 const position = ({ box }: Face): string => `(${box.map(Math.round).join(', ')})`
-
-/** How much of the change stays where: faded out around the face, and less of it in flat areas where the preset says so. */
-function changeMask(photo: Pixels, region: Region, face: Face, flat: number): Float32Array {
-  const mask = softMask(region, alignmentOf('arcface112', face.landmarks))
-  if (flat === 1) return mask
-  const texture = textureOf(workingPlanes(photo, region), region.workWidth, region.workHeight)
-  return mask.map((part, i) => part * (flat + (1 - flat) * texture[i]))
-}
-
-/** The change as three planes, faded out by the mask. */
-function visibleChange(delta: Float32Array, length: number, mask?: Float32Array): Float32Array {
-  const change = new Float32Array(length)
-  const fade = mask ?? new Float32Array(length / 3).fill(1)
-  for (let i = 0; i < length; i++) change[i] = delta[i % delta.length] * fade[i % fade.length]
-  return change
-}
-
-/** A GPU that computes nonsense must not replace a photo: a face that was there and is black now is refused. */
-function checkResult(before: Float32Array, after: Float32Array): void {
-  const mean = (planes: Float32Array) => planes.reduce((s, v) => s + v, 0) / planes.length
-  if (mean(before) > 0.02 && mean(after) < 0.25 * mean(before)) {
-    throw new AttackError('the protected face came out black; nothing was written')
-  }
-}
-
-function psnrOf(a: Float32Array, b: Float32Array): number {
-  let total = 0
-  for (let i = 0; i < a.length; i++) total += (a[i] - b[i]) ** 2
-  return total === 0 ? Number.POSITIVE_INFINITY : -10 * Math.log10(total / a.length)
-}
 
 function stopwatch() {
   const seconds = { detect: 0, compile: 0, attack: 0, measure: 0 }

@@ -2,7 +2,14 @@
 import { existsSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Embedder } from '../attack/embedder.ts'
-import { DEFAULT_SURROGATES, keepTuning, loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
+import {
+  DEFAULT_SURROGATES,
+  keepTuning,
+  loadDetector,
+  loadOtherDetector,
+  loadRecogniser,
+  recognisersOf,
+} from '../attack/node.ts'
 import { NoFaceError } from '../attack/protect.ts'
 import {
   type CheckNetworks,
@@ -15,10 +22,12 @@ import {
   type PairFace,
   type PairVerdict,
 } from '../evaluate/check.ts'
-import { smallestFace } from '../faces/mtcnn.ts'
+import { changesOf } from '../evaluate/face-change.ts'
+import { type FoundFaces, noFaceMessage } from '../faces/find.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { readPhoto, shown } from '../images/index.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
+import { yunetNetworks } from '../models/yunet.ts'
 import { knownNetworks } from '../weights/node.ts'
 import { openGpu } from './driver-noise.ts'
 import { Exit, exitCodes, messageOf, UsageError } from './exit.ts'
@@ -40,6 +49,9 @@ come first: they tell more about the ones that nobody has here. A match is a sim
       --gpu NAME          part of an adapter's name
       --json              one JSON object instead of sentences
   -q, --quiet             nothing but errors, and --json's object: the exit code tells
+
+Faces are found wherever they are and however they lie; what was done to the photo meanwhile (resized, cropped, mirrored, turned) is said.
+A face that is not found any more was not compared, and that is no pass.
 
 ${exitCodes('check')}
 `
@@ -68,19 +80,22 @@ export async function check(args: string[]): Promise<number> {
   keepTuning(gpu)
   using detector = await mtcnnNetworks(gpu, recognisers.detector)
   using embedder = await Embedder.compile(gpu, recognisers.networks)
-  const networks: CheckNetworks = { detector, embedder, judges: recognisers.judges }
+  using yunet = recognisers.other && (await yunetNetworks(gpu, recognisers.other))
+  const networks: CheckNetworks = { detector: { mtcnn: detector, yunet }, embedder, judges: recognisers.judges }
   const report =
     'files' in second
       ? await folderReport(networks, photo, first, other, second, quiet)
       : pairReport(photo, first, other, second, await checkPair(networks, first, second))
   if (values.json) process.stdout.write(`${JSON.stringify(report.row)}\n`)
   else if (!quiet) process.stdout.write(`${report.lines.join('\n')}\n`)
-  return report.row.matches || (report.row.leftOut ?? 0) > 0 ? Exit.failed : Exit.done
+  const { matches, leftOut = 0, notCompared } = report.row
+  if (matches || leftOut > 0) return Exit.failed
+  return notCompared > 0 ? Exit.notCompared : Exit.done
 }
 
 interface Report {
   /** The object of `--json`. */
-  row: { matches: boolean; leftOut?: number }
+  row: { matches: boolean; leftOut?: number; notCompared: number }
   lines: string[]
 }
 
@@ -90,51 +105,75 @@ async function loadJudges(values: Parameters<typeof attackedRecognisers>[1]) {
   const recognisers = recognisersOf(known)
   const attacked = attackedRecognisers(recognisers, values)
   const entries = [...recognisers.filter((entry) => !attacked.includes(entry)), ...attacked]
-  const [detector, ...networks] = await Promise.all([loadDetector(known), ...entries.map(loadRecogniser)])
+  const [detector, other, ...networks] = await Promise.all([
+    loadDetector(known),
+    loadOtherDetector(known),
+    ...entries.map(loadRecogniser),
+  ])
   const judges = networks.map(
     ({ network: { id, threshold } }, i): Judge => ({ id, heldOut: !attacked.includes(entries[i]), threshold }),
   )
-  return { detector, networks, judges }
+  return { detector, other, networks, judges }
 }
 
-function pairReport(
-  before: string,
-  first: Pixels,
-  after: string,
-  second: Pixels,
-  { faces, unmatchedAfter }: PairCheck,
-): Report {
-  if (faces.length === 0) throw noFace(before, first)
-  if (faces.every(({ matchedBy }) => matchedBy === null)) throw noFace(after, second)
-  const warnings = faces.flatMap((face, i) =>
-    pairWarnings(face, faces.length > 1 ? `face ${i + 1}` : 'the face', after),
-  )
+function pairReport(before: string, first: Pixels, after: string, second: Pixels, check: PairCheck): Report {
+  const { faces, unmatchedAfter } = check
+  if (faces.length === 0) throw noFace(before, check.before)
+  if (faces.every(({ matchedBy }) => matchedBy === null) && check.after.faces.length === 0)
+    throw noFace(after, check.after)
+  const nameOf = (i: number) => (faces.length > 1 ? `face ${i + 1}` : 'the face')
+  const warnings = faces.flatMap((face, i) => pairWarnings(face, nameOf(i), before, after))
   if (unmatchedAfter > 0) {
     const count = unmatchedAfter === 1 ? 'a face' : `${unmatchedAfter} faces`
     warnings.push(`${after} has ${count} where ${before} has none; are they the same photo?`)
   }
   const matches = faces.some((face) => face.matches)
+  const notCompared = faces.filter((face) => !wasCompared(face)).length
+  const changes = changesOf(
+    faces.flatMap(({ change }) => change ?? []),
+    first,
+    second,
+  )
   const lines = faces.flatMap((face, i) => [
     title(face, i, faces.length),
-    ...face.verdicts.map((v) => `  ${pairSentence(v)}`),
+    ...face.verdicts.map((v) => `  ${pairSentence(v, face)}`),
+    ...(face.verdicts.length === 0 ? ['  not compared: it is not found any more'] : []),
   ])
+  if (changes.length > 0) lines.push(`${after} was ${changes.join(', ')}; its faces were compared all the same.`)
   const row = {
     before,
     after,
-    faces: faces.map(({ verdicts, ...face }) => ({
+    faces: faces.map(({ verdicts, change, ...face }) => ({
       ...face,
-      recognisers: verdicts.map((v) => ({ ...v, sentence: pairSentence(v) })),
+      compared: wasCompared({ ...face, verdicts, change }),
+      recognisers: verdicts.map((v) => ({ ...v, sentence: pairSentence(v, face) })),
     })),
     matches,
+    notCompared,
+    changes,
     warnings,
   }
-  return { row, lines: [...lines, ...warnings.map((text) => `warning: ${text}`), conclusion(faces)] }
+  return { row, lines: [...lines, ...warnings.map((text) => `warning: ${text}`), conclusion(faces, notCompared)] }
 }
 
-function pairWarnings({ matchedBy }: PairFace, name: string, after: string): string[] {
-  if (matchedBy === 'old-place') return [`${name} is not found any more in ${after}; it was measured at its old place`]
-  if (matchedBy === null) return [`${name} is not found in ${after}, which has another shape; it was not compared`]
-  return []
+/** The face was found in both photos, in the same picture. What recognisers say of a place without a face, or of another picture, is no pass. */
+const wasCompared = ({ matchedBy, change, matches }: PairFace): boolean =>
+  (matchedBy === 'overlap' || matchedBy === 'similarity') && (change !== null || matches)
+
+function pairWarnings({ matchedBy, sure, change }: PairFace, name: string, before: string, after: string): string[] {
+  if (matchedBy === 'old-place')
+    return [
+      `${name} is not found any more in ${after}; what its old place looks like was measured, which is no verdict`,
+    ]
+  if (matchedBy === null) return [`${name} is not found any more in ${after}; it was not compared`]
+  const warnings: string[] = []
+  if (change === null)
+    warnings.push(
+      `${name} is another picture in ${after} than in ${before}, so no match would say nothing of a protection; ` +
+        'for other photos of a person there is check PHOTO FOLDER',
+    )
+  if (!sure) warnings.push(`${name}: its eyes, nose and mouth are not certain; others may see it otherwise`)
+  return warnings
 }
 
 async function folderReport(
@@ -146,9 +185,9 @@ async function folderReport(
   quiet: boolean,
 ): Promise<Report> {
   const warnings = [...left, ...notes]
-  const { faces, photos, withoutFace } = await checkFolder(networks, pixels, opened(files, warnings, quiet))
+  const { faces, photos, withoutFace, found } = await checkFolder(networks, pixels, opened(files, warnings, quiet))
   const leftOut = left.length + files.length - photos - withoutFace.length
-  if (faces.length === 0) throw noFace(photo, pixels)
+  if (faces.length === 0) throw noFace(photo, found)
   if (photos === 0) throw new NoFaceError(`${folder}: no face was found in its photos`)
   warnings.push(...withoutFace.map((file) => `${file}: no face found; it was left out`))
   const lines = faces.flatMap((face, i) => [
@@ -165,9 +204,10 @@ async function folderReport(
     })),
     matches: faces.some((face) => face.matches),
     leftOut,
+    notCompared: 0,
     warnings,
   }
-  return { row, lines: [...lines, ...warnings.map((text) => `warning: ${text}`), conclusion(faces)] }
+  return { row, lines: [...lines, ...warnings.map((text) => `warning: ${text}`), conclusion(faces, 0)] }
 }
 
 /** The photos of a folder that a protected one is compared with, and what is said of the other files. */
@@ -210,18 +250,15 @@ async function pixelsOf(file: string): Promise<Pixels> {
   return { width, height, data: rgb }
 }
 
-const noFace = (file: string, { width, height }: Pixels): NoFaceError =>
-  new NoFaceError(
-    `${file}: no face found (frontal faces of at least ${Math.ceil(smallestFace(width, height))} pixels are looked for)`,
-  )
+const noFace = (file: string, found: FoundFaces): NoFaceError => new NoFaceError(`${file}: ${noFaceMessage(found)}`)
 
 const title = ({ box }: PairFace | FolderFace, index: number, count: number): string =>
   `face ${index + 1} of ${count}, at ${box.map(Math.round).join(', ')}`
 
 const judgeOf = ({ id, heldOut }: Judge): string => `${id} (${heldOut ? 'held out' : 'attacked'})`
 
-const pairSentence = (verdict: PairVerdict): string =>
-  `${judgeOf(verdict)} ${verdict.matches ? 'still takes' : 'no longer takes'} these for the same person: ` +
+const pairSentence = (verdict: PairVerdict, { matchedBy }: Pick<PairFace, 'matchedBy'>): string =>
+  `${judgeOf(verdict)} ${verdict.matches ? 'still takes' : matchedBy === 'old-place' ? 'would not take' : 'no longer takes'} these for the same person: ` +
   `${verdict.similarity.toFixed(3)}, threshold ${verdict.threshold.toFixed(3)}`
 
 function folderSentence(verdict: FolderVerdict, photos: number): string {
@@ -236,11 +273,20 @@ function folderSentence(verdict: FolderVerdict, photos: number): string {
   )
 }
 
-function conclusion(faces: readonly { matches: boolean }[]): string {
+function conclusion(faces: readonly { matches: boolean }[], notCompared: number): string {
   const count = faces.filter(({ matches }) => matches).length
-  if (faces.length === 1) return count > 0 ? 'The face still matches.' : 'The face does not match.'
-  if (count === 0) return `None of ${faces.length} faces matches.`
-  return `${count} of ${faces.length} faces still ${count === 1 ? 'matches' : 'match'}.`
+  if (faces.length === 1) {
+    if (count > 0) return 'The face still matches.'
+    return notCompared > 0 ? 'The face was not found any more, so nobody can tell.' : 'The face does not match.'
+  }
+  const rest = notCompared > 0 ? `; ${notCompared} of ${faces.length} were not found any more, so nobody can tell` : ''
+  if (count === 0) {
+    const compared = faces.length - notCompared
+    return notCompared > 0
+      ? `None of the ${compared} faces compared matches${rest}.`
+      : `None of ${faces.length} faces matches.`
+  }
+  return `${count} of ${faces.length} faces still ${count === 1 ? 'matches' : 'match'}${rest}.`
 }
 
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory()

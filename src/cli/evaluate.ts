@@ -22,7 +22,7 @@ import { type Split, splitPeople, TooFewPhotosError } from '../evaluate/protocol
 import { renderReport } from '../evaluate/report/report.ts'
 import type { Evaluation } from '../evaluate/results.ts'
 import type { Meters } from '../evaluate/visibility.ts'
-import { detectFaces } from '../faces/mtcnn.ts'
+import { findFaces } from '../faces/find.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { detectFacesYunet } from '../faces/yunet.ts'
 import { writeFileAtomically } from '../images/index.ts'
@@ -148,10 +148,10 @@ async function experiment(
     value: { lpips: lpipsMeter, heldOut: heldOutMeter },
     key: keyOf(weightsKey(lpips), heldOut ? weightsKey(heldOut) : null, codeOf('evaluate', isMeasuring, version)),
   }
-  const detectorKey = ({ entry: { sha256 } }: Weights, file: string) =>
+  const detectorKey = ({ entry: { sha256 } }: Weights, ...files: readonly string[]) =>
     keyOf(
       sha256,
-      codeOf('faces', (name) => [file, 'boxes.ts', 'resize.ts'].includes(name), version),
+      codeOf('faces', (name) => [...files, 'boxes.ts', 'resize.ts'].includes(name), version),
     )
   const alignment = codeOf('faces', (file) => ['alignment.ts', 'crop.ts'].includes(file), version)
   const features = new Features(
@@ -166,7 +166,10 @@ async function experiment(
     surrogates: loaded.models,
     victims: loaded.victims.map((id) => of(id).surrogate.network),
     features,
-    detector: { value: (photo: Pixels) => detectFaces(mtcnn, photo), key: detectorKey(detector, 'mtcnn.ts') },
+    detector: {
+      value: async (photo: Pixels) => (await findFaces({ mtcnn }, photo)).faces,
+      key: detectorKey(detector, 'mtcnn.ts', 'find.ts', 'second-look.ts', 'turning.ts', 'overlap.ts', 'crop.ts'),
+    },
     otherDetector: yunet && {
       value: (photo: Pixels) => detectFacesYunet(yunet, photo),
       key: detectorKey(otherDetector, 'yunet.ts'),

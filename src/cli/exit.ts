@@ -1,5 +1,5 @@
 /** Exit codes of the command line, and which error leads to which. */
-import { NoFaceError } from '../attack/protect.ts'
+import { FaceChoiceError, NoFaceError } from '../attack/protect.ts'
 import { DeviceLostError, NoAdapterError } from '../device/node.ts'
 import { shown } from '../images/index.ts'
 import { WeightsError } from '../weights/errors.ts'
@@ -11,6 +11,8 @@ export const Exit = {
   noFace: 3,
   noGpu: 4,
   weights: 5,
+  /** Of `check`: no face matches, but some were not found any more, and what is not compared is no pass. */
+  notCompared: 6,
   interrupted: 130,
 } as const
 
@@ -25,21 +27,27 @@ const meanings: Readonly<Record<number, string | Readonly<Record<string, string>
   [Exit.failed]: {
     all: 'something failed, and is named',
     protect: 'a photo failed or was left alone, so that a face may be unprotected; each is named, all others are done',
-    check: 'a face still matches or was not compared, or a photo cannot be read',
+    check: 'a face still matches, or a photo cannot be read',
     doctor: 'the self-test failed, or pictures cannot be read',
   },
   [Exit.usage]: 'wrong usage; nothing was done',
   [Exit.noFace]: { all: 'no face in any photo', check: 'no face in a photo' },
   [Exit.noGpu]: 'no GPU and no software driver, or it was lost',
   [Exit.weights]: 'weights missing or damaged',
+  [Exit.notCompared]: {
+    check: 'no face matches, but one was not found any more, or is another picture: nobody can tell',
+  },
   [Exit.interrupted]: 'interrupted (SIGINT, SIGTERM); what was done before is kept',
 }
 
 /** The exit codes of a command, or what they mean for all, one a line. */
 export function exitCodes(command = 'all'): string {
-  const lines = Object.entries(meanings).map(([code, text]) => {
+  const lines = Object.entries(meanings).flatMap(([code, text]) => {
     const meaning = typeof text === 'string' ? text : (text[command] ?? text.all)
-    return `  ${code.padEnd(4)} ${meaning}`
+    // What only one command says is said of it where all are.
+    if (meaning === undefined && command === 'all')
+      return Object.entries(text).map(([name, own]) => `  ${code.padEnd(4)} ${name}: ${own}`)
+    return meaning === undefined ? [] : [`  ${code.padEnd(4)} ${meaning}`]
   })
   return `Exit codes:\n\n${lines.join('\n')}`
 }
@@ -59,7 +67,7 @@ export class Interrupted extends Error {
 }
 
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof UsageError) return Exit.usage
+  if (error instanceof UsageError || error instanceof FaceChoiceError) return Exit.usage
   if (error instanceof NoFaceError) return Exit.noFace
   if (error instanceof NoAdapterError || error instanceof DeviceLostError) return Exit.noGpu
   if (error instanceof WeightsError) return Exit.weights

@@ -73,7 +73,7 @@ export class ProgressLine {
     if (this.shown && canRewrite(this.stream)) rewrite(`${doing} ...`, this.stream)
   }
 
-  update({ phase, done, total }: Progress): void {
+  update({ phase, done, total, face, faces }: Progress): void {
     if (!this.shown) return
     if (phase === 'compile' && total > 0) {
       const once = `${this.label}: compiling ${total} shaders, once for this driver`
@@ -87,15 +87,16 @@ export class ProgressLine {
       return
     }
     const left = this.left(done, total)
+    const label = `${this.label}:${face === undefined ? '' : ` face ${face} of ${faces},`}`
     const percent = Math.floor((100 * done) / total)
     if (canRewrite(this.stream)) {
       const filled = Math.round((WIDTH * done) / total)
       rewrite(
-        `${this.label}: [${'#'.repeat(filled)}${'-'.repeat(WIDTH - filled)}] step ${done} of ${total}${left}`,
+        `${label} [${'#'.repeat(filled)}${'-'.repeat(WIDTH - filled)}] step ${done} of ${total}${left}`,
         this.stream,
       )
     } else if (Math.floor(percent / 10) > Math.floor(this.lastPercent / 10)) {
-      this.stream.write(`${this.label}: step ${done} of ${total} (${percent}%)${left}\n`)
+      this.stream.write(`${label} step ${done} of ${total} (${percent}%)${left}\n`)
       this.lastPercent = percent
     }
   }

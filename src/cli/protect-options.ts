@@ -1,6 +1,7 @@
 /** What `lowkey-gpu protect` takes, and what its `--help` says of it: one table. */
 import { type PresetName, presets } from '../attack/presets.ts'
 import { exitCodes, UsageError } from './exit.ts'
+import { faceChoice, LIST_SUFFIX } from './face-list.ts'
 import { attackHelp } from './models.ts'
 import { integer, oneOf, parse } from './options.ts'
 import { RESULT_SUFFIX } from './paths.ts'
@@ -9,6 +10,8 @@ import { measuredStrengths } from './strengths.ts'
 interface Option {
   type: 'string' | 'boolean'
   short?: string
+  /** It may be given several times. */
+  multiple?: boolean
   /** What its value is called in the help. */
   takes?: string
   /** Its lines in the help. */
@@ -57,7 +60,21 @@ const option = {
   again: { type: 'boolean', help: ['protect results of this program once more'] },
   models: { type: 'string', takes: 'A,B', help: [attackHelp.models] },
   'hold-out': { type: 'string', takes: 'A,B', help: [attackHelp.holdOut] },
-  faces: { type: 'string', takes: 'WHICH', help: ['all (default) or largest'] },
+  faces: {
+    type: 'string',
+    takes: 'WHICH',
+    help: [
+      'all (default), largest, or list: protect none, but number them,',
+      `and write a picture with the numbers as NAME${LIST_SUFFIX}.png`,
+    ],
+  },
+  face: { type: 'string', takes: 'N,M', help: ['those of these numbers, as --faces list shows them (for one photo)'] },
+  box: {
+    type: 'string',
+    multiple: true,
+    takes: 'X,Y,W,H',
+    help: ['also a face in this box of pixels, where none is found; may be given again (for one photo)'],
+  },
   'on-no-face': {
     type: 'string',
     takes: 'WHAT',
@@ -122,7 +139,9 @@ ${exitCodes('protect')}
 export function readOptions(args: string[]) {
   const { values, positionals } = parse(args, option, 'protect')
   const strength = oneOf('--strength', values.strength, Object.keys(presets) as PresetName[]) ?? 'auto'
-  const suffix = values.suffix ?? RESULT_SUFFIX
+  const faces = oneOf('--faces', values.faces, ['all', 'largest', 'list'])
+  const listFaces = faces === 'list'
+  const suffix = values.suffix ?? (listFaces ? LIST_SUFFIX : RESULT_SUFFIX)
   if (values.null && values['files-from'] === undefined)
     throw new UsageError('--null is about the names of --files-from')
   if (/[\\/]/.test(suffix)) throw new UsageError(`--suffix takes a part of a file name; got "${suffix}"`)
@@ -137,10 +156,14 @@ export function readOptions(args: string[]) {
     preset: presets[strength],
     suffix,
     output: values.output,
-    format: oneOf('--format', values.format, ['png', 'jpeg', 'webp']),
+    format: listFaces ? ('png' as const) : oneOf('--format', values.format, ['png', 'jpeg', 'webp']),
     overwrite: values.overwrite ?? false,
     attacked: { models: values.models, 'hold-out': values['hold-out'] },
-    faces: oneOf('--faces', values.faces, ['all', 'largest']) ?? 'all',
+    choice: faceChoice(faces, values.face, values.box),
+    /** Faces are numbered, and nothing is protected. */
+    listFaces,
+    /** `--face` or `--box` was given, which are of one photo. */
+    ofOnePhoto: values.face !== undefined || values.box !== undefined,
     onNoFace: oneOf('--on-no-face', values['on-no-face'], ['error', 'copy', 'skip']) ?? 'error',
     seed: integer('--seed', values.seed, 0, 2 ** 32 - 1) ?? 1,
     steps: integer('--steps', values.steps, 1, 10_000),

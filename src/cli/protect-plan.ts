@@ -2,6 +2,7 @@
 import { dirname } from 'node:path'
 import { shown } from '../images/index.ts'
 import { UsageError } from './exit.ts'
+import { LIST_SUFFIX } from './face-list.ts'
 import { listedPaths } from './files-from.ts'
 import { type Input, type Listing, listPhotos, STREAM } from './listing.ts'
 import { checkFolder, Outputs } from './outputs.ts'
@@ -45,6 +46,7 @@ export async function planRun(options: ProtectArguments, signal: AbortSignal): P
   if (paths.length === 0) throw new UsageError('protect: name a photo, a folder, or - for standard input')
   const several = paths.length > 1 || filesFrom !== undefined || isFolder(paths[0])
   if (options.compare !== undefined && several) throw new UsageError('--compare takes a single photo')
+  if (options.ofOnePhoto && several) throw new UsageError('--face and --box are of a single photo')
   if (options.compare === STREAM) throw new UsageError('--compare takes a file, not standard output')
   resultIsStream(
     output,
@@ -55,7 +57,7 @@ export async function planRun(options: ProtectArguments, signal: AbortSignal): P
   const except = destination.folder && !paths.some((path) => textOf(path) === output) ? output : undefined
   const { inputs, ...found } = await listPhotos(paths, {
     ...options,
-    suffixes: [...new Set([suffix, RESULT_SUFFIX])],
+    suffixes: [...new Set([suffix, RESULT_SUFFIX, LIST_SUFFIX])],
     except,
     signal,
   })

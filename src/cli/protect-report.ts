@@ -15,18 +15,24 @@ export interface Outcomes {
 
 /** A photo's lines: every recogniser before and after, how visible the change is, and the seconds by phase. */
 export function photoLines(protection: Protection, preset: Preset, seconds: number, adapter: string): string[] {
-  const { faces, lpips, psnr } = protection
+  const { faces, lpips, psnr, smallest } = protection
   const { detect, compile, attack, measure } = protection.seconds
   const where = { photo: 'the whole photo', face: 'the area around the face' }[preset.area]
   return [
-    ...faces.flatMap(({ box, recognisers, rounds }, i) => {
+    ...faces.flatMap(({ box, recognisers, rounds, foundAgain, sure }, i) => {
       const rows = recognisers.map(({ id, heldOut, before, after, threshold }) => [
         id,
         heldOut ? 'held out' : 'attacked',
         before.toFixed(3),
         after.toFixed(3),
         threshold.toFixed(3),
-        after < threshold ? 'no match any more' : 'STILL MATCHES',
+        after >= threshold
+          ? 'STILL MATCHES'
+          : foundAgain === false
+            ? 'no match at its old place'
+            : sure === false
+              ? 'no match, uncertain'
+              : 'no match any more',
       ])
       return [
         `face ${i + 1} of ${faces.length}, at ${box.map(Math.round).join(', ')}`,
@@ -34,11 +40,19 @@ export function photoLines(protection: Protection, preset: Preset, seconds: numb
         ...advice(recognisers, rounds, preset),
       ]
     }),
+    ...(smallest.upright > USUAL ? [notLookedFor(smallest)] : []),
     `visible change: LPIPS ${lpips.toFixed(4)}, PSNR ${psnr.toFixed(1)} dB (of ${where})`,
     `${seconds.toFixed(1)} s (detect ${detect.toFixed(1)}, compile ${compile.toFixed(1)}, attack ${attack.toFixed(1)}, ` +
       `measure ${measure.toFixed(1)}) on ${adapter}`,
   ]
 }
+
+/** Pixels of the smallest face that is looked for in photos of ordinary size. */
+const USUAL = 20
+
+/** Of large photos: which faces nobody looked for. */
+const notLookedFor = ({ upright, turned }: Protection['smallest']): string =>
+  `faces under ${Math.ceil(upright)} pixels were not looked for in a photo of this size, nor under ${Math.ceil(turned)} on their side or upside down`
 
 /** What to do about a face that is still recognised, and how many further rounds it took; nothing to say of most. */
 function advice(recognisers: FaceReport['recognisers'], rounds: number, preset: Preset): string[] {

@@ -1,10 +1,11 @@
 /** One run of `lowkey-gpu protect`: the photos one after another on the GPU, while the next is decoded and the last is saved. */
+import type { Choice } from '../attack/choose.ts'
 import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, type Protection, type Protector } from '../attack/protect.ts'
 import { adapterName, describeAdapter, type Gpu } from '../device/node.ts'
-import type { Face } from '../faces/mtcnn.ts'
-import { checkSide, comparePicture, encodePhoto, type Photo, shown } from '../images/index.ts'
+import { checkSide, comparePicture, encodePhoto, numberedPicture, type Photo, shown } from '../images/index.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf } from './exit.ts'
+import { faceLines, numberedBoxes } from './face-list.ts'
 import { type Input, nameOf, STREAM } from './listing.ts'
 import { ProgressLine } from './progress.ts'
 import { checkTarget, type RunPlan } from './protect-plan.ts'
@@ -122,16 +123,16 @@ export class ProtectRun {
       checkTarget(outputs, options, target.path)
       checkSize(photo, target, options.preset, gpu)
       const pixels = { width: photo.width, height: photo.height, data: photo.rgb }
-      if (options.dryRun) {
-        const faces = await protector.find(pixels, options.faces)
+      if (options.dryRun || options.listFaces) {
+        const choice = await protector.choose(pixels, options.choice)
         signal.throwIfAborted()
-        return async () => this.announce(input, decoded.photo, target.path, faces)
+        return () => this.announce(input, decoded.photo, target.path, choice)
       }
       const began = performance.now()
       const protection = await protector.protect(pixels, {
         preset: options.preset,
         steps: options.steps,
-        faces: options.faces,
+        ...options.choice,
         grey: photo.grey,
         seed: options.seed,
         products: options.products,
@@ -212,16 +213,37 @@ export class ProtectRun {
     return 'without a face'
   }
 
-  private announce(input: Input, { width, height }: Photo, path: string, faces: readonly Face[]): 'protected' {
-    this.progress.clear()
-    this.plan.outputs.note(path)
-    if (this.plan.options.json) {
-      this.printRow({ input: input.name, output: path, width, height, faces, dryRun: true })
-    } else {
-      const count = `${faces.length} ${faces.length === 1 ? 'face' : 'faces'}`
-      const target = path === STREAM ? 'to standard output' : shown(path)
-      process.stdout.write(`${nameOf(input)}: ${count}, would write ${target}\n`)
+  /** `--dry-run` and `--faces list`: the faces, and what would be or is written. */
+  private async announce(input: Input, photo: Photo, path: string, choice: Choice): Promise<'protected'> {
+    const { json, listFaces, dryRun } = this.plan.options
+    const { faces, left, smallest } = choice
+    const { width, height } = photo
+    if (!listFaces || dryRun) this.plan.outputs.note(path)
+    else {
+      const picture = await numberedPicture(photo, numberedBoxes(choice))
+      if (path === STREAM) await writeStandardOutput(picture)
+      else await this.plan.outputs.write(path, picture, input)
     }
+    this.progress.clear()
+    if (json) {
+      this.printRow({
+        input: input.name,
+        output: path,
+        width,
+        height,
+        faces,
+        left,
+        smallest,
+        ...(dryRun ? { dryRun } : {}),
+      })
+      return 'protected'
+    }
+    const count = `${faces.length} ${faces.length === 1 ? 'face' : 'faces'}`
+    const target = path === STREAM ? 'to standard output' : shown(path)
+    const written = listFaces && !dryRun ? `numbered in ${target}` : `would write ${target}`
+    // Where the picture goes to standard output the list does not.
+    const out = path === STREAM && listFaces && !dryRun ? process.stderr : process.stdout
+    out.write(`${[`${nameOf(input)}: ${count}, ${written}`, ...(listFaces ? faceLines(choice) : [])].join('\n')}\n`)
     return 'protected'
   }
 
@@ -234,11 +256,12 @@ export class ProtectRun {
   private report(input: Input, photo: Photo, path: string, protection: Protection, seconds: number, gpu: Gpu): void {
     const { json, quiet, preset } = this.plan.options
     const { capabilities } = gpu
-    const { faces, lpips, psnr } = protection
+    const { faces, left, smallest, lpips, psnr } = protection
     const warnings = [...(photo.warnings ?? []), ...protection.warnings]
     const { width, height } = photo
     const adapter = adapterName(capabilities)
-    this.printRow({ input: input.name, output: path, width, height, adapter, seconds, lpips, psnr, faces, warnings })
+    const measured = { adapter, seconds, lpips, psnr, faces, left, smallest, warnings }
+    this.printRow({ input: input.name, output: path, width, height, ...measured })
     // Exact for programs; a terminal is not to be rewritten by a name.
     if (!json && path !== STREAM) process.stdout.write(`${process.stdout.isTTY ? shown(path) : path}\n`)
     if (quiet) return

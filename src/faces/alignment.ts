@@ -119,6 +119,23 @@ export function cropCorners(map: Affine, size: number): [Point, Point, Point, Po
   ]
 }
 
+/** Samples a side of the crop by which `cropBeyond` counts. */
+const SAMPLES = 16
+
+/** Part of the 112x112 crop, 0..1, that lies beyond the borders of a photo of `width` x `height` pixels. Throws as `align112` and `inverse` do. */
+export function cropBeyond(photo: { width: number; height: number }, landmarks: Landmarks): number {
+  const back = inverse(align112(landmarks))
+  let beyond = 0
+  for (let row = 0; row < SAMPLES; row++) {
+    for (let column = 0; column < SAMPLES; column++) {
+      const at = (index: number) => ((index + 0.5) * 112) / SAMPLES
+      const [x, y] = transform(back, [at(column), at(row)])
+      if (x < 0 || y < 0 || x > photo.width || y > photo.height) beyond++
+    }
+  }
+  return beyond / SAMPLES ** 2
+}
+
 function mean(points: readonly Point[]): Float64Array {
   const sum = points.reduce((total, point) => vec2d.add(total, point, total), vec2d.create())
   return vec2d.divScalar(sum, points.length)

@@ -38,6 +38,8 @@ export interface DetectionOptions {
    * Default: `smallestFace` of the photo.
    */
   minFace?: number
+  /** Faces from this probability, 0..1. Default .8, MTCNN's; fewer takes in what may be none, and leaves the others as they are. */
+  minScore?: number
 }
 
 // Constants of MTCNN as face.evoLVe and LowKey use it (face.evoLVe, applications/align/detector.py).
@@ -158,6 +160,7 @@ export async function locateFaces(
   networks: MtcnnNetworks,
   image: Pixels,
   refined: readonly ScoredBox[],
+  minScore: number = probabilityAbove.onet,
 ): Promise<Face[]> {
   const { inside, crops } = candidateCrops(image, refined, windowSide.onet)
   if (inside.length === 0) return []
@@ -165,7 +168,7 @@ export async function locateFaces(
   checkLength('onet', 'probability', probability, inside.length)
   checkLength('onet', 'offsets', offsets, 4 * inside.length)
   checkLength('onet', 'landmarks', landmarks, 10 * inside.length)
-  const passed = passing(inside, probability, probabilityAbove.onet)
+  const passed = passing(inside, probability, minScore)
   const calibrated = passed.map((box) => calibrate(box, offsets, 4 * box.row))
   return nonMaximumSuppression(calibrated, overlapAbove.onet, 'min').map((index) => {
     const { x1, y1, x2, y2, score } = calibrated[index]
@@ -195,7 +198,7 @@ export async function detectFaces(
   const photo = new Reductions(image)
   const proposed = await proposeFaces(networks, photo, scales)
   const refined = await refineFaces(networks, photo, proposed)
-  return locateFaces(networks, photo, refined)
+  return locateFaces(networks, photo, refined, options.minScore)
 }
 
 /**

@@ -32,7 +32,8 @@ const protector = {
     if (photo.data[0] < 8) throw new NoFaceError('no face found')
     const data = photo.data.map((v) => v + 1)
     const seconds = { detect: 0, compile: 0, attack: 0, measure: 0, total: 0 }
-    return { photo: { ...photo, data }, faces: [], lpips: 0, psnr: 50, seconds, warnings: [] }
+    const found = { left: { notChosen: [], weak: [] }, smallest: { upright: 20, turned: 20 } }
+    return { photo: { ...photo, data }, faces: [], ...found, lpips: 0, psnr: 50, seconds, warnings: [] }
   },
   async find(photo: { data: Uint8Array }) {
     if (photo.data[0] < 8) throw new NoFaceError('no face found')
