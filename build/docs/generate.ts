@@ -11,7 +11,7 @@ import { filled } from './markers.ts'
 import { performanceParts } from './performance.ts'
 import { ProtectionParts } from './protection.ts'
 import { commandReference } from './reference.ts'
-import { parseResults, type Results } from './results.ts'
+import { parseResults, presetsIn, type Results } from './results.ts'
 import { tradeOff } from './trade-off.ts'
 import { wrapMarkdown } from './wrap.ts'
 
@@ -23,6 +23,8 @@ const SHIPPED = manifest.networks.filter(({ role }) => role === 'recogniser').ma
 /** Measurements by the path that they have in the repository. */
 export interface Measurements {
   shipped: Results | undefined
+  /** The default after its further rounds were made shorter. */
+  rounds: Results | undefined
   earlier: Earlier
   reports: Readonly<Record<string, Report>>
   demo: DemoTimes | undefined
@@ -30,11 +32,12 @@ export interface Measurements {
 
 export function readMeasurements(repository: string): Measurements {
   const read = (path: string) => readFileSync(join(repository, path), 'utf8')
-  const shipped = 'docs/results/shipped.json'
+  const resultsAt = (path: string) => (existsSync(join(repository, path)) ? parseResults(read(path), path) : undefined)
   const demo = 'bench/results/demo.json'
   const reports = readdirSync(join(repository, 'bench/results')).filter((file) => /^run-.*\.json$/.test(file))
   return {
-    shipped: existsSync(join(repository, shipped)) ? parseResults(read(shipped), shipped) : undefined,
+    shipped: resultsAt('docs/results/shipped.json'),
+    rounds: resultsAt('docs/results/rounds.json'),
     earlier: JSON.parse(read('docs/results/earlier.json')) as Earlier,
     reports: Object.fromEntries(
       reports.toSorted().map((file) => [file, JSON.parse(read(`bench/results/${file}`)) as Report]),
@@ -60,10 +63,13 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
 export function filledDocuments(
   repository: string,
-  { shipped, earlier, reports, demo }: Measurements,
+  { shipped, rounds, earlier, reports, demo }: Measurements,
 ): Record<string, string> {
+  const ofRounds = new ProtectionParts(rounds, STANDARD, SHIPPED).parts
   const parts = {
     ...new ProtectionParts(shipped, STANDARD, SHIPPED).parts,
+    'rounds-basis': () => ofRounds['protection-basis'](),
+    'rounds-figures': () => ofRounds['results-figures'](),
     ...performanceParts(reports, demo),
     'earlier-results': () => earlierResults(earlier),
   }
@@ -87,7 +93,7 @@ export function strengthsSource({ shipped }: Measurements): string {
 
 /** Drawings by their paths; none where nothing was measured. */
 export function drawings({ shipped }: Measurements): Record<string, string> {
-  return shipped ? { 'docs/images/trade-off.svg': tradeOff(shipped) } : {}
+  return shipped && presetsIn(shipped).length > 1 ? { 'docs/images/trade-off.svg': tradeOff(shipped) } : {}
 }
 
 /** References made of the sources: docs/cli.md and docs/api. Asks the program and the compiler, a few seconds. */

@@ -21,6 +21,10 @@ const NOT_MEASURED = 'What this version ships has not been measured yet.'
 const percent = (part: number): string => (100 * part).toFixed(part > 0 && part < 0.01 ? 1 : 0)
 const cosine = (value: number): string => value.toFixed(3).replace('0.', '.')
 
+/** "a", "a and b", "a, b and c". */
+const listed = (names: readonly string[]): string =>
+  names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
+
 /** "19 %" or "19 to 28 %". */
 function span(values: readonly number[]): string {
   const [least, most] = [Math.min(...values), Math.max(...values)].map(percent)
@@ -60,12 +64,26 @@ export class ProtectionParts {
     })
   }
 
-  /** One figure of every recogniser that was left out, with slashes; "attacked" where one never was left out. */
+  /** One figure of every recogniser, with slashes: left out where it was; else as it was attacked, with a star. */
   private each(strength: Strength, figure: (victim: VictimSummary) => string): string {
     return this.run.victims
-      .map(({ id }) => strength.leftOut(id))
-      .map((victim) => (victim ? figure(victim) : '(attacked)'))
+      .map(({ id }) => {
+        const victim = strength.leftOut(id)
+        const attacked = strength.attacked(id)
+        return victim ? figure(victim) : attacked ? `${figure(attacked)}\\*` : '-'
+      })
       .join(' / ')
+  }
+
+  /** The same of the clean photos, which are no strength's. */
+  private eachClean(strength: Strength, figure: (judged: Judged) => string): string {
+    const seen = this.run.victims.map(({ id }) => strength.leftOut(id) ?? strength.attacked(id))
+    return seen.map((victim) => (victim ? figure(victim.clean) : '-')).join(' / ')
+  }
+
+  /** Recognisers that no run left out. */
+  private alwaysAttacked(strength: Strength): string[] {
+    return this.run.victims.map(({ id }) => id).filter((id) => !strength.leftOut(id) && strength.attacked(id))
   }
 
   private get ids(): string {
@@ -82,9 +100,9 @@ export class ProtectionParts {
     'results-figures': () => this.measured(() => this.figures()),
     'results-attacked': () => this.measured(() => this.attackedTable()),
     'trade-off': () =>
-      this.results
+      this.results && this.strengths.filter(({ name }) => ORDER.includes(name)).length > 1
         ? `![visible change of each strength, and the share of people that each recogniser finds](images/trade-off.svg)`
-        : NOT_MEASURED,
+        : 'Strengths beside each other have not been measured for this version.',
     'results-handlings': () => this.measured(() => this.handlings()),
     'results-sizes': () => this.measured(() => this.sizes()),
   }
@@ -95,18 +113,42 @@ export class ProtectionParts {
 
   private inShort(): string {
     const strength = new Strength(this.results!, this.standard)
-    const seen = this.leftOut(strength)
-    const found = (kind: 'clean' | 'protected') => span(seen.map(({ victim }) => victim[kind].rank1))
-    const accepted = span(seen.map(({ victim }) => victim.protected.accepted))
+    const judges = this.leftOut(strength)
+    const attacked = this.alwaysAttacked(strength)
     const { people, probes } = this.run
-    const published = presetsIn(this.results!).includes('paper')
-      ? ` LowKey as it was published leaves ${span(this.leftOut(new Strength(this.results!, 'paper')).map(({ victim }) => victim.protected.rank1))}.`
-      : ''
-    return (
-      `In a test with ${people} people, recognisers were asked ${probes} times to find a person by another photo. Each was left out of ` +
-      `the attack when it judged. Without protection they find ${found('clean')} of the people. At the default strength they find ` +
-      `${found('protected')}, and take ${accepted} of protected photos for the person in a clean one.${published}`
-    )
+    const of = (victims: readonly VictimSummary[], figure: (victim: VictimSummary) => number) =>
+      span(victims.map(figure))
+    const all = this.run.victims.flatMap(({ id }) => strength.leftOut(id) ?? strength.attacked(id) ?? [])
+    const seen = judges.map(({ victim }) => victim)
+    const found = of(seen, (victim) => victim.protected.rank1)
+    const accepted = of(seen, (victim) => victim.protected.accepted)
+    const sentences = [
+      `In a test with ${people} people, each recogniser was asked ${probes} times to find a person by another photo.`,
+      `Without protection it finds the person in ${of(all, (victim) => victim.clean.rank1)} of the searches.`,
+    ]
+    if (attacked.length > 0) {
+      const victims = attacked.map((id) => strength.attacked(id)!)
+      const figure = of(victims, (victim) => victim.protected.rank1)
+      sentences.push(
+        `At the default strength, the recognisers that were attacked (${listed(attacked)}) still do in ${figure}.`,
+      )
+    }
+    if (judges.length === 1)
+      sentences.push(
+        `${judges[0].id}, which was not attacked${this.shipped.includes(judges[0].id) ? '' : ' and does not ship'}, does so in ${found}, and takes ` +
+          `${accepted} of the protected photos for the person in a clean one.`,
+      )
+    else if (judges.length > 1)
+      sentences.push(
+        `Recognisers that were not attacked (${listed(judges.map(({ id }) => id))}${judges.some(({ id }) => strength.attacked(id)) ? ', each left out of the attack when it judged' : ''}) do so in ${found} at ` +
+          `the default strength, and take ${accepted} of the protected photos for the person in a clean one.`,
+      )
+    if (presetsIn(this.results!).includes('paper') && judges.length > 0) {
+      const paper = this.leftOut(new Strength(this.results!, 'paper')).map(({ victim }) => victim)
+      if (paper.length > 0)
+        sentences.push(`LowKey as it was published leaves ${of(paper, (victim) => victim.protected.rank1)}.`)
+    }
+    return sentences.join(' ')
   }
 
   private table(): string {
@@ -122,13 +164,13 @@ export class ProtectionParts {
         `${this.each(strength, (victim) => percent(victim.bothProtected.accepted))} %`,
       ]
     })
-    const clean = this.leftOut(this.strengths[0]).map(({ victim }) => victim.clean)
-    const list = (figure: (judged: Judged) => number) => `${clean.map((each) => percent(figure(each))).join(' / ')} %`
+    const list = (figure: (judged: Judged) => number) =>
+      `${this.eachClean(this.strengths[0], (judged) => percent(figure(judged)))} %`
     return markdownTable(
       [
         '`--strength`',
         'change: PSNR, LPIPS',
-        `people found, by ${this.ids}`,
+        `person found, by ${this.ids}`,
         'accepted: protected with clean',
         'accepted: both protected',
       ],
@@ -143,18 +185,29 @@ export class ProtectionParts {
     const others = (people - 1) * galleryPerPerson + distractors
     return (
       `${people} people, ${main.photos} protected photos, ${probes} clean photos to look for them with, ${others} photos of others. ` +
-      `Each recogniser was left out of the attack for its own figures; the change that is seen is that of the attack on all of them. ` +
-      `${this.notShipped()}With ${probes} searches a share may be off by ${margin} points and more. ` +
+      `${this.whoJudged()} ` +
+      `With ${probes} searches a share may be off by ${margin} points and more. ` +
       `${this.results!.photos}. Measured on ${processor} (${adapter}), ${date}, commit ${commit}.`
     )
   }
 
-  /** A recogniser that judged and does not ship has no place in what users get: it is named. */
-  private notShipped(): string {
+  /** Which figures are of recognisers that were attacked, and who does not ship. */
+  private whoJudged(): string {
+    const strength = new Strength(this.results!, this.standard)
+    const attacked = this.alwaysAttacked(strength)
+    const leftOut = this.run.victims.map(({ id }) => id).filter((id) => strength.leftOut(id) && strength.attacked(id))
     const others = this.run.victims.map(({ id }) => id).filter((id) => !this.shipped.includes(id))
-    return others.length > 0
-      ? `${others.join(' and ')} did not ship, and no run attacked ${others.length > 1 ? 'them' : 'it'}. `
-      : ''
+    return [
+      attacked.length > 0 ? `\\*: ${listed(attacked)} ${attacked.length > 1 ? 'were' : 'was'} attacked.` : '',
+      leftOut.length > 0
+        ? `${listed(leftOut)}: left out of the attack for ${leftOut.length > 1 ? 'their' : 'its'} own figures; the change that is seen is that of the attack on all.`
+        : '',
+      others.length > 0
+        ? `${listed(others)} did not ship, and no run attacked ${others.length > 1 ? 'them' : 'it'}.`
+        : '',
+    ]
+      .filter(Boolean)
+      .join(' ')
   }
 
   private protectedPairs(): string {
@@ -172,10 +225,7 @@ export class ProtectionParts {
     const strengths = this.strengths
     const row = (title: string, cell: (strength: Strength) => string) => [title, ...strengths.map(cell)]
     const each = (figure: (victim: VictimSummary) => string) => (strength: Strength) => this.each(strength, figure)
-    const clean = (figure: (judged: Judged) => string) =>
-      this.leftOut(strengths[0])
-        .map(({ victim }) => figure(victim.clean))
-        .join(' / ')
+    const clean = (figure: (judged: Judged) => string) => this.eachClean(strengths[0], figure)
     const rate = (kind: 'protected' | 'bothProtected', value: 'rank1' | 'rank50' | 'accepted') =>
       each((victim) => percent(victim[kind][value]))
     const interval = (value: 'rank1' | 'accepted' | 'bothAccepted') =>
@@ -202,9 +252,13 @@ export class ProtectionParts {
         ),
         row(`c-p accepted, % (clean ${clean(({ accepted }) => percent(accepted))})`, rate('protected', 'accepted')),
         row('p-p accepted, %', rate('bothProtected', 'accepted')),
-        row('rank-1, %: 95 % interval over people', interval('rank1')),
-        row('c-p accepted, %: the same', interval('accepted')),
-        row('p-p accepted, %: the same', interval('bothAccepted')),
+        ...(strengths.some((strength) => this.leftOut(strength).some(({ victim }) => victim.overPeople))
+          ? [
+              row('rank-1, %: 95 % interval over people', interval('rank1')),
+              row('c-p accepted, %: the same', interval('accepted')),
+              row('p-p accepted, %: the same', interval('bothAccepted')),
+            ]
+          : []),
         row(
           `c-p cosine (clean ${clean(({ meanCosine }) => cosine(meanCosine))})`,
           each((victim) => cosine(victim.protected.meanCosine)),
@@ -276,10 +330,12 @@ export class ProtectionParts {
   summaries(): Record<string, string> {
     if (!this.results) return {}
     const entries = this.strengths.map((strength): [string, string] => {
-      const found = span(this.leftOut(strength).map(({ victim }) => victim.protected.rank1))
+      const judges = this.leftOut(strength).map(({ victim }) => victim.protected.rank1)
+      if (judges.length === 0) return [strength.name, `PSNR ${strength.main.psnr.toFixed(0)} dB`]
+      const who = judges.length === 1 ? 'a recogniser not attacked finds' : 'recognisers not attacked find'
       return [
         strength.name,
-        `PSNR ${strength.main.psnr.toFixed(0)} dB; recognisers not attacked find ${found} of the people`,
+        `PSNR ${strength.main.psnr.toFixed(0)} dB; ${who} the person in ${span(judges)} of searches`,
       ]
     })
     return Object.fromEntries(entries.filter(([name]) => ORDER.includes(name)))
