@@ -37,8 +37,8 @@ describe('compileEarly', () => {
       expect(told).toEqual([])
       return
     }
-    // Nothing is told where the first one was as quick as if it had been in the cache.
-    if (told.length > 0) expect(told).toEqual(dispatches.map((_, k) => [k + 1, 12]))
+    // It begins with the first that was not as quick as if it had been in the cache; nothing is told where all were.
+    expect(told).toEqual(Array.from({ length: 12 }, (_, k) => [k + 1, 12]).slice(12 - told.length))
     const before = told.length
     await compileEarly(gpu, dispatches, { onProgress })
     expect(told).toHaveLength(before)

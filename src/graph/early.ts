@@ -28,8 +28,11 @@ export function watchShaders(gpu: Gpu, watch: Watch): void {
 /** Shaders that a device has been given, by their code. */
 const GIVEN = Symbol('given')
 
-/** The driver found a shader in its cache if it was done in this time. (Those worth a second device take 100 ms and more.) */
-const CACHED_MS = 60
+/** The driver found a shader in its cache if it was done in this time. (13 ms on an idle machine; the longest take 300 and more to compile.) */
+const CACHED_MS = 120
+
+/** Shaders that are looked for in the cache before the second device is left out. */
+const SAMPLES = 4
 
 /** Fewer are not worth a second device. */
 const FEW = 4
@@ -68,10 +71,16 @@ export async function compileEarly(
     return milliseconds
   }
   const elsewhere: Dispatch[] = []
-  const first = left.shift()!
-  // Where the driver knows the longest shader it knows the others, too.
-  const cached = (await took(helper, first)) < CACHED_MS
-  elsewhere.push(first)
+  // A cache may hold some of the shaders, those of another network or version: a few tell whether it is worth the second device.
+  let cached = true
+  for (let k = 0; k < SAMPLES && cached; k++) {
+    const [one] = left.splice(Math.floor((k * (total - 1)) / SAMPLES) - k, 1)
+    cached = (await took(helper, one)) < CACHED_MS
+    elsewhere.push(one)
+    if (!cached) options.onProgress?.((done = elsewhere.length), total)
+  }
+  // What comes before the driver's compiler goes on in threads of Dawn's meanwhile; errors show when they are waited for.
+  for (const dispatch of left) pipelineFor(gpu, dispatch).catch(() => {})
   const work = async (on: Gpu): Promise<void> => {
     for (let next = left.shift(); next; next = left.shift()) {
       await took(on, next)
@@ -79,10 +88,7 @@ export async function compileEarly(
       options.onProgress?.(++done, total)
     }
   }
-  if (!cached) {
-    options.onProgress?.(++done, total)
-    await Promise.all(options.background ? [work(helper)] : [work(gpu), work(helper)])
-  }
+  if (!cached) await Promise.all(options.background ? [work(helper)] : [work(gpu), work(helper)])
   await touch(gpu, [...elsewhere, ...left])
 }
 
