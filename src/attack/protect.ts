@@ -17,6 +17,7 @@ import { changeMask, checkResult, psnrOf, visibleChange } from './change.ts'
 import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, warningsOf } from './choose.ts'
 import { directionDraw } from './directions.ts'
 import { Embedder, type FaceEmbeddings, similarityOf } from './embedder.ts'
+import { stopwatch } from './laps.ts'
 import { Attack } from './loop.ts'
 import { uniformNoise } from './noise.ts'
 import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
@@ -231,7 +232,8 @@ export class Protector implements Disposable {
         draws: members.map((_, k) => directionDraw(original, seed + index + k)),
       }
       attack.load(images)
-      report('attack', taken, planned)
+      const turn = targets.length > 1 ? index + 1 : undefined
+      report('attack', taken, planned, turn)
       // The recognisers that judge the result are made ready while the attack runs.
       void this.embedder.prepare()
       const before = mostRounds > 0 ? result.data.slice() : result.data
@@ -244,7 +246,7 @@ export class Protector implements Disposable {
           start: delta,
           seed: seed + index + ROUND_SEED * round,
           signal,
-          onProgress: (done) => report('attack', taken + done, planned, targets.length > 1 ? index + 1 : undefined),
+          onProgress: (done) => report('attack', taken + done, planned, turn),
         })
         taken += count
         if (round > 0) result.data.set(before)
@@ -398,17 +400,3 @@ export class Protector implements Disposable {
 const landmarksOf = (faces: readonly Face[]): Landmarks[] => faces.map((face) => face.landmarks)
 
 const position = ({ box }: Face): string => `(${box.map(Math.round).join(', ')})`
-
-function stopwatch() {
-  const seconds = { detect: 0, compile: 0, attack: 0, measure: 0 }
-  const began = performance.now()
-  let last = began
-  return {
-    lap(phase: keyof typeof seconds): void {
-      const now = performance.now()
-      seconds[phase] += (now - last) / 1000
-      last = now
-    },
-    seconds: () => ({ ...seconds, total: (performance.now() - began) / 1000 }),
-  }
-}
