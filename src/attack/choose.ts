@@ -153,4 +153,5 @@ export function warningsOf({ faces, left }: Pick<Choice, 'faces' | 'left'>): str
   return warnings
 }
 
-const position = ({ box }: WeakFace): string => `(${box.map(Math.round).join(', ')})`
+/** A face's box in a sentence. */
+export const position = ({ box }: WeakFace): string => `(${box.map(Math.round).join(', ')})`

@@ -14,7 +14,7 @@ import type { Recogniser } from '../models/recognisers.ts'
 import { yunetNetworks } from '../models/yunet.ts'
 import type { Weights } from '../weights/registry.ts'
 import { changeMask, checkResult, psnrOf, visibleChange } from './change.ts'
-import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, warningsOf } from './choose.ts'
+import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, position, warningsOf } from './choose.ts'
 import { directionDraw } from './directions.ts'
 import { Embedder, type FaceEmbeddings, similarityOf } from './embedder.ts'
 import { stopwatch } from './laps.ts'
@@ -168,10 +168,8 @@ export class Protector implements Disposable {
     return new Protector(gpu, networks, detector, yunet, embedder)
   }
 
-  /** The faces that `protect` would protect, from left to right. Throws as `choose`. */
-  async find(photo: Pixels, faces: FaceChoice['faces'] = 'all'): Promise<ChosenFace[]> {
-    return (await this.choose(photo, { faces })).faces
-  }
+  /** The faces that `protect` would protect, from left to right. Throws as `chooseFaces`. */
+  find = async (photo: Pixels, faces: FaceChoice['faces'] = 'all') => (await this.choose(photo, { faces })).faces
 
   /** The faces that `protect` would protect, and what it would leave alone. Throws as `chooseFaces`. */
   choose(photo: Pixels, choice: FaceChoice = {}) {
@@ -398,5 +396,3 @@ export class Protector implements Disposable {
 }
 
 const landmarksOf = (faces: readonly Face[]): Landmarks[] => faces.map((face) => face.landmarks)
-
-const position = ({ box }: Face): string => `(${box.map(Math.round).join(', ')})`
