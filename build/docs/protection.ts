@@ -227,7 +227,7 @@ export class ProtectionParts {
     const each = (figure: (victim: VictimSummary) => string) => (strength: Strength) => this.each(strength, figure)
     const clean = (figure: (judged: Judged) => string) => this.eachClean(strengths[0], figure)
     const rate = (kind: 'protected' | 'bothProtected', value: 'rank1' | 'rank50' | 'accepted') =>
-      each((victim) => percent(victim[kind][value]))
+      each((victim) => (victim[kind].pairs > 0 ? percent(victim[kind][value]) : '-'))
     const interval = (value: 'rank1' | 'accepted' | 'bothAccepted') =>
       each(({ overPeople }) => {
         const found = overPeople?.[value]
