@@ -17,7 +17,7 @@ import { pathToFileURL } from 'node:url'
 import { crc32, deflateSync } from 'node:zlib'
 import sharp, { type Sharp } from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { embedExif } from '../src/images/embed.ts'
+import { embed } from '../src/images/embed.ts'
 import { readExif, writeExif } from '../src/images/exif.ts'
 import { drawText, textWidth } from '../src/images/glyphs.ts'
 import {
@@ -171,7 +171,8 @@ describe('photos in', () => {
       writeFileSync(file, bytes)
       for (const source of [file, new Uint8Array(bytes)]) {
         const read = await readPhoto(source)
-        expect({ ...read, rgb: 0 }).toEqual({ width, height, rgb: 0, grey: false, format, metadata: {} })
+        const quality = format === 'jpeg' ? 95 : undefined
+        expect({ ...read, rgb: 0 }).toEqual({ width, height, rgb: 0, grey: false, format, metadata: {}, quality })
         expect(greatestDifference(read.rgb, rgb)).toBeLessThanOrEqual(tolerance)
       }
     }
@@ -641,7 +642,7 @@ describe('metadata', () => {
     const plain = await raw(rgba, 12, 10).webp({ lossless: true, exact: true }).withIccProfile('srgb').toBuffer()
     expect(plain.toString('latin1', 12, 16)).toBe('VP8X')
     const size = { width: 12, height: 10, alpha: true }
-    const tagged = embedExif(plain, 'webp', writeExif({ artist: 'Zoe' })!, size)
+    const tagged = embed(plain, 'webp', { exif: writeExif({ artist: 'Zoe' })! }, size)
     expect(await sharp(tagged).metadata()).toMatchObject({ width: 12, height: 10, hasAlpha: true, hasProfile: true })
     const read = await readPhoto(tagged)
     expect(read.metadata).toEqual({ artist: 'Zoe' })
@@ -710,7 +711,7 @@ describe('files that are no photos', () => {
       /is an SVG drawing, which is not read: convert it first/,
     ],
     ['a PDF', '%PDF-1.4\n', /is called a photo, but holds/],
-    ['HEIC', '\0\0\0\x18ftypheic\0\0\0\0mif1heic', /is a HEIC photo \(HEVC\).*convert it to JPEG or PNG first/],
+    ['HEIC', '\0\0\0\x18ftypheic\0\0\0\0mif1heic', /me\.jpg is damaged or cut short/],
     ['a bare JPEG header', '\xff\xd8\xff\xe0', /me\.jpg is not a photo|is damaged or cut short/],
   ])('%s', async (_, text, message) => {
     const error = await given(Buffer.from(text, 'latin1'))
@@ -771,10 +772,16 @@ describe('files that are no photos', () => {
     let refused = 0
     for (const length of lengths) {
       const result = await readPhoto(whole.subarray(0, length)).catch((error: unknown) => error)
-      if (result instanceof PhotoError) refused++
-      else expect((result as Photo).rgb).toEqual(expected.rgb)
+      if (result instanceof PhotoError) {
+        refused++
+        continue
+      }
+      const { rgb, warnings } = result as Photo
+      // Of a JPEG the last row of blocks may be missing; then it is said.
+      const rows = format === 'jpeg' && warnings ? 50 - 18 : 50
+      expect(rgb.subarray(0, 3 * 60 * rows)).toEqual(expected.rgb.subarray(0, 3 * 60 * rows))
     }
-    expect(refused).toBeGreaterThanOrEqual(lengths.length - 6)
+    expect(refused).toBeGreaterThanOrEqual(lengths.length - (format === 'jpeg' ? 18 : 6))
   })
 
   it.each(Object.keys(encoders))('%s with bits turned over: a named error or a whole photo', async (format) => {

@@ -88,6 +88,14 @@ const option = {
   },
   'keep-metadata': { type: 'boolean', help: ['keep author, copyright, description, date and camera; never places'] },
   'keep-times': { type: 'boolean', help: ['results have the times of their photos (permissions they always have)'] },
+  'no-mark': {
+    type: 'boolean',
+    help: ['leave out the mark (a word in the metadata) by which a result is known as one'],
+  },
+  strict: {
+    type: 'boolean',
+    help: ['refuse photos with small faults that viewers pass over (wrong headers, a few missing rows)'],
+  },
   compare: {
     type: 'string',
     takes: 'FILE',
@@ -170,6 +178,8 @@ export function readOptions(args: string[]) {
     products: oneOf('--products', values.products, ['f32', 'f16']) ?? 'f32',
     storage: oneOf('--storage', values.storage, ['f32', 'f16']) ?? 'f32',
     keepMetadata: values['keep-metadata'] ?? false,
+    mark: !(values['no-mark'] ?? false),
+    strict: values.strict ?? false,
     compare: values.compare,
     gpu: values.gpu,
     json: values.json ?? false,

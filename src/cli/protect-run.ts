@@ -3,7 +3,15 @@ import type { Choice } from '../attack/choose.ts'
 import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, type Protection, type Protector } from '../attack/protect.ts'
 import { adapterName, describeAdapter, type Gpu } from '../device/node.ts'
-import { checkSide, comparePicture, encodePhoto, numberedPicture, type Photo, shown } from '../images/index.ts'
+import {
+  checkSide,
+  comparePicture,
+  encodePhoto,
+  lostInResult,
+  numberedPicture,
+  type Photo,
+  shown,
+} from '../images/index.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf } from './exit.ts'
 import { faceLines, numberedBoxes } from './face-list.ts'
 import { type Input, nameOf, STREAM } from './listing.ts'
@@ -178,15 +186,17 @@ export class ProtectRun {
     gpu: Gpu,
   ): Promise<'protected'> {
     const { options, outputs } = this.plan
-    const { compare, keepMetadata } = options
+    const { compare, keepMetadata, mark } = options
     const began = performance.now()
     const after: Photo = { ...photo, rgb: protection.photo.data }
-    const bytes = await encodePhoto(after, { format, keepMetadata })
+    const bytes = await encodePhoto(after, { format, keepMetadata, mark })
     if (path === STREAM) await writeStandardOutput(bytes)
     else await outputs.write(path, bytes, input)
     if (compare !== undefined) await outputs.write(compare, await comparePicture(photo, after), input)
     this.progress.clear()
-    this.report(input, photo, path, protection, seconds + (performance.now() - began) / 1000, gpu)
+    const more = lostInResult(photo, format).map(({ says }) => `${nameOf(input)} ${says}.`)
+    const warned = { ...photo, warnings: [...(photo.warnings ?? []), ...more] }
+    this.report(input, warned, path, protection, seconds + (performance.now() - began) / 1000, gpu)
     return 'protected'
   }
 

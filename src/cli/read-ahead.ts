@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { type Photo, PhotoError, readPhoto, whyUnread } from '../images/index.ts'
+import { type Photo, PhotoError, type ReadOptions, readPhoto, whyUnread } from '../images/index.ts'
 import { type Input, nameOf, STREAM } from './listing.ts'
 
 /** A decoded photo, and the seconds that reading and decoding it took. */
@@ -18,10 +18,12 @@ export interface DecodedPhoto {
 export class ReadAhead {
   private readonly inputs: Iterator<Input>
   private readonly signal: AbortSignal
+  private readonly options: ReadOptions
   private ahead: Promise<DecodedPhoto> | undefined
 
   /** `signal` ends the wait for standard input. */
-  constructor(inputs: readonly Input[], signal: AbortSignal) {
+  constructor(inputs: readonly Input[], signal: AbortSignal, options: ReadOptions = {}) {
+    this.options = options
     this.inputs = inputs.values()
     this.signal = signal
     this.begin()
@@ -45,7 +47,11 @@ export class ReadAhead {
 
   private async read(input: Input): Promise<DecodedPhoto> {
     const began = performance.now()
-    const photo = await readPhoto(await this.source(input), input.name === STREAM ? nameOf(input) : input.name)
+    const photo = await readPhoto(
+      await this.source(input),
+      input.name === STREAM ? nameOf(input) : input.name,
+      this.options,
+    )
     return { photo, seconds: (performance.now() - began) / 1000 }
   }
 

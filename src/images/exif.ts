@@ -7,6 +7,7 @@
  *
  * Format: TIFF 6.0, section 2, and Exif 2.32 (CIPA DC-008), section 4.6.
  */
+import { MARK } from './mark.ts'
 
 /** What `--keep-metadata` copies into the protected photo. */
 export interface PhotoMetadata {
@@ -27,6 +28,8 @@ const TEXT_TAGS = {
   artist: 0x013b,
   copyright: 0x8298,
 } as const
+const ORIENTATION = 0x0112
+const SOFTWARE = 0x0131
 const EXIF_IFD = 0x8769
 const EXIF_VERSION = 0x9000
 const DATE_TIME_ORIGINAL = 0x9003
@@ -49,16 +52,10 @@ const DATE = /^\d{4}:\d{2}:\d{2} \d{2}:\d{2}:\d{2}$/
  * @param block with or without the leading `Exif\0\0`
  */
 export function readExif(block: Uint8Array): PhotoMetadata {
-  const start = latin1(block.subarray(0, 6)) === 'Exif\0\0' ? 6 : 0
-  const data = new DataView(block.buffer, block.byteOffset + start, block.byteLength - start)
   const metadata: PhotoMetadata = {}
-  if (data.byteLength < 8) return metadata
-  const order = data.getUint16(0)
-  if (order !== 0x4949 && order !== 0x4d4d) return metadata
-  const little = order === 0x4949
-  if (data.getUint16(2, little) !== 42) return metadata
-
-  const first = entries(data, data.getUint32(4, little), little)
+  const opened = open(block)
+  if (!opened) return metadata
+  const { data, little, first } = opened
   for (const [field, tag] of Object.entries(TEXT_TAGS) as [keyof typeof TEXT_TAGS, number][]) {
     const bytes = textBytes(data, first.get(tag), little)
     const text = bytes && (tag === TEXT_TAGS.copyright ? copyrightText(bytes) : firstText(bytes))
@@ -74,26 +71,62 @@ export function readExif(block: Uint8Array): PhotoMetadata {
   return metadata
 }
 
+/** Whether EXIF's Software is the mark that results of this program carry. */
+export function isMarked(block: Uint8Array): boolean {
+  const opened = open(block)
+  if (!opened) return false
+  const bytes = textBytes(opened.data, opened.first.get(SOFTWARE), opened.little)
+  return bytes !== undefined && firstText(bytes) === MARK
+}
+
+/** EXIF's orientation, 1 to 8; 1 where it says nothing. */
+export function orientationOf(block: Uint8Array): number {
+  const opened = open(block)
+  const entry = opened?.first.get(ORIENTATION)
+  if (!opened || entry === undefined) return 1
+  const value = opened.data.getUint16(entry + 8, opened.little)
+  return value >= 1 && value <= 8 ? value : 1
+}
+
+/** The first directory, or undefined where the block has none. */
+function open(block: Uint8Array): { data: DataView; little: boolean; first: Map<number, number> } | undefined {
+  const start = latin1(block.subarray(0, 6)) === 'Exif\0\0' ? 6 : 0
+  const data = new DataView(block.buffer, block.byteOffset + start, block.byteLength - start)
+  if (data.byteLength < 8) return undefined
+  const order = data.getUint16(0)
+  if (order !== 0x4949 && order !== 0x4d4d) return undefined
+  const little = order === 0x4949
+  if (data.getUint16(2, little) !== 42) return undefined
+  return { data, little, first: entries(data, data.getUint32(4, little), little) }
+}
+
 /**
  * A new EXIF block (TIFF header first, without `Exif\0\0`) holding the given fields, or undefined where there is none.
- * Texts longer than 4096 bytes are left out, as on reading.
+ * `mark` adds the mark of a result, and `profile` says that the colours are not sRGB. Texts longer than 4096 bytes are left out, as on reading.
  */
-export function writeExif(metadata: PhotoMetadata): Uint8Array | undefined {
+export function writeExif(
+  metadata: PhotoMetadata,
+  { mark = false, profile = false }: { mark?: boolean; profile?: boolean } = {},
+): Uint8Array | undefined {
   const first: Entry[] = []
   for (const [field, tag] of Object.entries(TEXT_TAGS) as [keyof typeof TEXT_TAGS, number][]) {
     const text = plain(metadata[field] ?? '')
     const bytes = new TextEncoder().encode(`${text}\0`)
     if (text && bytes.length <= MAX_TEXT_BYTES) first.push({ tag, type: ASCII, count: bytes.length, bytes })
   }
+  if (mark) {
+    const bytes = new TextEncoder().encode(`${MARK}\0`)
+    first.push({ tag: SOFTWARE, type: ASCII, count: bytes.length, bytes })
+  }
   const taken =
     metadata.taken && DATE.test(metadata.taken) ? new TextEncoder().encode(`${metadata.taken}\0`) : undefined
   if (first.length === 0 && !taken) return undefined
 
-  // The Exif directory must state its version; ColorSpace 1 is sRGB, which every output is.
+  // The Exif directory must state its version; ColorSpace 1 is sRGB, 65535 whatever the profile says.
   const second: Entry[] = [
     { tag: EXIF_VERSION, type: UNDEFINED, count: 4, bytes: new TextEncoder().encode('0232') },
     ...(taken ? [{ tag: DATE_TIME_ORIGINAL, type: ASCII, count: taken.length, bytes: taken }] : []),
-    { tag: COLOR_SPACE, type: SHORT, count: 1, bytes: new Uint8Array([0, 1]) },
+    { tag: COLOR_SPACE, type: SHORT, count: 1, bytes: new Uint8Array(profile ? [0xff, 0xff] : [0, 1]) },
   ]
   const pointer = new Uint8Array(4)
   first.push({ tag: EXIF_IFD, type: LONG, count: 1, bytes: pointer })

@@ -1,60 +1,106 @@
 import { readFile, stat } from 'node:fs/promises'
-import type { Metadata, Sharp as Pipeline, SharpOptions } from 'sharp'
+import {
+  type Decoded,
+  decodeAvif,
+  decodeGif,
+  decodeJpeg,
+  decodePng,
+  decodeTiff,
+  decodeWebp,
+  MAX_PIXELS,
+  UnreadError,
+} from './decode.ts'
+import { decodeBmp, decodeHeic, decodeJxl, decodeRawPreview } from './decode-wasm.ts'
 import { whyUnread } from './errno.ts'
-import { PhotoError } from './errors.ts'
-import { readExif } from './exif.ts'
+import { ImageSupportError, PhotoError } from './errors.ts'
+import { isMarked, readExif } from './exif.ts'
+import { viewOf } from './original.ts'
 import type { Photo, PhotoFormat } from './photo.ts'
 import { loadSharp, type Sharp } from './sharp.ts'
+import { shown } from './shown.ts'
 import { classify, HEAD_BYTES } from './sniff.ts'
 
-/** 300 megapixels, three times the largest camera sensor: 0.9 GB of pixels. Above it a small file may be a bomb. */
-const MAX_PIXELS = 300_000_000
 /** An uncompressed photo of 300 megapixels. */
 const MAX_FILE_BYTES = 2 ** 30
 
 /** What `readPhoto` takes, as the start of a sentence. */
-export const ACCEPTED = 'PNG, JPEG, WebP, AVIF, TIFF and GIF are read'
+export const ACCEPTED = 'JPEG, PNG, HEIC, WebP, AVIF, JPEG XL, TIFF, BMP and GIF are read'
 const AGAIN = 'copy or download it again, or open it in an image editor and save it anew'
 
+export interface ReadOptions {
+  /** Refuse what viewers pass over: scan parameters that some phones write wrongly, stray bytes, a few missing rows. */
+  strict?: boolean
+  /** Read the preview that a camera put into its raw file; without it raw files are refused. */
+  rawPreview?: boolean
+}
+
 /**
- * Reads a photo: upright, 8-bit sRGB whatever its orientation, depth and colour space (16 bit, CMYK, Display P3, ...).
- * Of an animation or a TIFF with several pages the first is read, with a warning.
+ * Reads a photo: upright, 8-bit sRGB whatever its orientation, depth and colour space, and beside it what else the file
+ * held (`original`). Of an animation, a burst or a TIFF with several pages the first is read, with a warning.
  *
- * Any doubt of the decoder about the file is an error (sharp's default `failOn`): a photo half of which is a grey area
- * must not be taken for the photo.
+ * A doubt of the decoder about the file is an error, but for what every viewer passes over (see `strict`): a photo half
+ * of which is a grey area must not be taken for the photo.
  *
  * @param source a path, or the bytes of a file
  * @param name what error messages call it
- * @throws {PhotoError} the file cannot be read, is is not a photo, is damaged or too large
- * @throws {ImageSupportError} sharp is not installed
+ * @throws {PhotoError} the file cannot be read, is not a photo in a known format, is damaged or too large
+ * @throws {ImageSupportError} sharp, or the package that decodes the format, is not installed
  */
 export async function readPhoto(
   source: string | Uint8Array,
   name: string = typeof source === 'string' ? source : 'the given data',
+  options: ReadOptions = {},
 ): Promise<Photo> {
   const bytes = typeof source === 'string' ? await readBytes(source, name) : source
-  const format = sniffFormat(bytes, name)
+  const format = sniffFormat(bytes, name, options)
   const sharp = await loadSharp()
+  let decoded: Decoded
   try {
-    const header = await sharp(view(bytes), { limitInputPixels: MAX_PIXELS }).metadata()
-    if (header.compression === 'hevc') throw heicError(name)
-    const { data, width, height, channels } = await decode(sharp, bytes, header)
-    const { rgb, alpha } = split(data, channels)
-    const pages = format === 'avif' ? 1 : (header.pages ?? 1)
-    return {
-      width,
-      height,
-      rgb,
-      // GIF decodes with an alpha channel always; one that hides nothing is none.
-      ...(alpha && !(format === 'gif' && alpha.every((a) => a === 255)) ? { alpha } : {}),
-      grey: isGrey(rgb),
-      format,
-      // A TIFF file is itself the structure that an EXIF block has.
-      metadata: readExif(format === 'tiff' ? bytes : (header.exif ?? new Uint8Array())),
-      ...(pages > 1 ? { warnings: [`${name} has ${pages} frames or pages; only the first is read.`] } : {}),
-    }
+    decoded = await decoders[format](sharp, bytes)
   } catch (error) {
-    throw error instanceof PhotoError ? error : decoderError(name, error)
+    if (error instanceof PhotoError || error instanceof ImageSupportError) throw error
+    if (error instanceof UnreadError) throw new PhotoError(name, error.message, error.advice)
+    throw decoderError(name, error)
+  }
+  const doubt = decoded.repaired[0] ?? decoded.lost.find(({ what }) => what === 'rows')?.says
+  if (options.strict && doubt && format !== 'raw') {
+    throw new PhotoError(name, `${doubt}, which is refused when reading strictly`, AGAIN)
+  }
+  return photoOf(decoded, format === 'raw' ? 'jpeg' : format, name)
+}
+
+const decoders: Record<PhotoFormat | 'raw', (sharp: Sharp, bytes: Uint8Array) => Promise<Decoded>> = {
+  png: decodePng,
+  jpeg: decodeJpeg,
+  webp: decodeWebp,
+  avif: decodeAvif,
+  tiff: decodeTiff,
+  gif: decodeGif,
+  heic: (_, bytes) => decodeHeic(bytes),
+  jxl: decodeJxl,
+  bmp: decodeBmp,
+  raw: decodeRawPreview,
+}
+
+function photoOf(decoded: Decoded, format: PhotoFormat, name: string): Photo {
+  const { width, height, samples, alpha, profile, exif, density, quality, lost, repaired } = decoded
+  const rgb = viewOf(samples, profile)
+  const more = profile !== undefined || samples instanceof Uint16Array
+  const says = [...repaired, ...lost.map(({ says }) => says)]
+  return {
+    width,
+    height,
+    rgb,
+    ...(alpha ? { alpha } : {}),
+    grey: isGrey(rgb) && (!more || isGrey(samples)),
+    format,
+    ...(more ? { original: { samples, view: rgb, ...(profile ? { profile } : {}) } } : {}),
+    ...(density ? { density } : {}),
+    ...(quality ? { quality } : {}),
+    ...(decoded.marked || (exif && format !== 'tiff' && isMarked(exif)) ? { cloaked: true } : {}),
+    metadata: readExif(exif ?? new Uint8Array()),
+    ...(lost.length > 0 ? { lost } : {}),
+    ...(says.length > 0 ? { warnings: says.map((text) => `${shown(name)} ${text}.`) } : {}),
   }
 }
 
@@ -82,84 +128,25 @@ async function readBytes(path: string, name: string): Promise<Uint8Array> {
  * The format by the first bytes, whatever the file's name is. Only the formats of photos go on to the decoder: libvips
  * would also open SVG and other formats that are programs rather than pixels.
  */
-function sniffFormat(bytes: Uint8Array, name: string): PhotoFormat {
+function sniffFormat(bytes: Uint8Array, name: string, { rawPreview }: ReadOptions): PhotoFormat | 'raw' {
   const found = classify(bytes.subarray(0, HEAD_BYTES), name)
-  if (found.kind === 'unreadable') throw new PhotoError(name, found.problem, found.advice)
+  if (found.kind === 'photo') return found.format
+  if (found.kind === 'unreadable') {
+    if (found.rawPreview && rawPreview) return 'raw'
+    throw new PhotoError(name, found.problem, found.advice)
+  }
   if (bytes.length === 0) throw new PhotoError(name, 'is empty', AGAIN)
-  if (found.kind !== 'photo') {
-    throw new PhotoError(
-      name,
-      `is not a photo in a known format (${found.what})`,
-      `${ACCEPTED}; convert it to one of these`,
-    )
-  }
-  if (found.format === 'heic') throw heicError(name)
-  if (found.format === 'jxl')
-    throw new PhotoError(name, 'is a JPEG XL photo, which is not read', 'djxl FILE.jxl FILE.png')
-  if (found.format === 'bmp')
-    throw new PhotoError(name, 'is a BMP photo, which is not read', 'magick FILE.bmp FILE.png')
-  return found.format
-}
-
-interface Decoded {
-  data: Uint8Array
-  width: number
-  height: number
-  channels: number
-}
-
-/** 8-bit sRGB samples, three or four a pixel. */
-async function decode(sharp: Sharp, bytes: Uint8Array, header: Metadata): Promise<Decoded> {
-  const open = (options: SharpOptions = {}) =>
-    sharp(view(bytes), { limitInputPixels: MAX_PIXELS, autoOrient: true, ...options })
-  const run = async (pipeline: Pipeline): Promise<Decoded> => {
-    const { data, info } = await pipeline.toBuffer({ resolveWithObject: true })
-    return { data, width: info.width, height: info.height, channels: info.channels }
-  }
-  const deep = header.space === 'rgb16' || header.space === 'grey16'
-  if (deep && header.hasProfile) {
-    // Made 8-bit before the profile is applied (which cuts off the lower byte): left to itself sharp takes 16-bit colour
-    // to Display P3 and calls that sRGB, and does not apply the profile of 16-bit grey.
-    const shallow = header.space === 'rgb16' ? 'srgb' : 'b-w'
-    return run(open().pipelineColourspace(shallow).toColourspace('srgb').raw())
-  }
-  if (deep) {
-    const { data, ...shape } = await run(open().toColourspace('rgb16').raw({ depth: 'ushort' }))
-    const samples = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2)
-    const rounded = new Uint8Array(samples.length)
-    for (let i = 0; i < samples.length; i++) rounded[i] = (samples[i] + 128) / 257
-    return { data: rounded, ...shape }
-  }
-  return run(open().toColourspace('srgb').raw())
-}
-
-function split(data: Uint8Array, channels: number): { rgb: Uint8Array; alpha?: Uint8Array } {
-  if (channels === 3) return { rgb: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) }
-  if (channels !== 4) throw new Error(`unexpected layout: ${channels} channels`)
-  const pixels = data.length / 4
-  const rgb = new Uint8Array(3 * pixels)
-  const alpha = new Uint8Array(pixels)
-  for (let i = 0; i < pixels; i++) {
-    rgb[3 * i] = data[4 * i]
-    rgb[3 * i + 1] = data[4 * i + 1]
-    rgb[3 * i + 2] = data[4 * i + 2]
-    alpha[i] = data[4 * i + 3]
-  }
-  return { rgb, alpha }
+  throw new PhotoError(
+    name,
+    `is not a photo in a known format (${found.what})`,
+    `${ACCEPTED}; convert it to one of these`,
+  )
 }
 
 /** Black-and-white photos are mostly stored as colour; what counts is what they show. */
-function isGrey(rgb: Uint8Array): boolean {
+function isGrey(rgb: Uint8Array | Uint16Array): boolean {
   for (let i = 0; i < rgb.length; i += 3) if (rgb[i] !== rgb[i + 1] || rgb[i] !== rgb[i + 2]) return false
   return true
-}
-
-function heicError(name: string): PhotoError {
-  return new PhotoError(
-    name,
-    'is a HEIC photo (HEVC), which needs a licensed decoder',
-    'convert it to JPEG or PNG first (`heif-convert photo.heic photo.png`, or an iPhone set to "Most Compatible")',
-  )
 }
 
 function decoderError(name: string, cause: unknown): PhotoError {
@@ -172,15 +159,10 @@ function decoderError(name: string, cause: unknown): PhotoError {
   if (/exceeds pixel limit/.test(reason)) {
     return new PhotoError(name, `has more than ${MAX_PIXELS / 1e6} megapixels`, 'scale it down first', { cause })
   }
-  if (/built.in|not supported|unsupported codec|no decoding plugin/i.test(reason)) {
-    return new PhotoError(name, `uses a feature that sharp cannot decode (${reason})`, 'convert it to PNG or JPEG', {
+  if (/unsupported|built.in|not supported|no decoding plugin|not implemented/i.test(reason)) {
+    return new PhotoError(name, `uses a feature that is not read (${reason})`, 'convert it: `magick FILE FILE.png`', {
       cause,
     })
   }
   return new PhotoError(name, `is damaged or cut short (${reason})`, AGAIN, { cause })
-}
-
-/** The same memory as a Buffer, which sharp takes without copying. */
-function view(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
