@@ -85,6 +85,7 @@ const PROGRAM_FOLDERS = ['@eaDir', '__MACOSX']
 
 /** Whether a folder of this name is not a user's own: hidden, or kept by a program. */
 export const isProgramFolder = (name: string): boolean => name.startsWith('.') || PROGRAM_FOLDERS.includes(name)
+export const EARLIER_ADVICE = 'protect the photo it was made of, or add --again'
 /** A folder that is not looked into is counted in, but not for ever. */
 const MOST_COUNTED = 1000
 /** Files that a sentence names. */
@@ -181,7 +182,7 @@ class Walk {
       const problem = 'is an earlier result, by its name'
       this.failed.push({
         input,
-        error: new PhotoError(name, problem, 'protect the photo it was made of, or add --again'),
+        error: new PhotoError(name, problem, EARLIER_ADVICE),
       })
       return
     }

@@ -97,7 +97,8 @@ export async function* openedPhotos(
     if (canRewrite()) rewrite(`photo ${i + 1} of ${photos.length}`)
     else if (i % 100 === 0) stderr.write(`photo ${i + 1} of ${photos.length}\n`)
     try {
-      const { width, height, rgb } = await readPhoto(file)
+      const { width, height, rgb, cloaked } = await readPhoto(file)
+      if (cloaked) throw new PhotoError(file, 'is an earlier result of protect', 'left out, since it is no clean photo')
       yield { person, photo: { width, height, data: rgb } }
     } catch (error) {
       stderr.write(`lowkey-gpu: ${messageOf(error)}\n`)

@@ -82,7 +82,7 @@ export async function planRun(options: ProtectArguments, signal: AbortSignal): P
     outputs.close()
     throw error
   }
-  const photos = new ReadAhead(ready, signal, { strict: options.strict })
+  const photos = new ReadAhead(ready, signal, options)
   return { options, destination, stream, several, inputs: ready, found, targets, outputs, photos, signal }
 }
 

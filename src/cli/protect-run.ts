@@ -1,4 +1,6 @@
 /** One run of `lowkey-gpu protect`: the photos one after another on the GPU, while the next is decoded and the last is saved. */
+
+import { readFile } from 'node:fs/promises'
 import type { Choice } from '../attack/choose.ts'
 import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, type Protection, type Protector } from '../attack/protect.ts'
@@ -6,15 +8,17 @@ import { adapterName, describeAdapter, type Gpu } from '../device/node.ts'
 import {
   checkSide,
   comparePicture,
+  copyWithoutMetadata,
   encodePhoto,
   lostInResult,
   numberedPicture,
   type Photo,
+  PhotoError,
   shown,
 } from '../images/index.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf } from './exit.ts'
 import { faceLines, numberedBoxes } from './face-list.ts'
-import { type Input, nameOf, STREAM } from './listing.ts'
+import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from './listing.ts'
 import { ProgressLine } from './progress.ts'
 import { checkTarget, type RunPlan } from './protect-plan.ts'
 import { closingLine, closingRow, type Outcomes, photoLines, rateLine } from './protect-report.ts'
@@ -22,7 +26,7 @@ import type { DecodedPhoto } from './read-ahead.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
 
 /** What is left to do for a photo that the GPU is done with: to save it, and to say so. Rejects where the photo fails. */
-type Finish = () => Promise<keyof Outcomes>
+type Finish = () => Promise<keyof Outcomes | 'earlier result'>
 
 /**
  * Photos in three stages: decoding, the GPU's work, saving. Each takes the photos in their order, and each holds one at a time, so that
@@ -37,10 +41,13 @@ export class ProtectRun {
   private readonly outcomes: Outcomes = { protected: 0, 'without a face': 0, failed: 0, 'left alone': 0 }
   private readonly began = performance.now()
   private toldAdapter = false
+  /** Earlier results among the files of folders: those known by their names, and those that say so themselves. */
+  private results: number
 
   /** Says at once which photos fail before any work. */
   constructor(plan: RunPlan) {
     this.plan = plan
+    this.results = plan.found.results.length
     this.progress = new ProgressLine(plan.options.quiet, process.stderr, plan.inputs.length)
     for (const { input, error } of plan.found.failed) this.fail(input, error)
   }
@@ -95,8 +102,11 @@ export class ProtectRun {
     const code = this.exitCode()
     if (!several) return code
     const notDone = inputs.length + found.failed.length - this.codes.length
-    const results = found.results.length
-    const row = { summary: closingRow(this.outcomes, notDone, results), notes: found.notes, seconds: this.seconds() }
+    const row = {
+      summary: closingRow(this.outcomes, notDone, this.results),
+      notes: found.notes,
+      seconds: this.seconds(),
+    }
     this.printRow(row)
     if (!options.quiet) {
       for (const note of found.notes) process.stderr.write(`note: ${note}\n`)
@@ -104,7 +114,7 @@ export class ProtectRun {
       if (worked > 0 && !options.dryRun) process.stderr.write(`${rateLine(worked, this.seconds())}\n`)
     }
     if (!options.quiet || code !== Exit.done) {
-      process.stderr.write(`${closingLine(this.outcomes, notDone, results, options.dryRun)}\n`)
+      process.stderr.write(`${closingLine(this.outcomes, notDone, this.results, options.dryRun)}\n`)
     }
     return code
   }
@@ -126,6 +136,7 @@ export class ProtectRun {
       const decoded = await this.plan.photos.take()
       signal.throwIfAborted()
       photo = decoded.photo
+      if (photo.cloaked && !options.again) return async () => this.earlierResult(input)
       const target = targets.get(input) ?? resultOf(input, photo.format, destination)
       // Again: what was free when the run began may be taken now.
       checkTarget(outputs, options, target.path)
@@ -162,7 +173,9 @@ export class ProtectRun {
   /** Never rejects: a photo that fails here is one that failed. */
   private async finish(input: Input, finish: Finish): Promise<void> {
     try {
-      this.outcomes[await finish()]++
+      const outcome = await finish()
+      if (outcome === 'earlier result') this.results++
+      else this.outcomes[outcome]++
       this.codes.push(Exit.done)
     } catch (error) {
       this.fail(input, error)
@@ -206,14 +219,14 @@ export class ProtectRun {
    */
   private async withoutFace(input: Input, photo: Photo | undefined, error: unknown): Promise<'without a face'> {
     const { destination, options, outputs } = this.plan
-    const { onNoFace, dryRun, quiet, keepMetadata } = options
+    const { onNoFace, dryRun, quiet } = options
     if (!(error instanceof NoFaceError) || onNoFace === 'error' || !photo) throw error
     const copy = onNoFace === 'copy' ? copyOf(input, photo.format, destination) : undefined
     let outcome = 'skipped'
     if (copy !== undefined) {
       outputs.check(copy.path)
       if (dryRun) outputs.note(copy.path)
-      else await outputs.write(copy.path, await encodePhoto(photo, { format: copy.format, keepMetadata }), input)
+      else await outputs.write(copy.path, await this.copied(input, photo, copy), input)
       outcome = `${dryRun ? 'would be copied' : 'copied'} unprotected to ${shown(copy.path)}`
     }
     this.progress.clear()
@@ -255,6 +268,23 @@ export class ProtectRun {
     const out = path === STREAM && listFaces && !dryRun ? process.stderr : process.stdout
     out.write(`${[`${nameOf(input)}: ${count}, ${written}`, ...(listFaces ? faceLines(choice) : [])].join('\n')}\n`)
     return 'protected'
+  }
+
+  /** JPEG keeps its coded pixels; every other format, and what keeps metadata, is encoded as results are. */
+  private async copied(input: Input, photo: Photo, { format }: Target): Promise<Uint8Array> {
+    const { keepMetadata } = this.plan.options
+    if (photo.format !== 'jpeg' || format !== 'jpeg' || keepMetadata)
+      return encodePhoto(photo, { format, keepMetadata })
+    return (await copyWithoutMetadata(await readFile(pathOf(input)), input.name, photo)).bytes
+  }
+
+  /** A file that says that it is a result: left out of a folder, refused where it was named. */
+  private earlierResult(input: Input): 'earlier result' {
+    const error = new PhotoError(input.name, 'is an earlier result, by what it says of itself', EARLIER_ADVICE)
+    if (input.folder === undefined) throw error
+    this.progress.clear()
+    if (!this.plan.options.quiet) process.stderr.write(`note: ${error.message}\n`)
+    return 'earlier result'
   }
 
   /** `--json`'s line about a photo, unless the photo itself goes to standard output. */
