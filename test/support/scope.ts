@@ -12,16 +12,18 @@ export const LONG = everything ? '' : ' (long: npm run test:all)'
 /**
  * The cases of an operation with the kernels to try on each: all that the target is offered, or each kernel once, on the cheapest
  * case that has it. A view, which has no kernels, has its cases.
+ *
+ * @param tried names of kernels that need not be tried again; those that now are, are added
  */
 export function kernelsToTry<C extends Case<unknown>>(
   op: Op<unknown>,
   cases: readonly C[],
   target: Target,
+  tried: Set<string> = new Set(),
 ): [c: C, kernels: readonly Kernel[]][] {
   const offered = cases.map((c): [C, readonly Kernel[]] => [c, op.view ? [] : op.kernels(c.args, c.shapes, target)])
   if (everything || op.view) return offered
   const cost = ([{ args, shapes }]: [C, unknown]) => op.cost(args, shapes).flop
-  const tried = new Set<string>()
   return offered
     .toSorted((a, b) => cost(a) - cost(b))
     .map(([c, kernels]): [C, readonly Kernel[]] => {
