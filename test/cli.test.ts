@@ -160,7 +160,7 @@ describe('protect, on a photo', () => {
     expect(json.code).toBe(0)
     expect(json.stdout.match(/\n/g)).toHaveLength(1)
     const [row] = rows(json)
-    const fields = 'input output width height adapter seconds lpips psnr faces warnings'
+    const fields = 'input output width height adapter seconds lpips psnr faces left smallest warnings'
     expect(Object.keys(row)).toEqual(fields.split(' '))
     expect(row).toMatchObject({
       input: 'face.png',
@@ -627,7 +627,7 @@ describe('usage', () => {
     [['protect', 'a.png', '--steps', '0'], /--steps takes a whole number from 1 to 10000; got "0"/],
     [['protect', 'a.png', '--steps', '1.5'], /--steps takes a whole number/],
     [['protect', 'a.png', '--seed=-1'], /--seed takes a whole number from 0 to 4294967295; got "-1"/],
-    [['protect', 'a.png', '--faces', 'two'], /--faces takes all, largest; got "two"/],
+    [['protect', 'a.png', '--faces', 'two'], /--faces takes all, largest, list; got "two"/],
     [
       ['protect', 'a.png', '--models', 'sirius,nosuch'],
       /--models: there is no recogniser "nosuch"; there are sirius, dlib/,
@@ -740,7 +740,7 @@ describe('doctor', () => {
     expect(stdout).toMatch(/^ {2}f16 (yes|no), subgroups /m)
     for (const id of ['mtcnn', 'sirius', 'dlib', 'lpips-alex-scratch'])
       expect(stdout).toMatch(new RegExp(`^ {2}${id} +ok$`, 'm'))
-    expect(stdout).toMatch(/^Pictures: PNG, JPEG, WebP/m)
+    expect(stdout).toMatch(/^Pictures: JPEG, PNG, HEIC, WebP/m)
     expect(stdout).toMatch(/^Self-test: passed \(/m)
   })
 
