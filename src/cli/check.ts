@@ -25,7 +25,7 @@ import {
 import { changesOf } from '../evaluate/face-change.ts'
 import { type FoundFaces, noFaceMessage } from '../faces/find.ts'
 import type { Pixels } from '../faces/pixels.ts'
-import { readPhoto, shown } from '../images/index.ts'
+import { type Photo, readCleanPhoto, readPhoto, shown } from '../images/index.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { yunetNetworks } from '../models/yunet.ts'
 import { knownNetworks } from '../weights/node.ts'
@@ -73,8 +73,8 @@ export async function check(args: string[]): Promise<number> {
   if (isFolder(photo)) throw new UsageError(`check: ${photo} is a folder; the photo comes first, the folder second`)
   const quiet = values.quiet ?? false
   // Photos that cannot be read are found out before anything is compiled.
-  const first = await pixelsOf(photo)
-  const second = isFolder(other) ? await cleanPhotos(other, photo) : await pixelsOf(other)
+  const first = pixelsOf(await readPhoto(photo))
+  const second = isFolder(other) ? await cleanPhotos(other, photo) : pixelsOf(await readPhoto(other))
   const recognisers = await loadJudges(values)
   using gpu = await openGpu(values.gpu)
   keepTuning(gpu)
@@ -237,7 +237,7 @@ async function* opened(files: readonly string[], warnings: string[], quiet: bool
   for (const [i, file] of files.entries()) {
     if (moving) rewrite(`photo ${i + 1} of ${files.length}`)
     try {
-      yield { file, photo: await pixelsOf(file) }
+      yield { file, photo: pixelsOf(await readCleanPhoto(file)) }
     } catch (error) {
       warnings.push(`${messageOf(error)}; it was left out`)
     }
@@ -245,10 +245,7 @@ async function* opened(files: readonly string[], warnings: string[], quiet: bool
   if (moving) rewrite('')
 }
 
-async function pixelsOf(file: string): Promise<Pixels> {
-  const { width, height, rgb } = await readPhoto(file)
-  return { width, height, data: rgb }
-}
+const pixelsOf = ({ width, height, rgb }: Photo): Pixels => ({ width, height, data: rgb })
 
 const noFace = (file: string, found: FoundFaces): NoFaceError => new NoFaceError(`${file}: ${noFaceMessage(found)}`)
 

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { LabelledPhoto } from '../evaluate/accuracy.ts'
 import type { PersonPhoto, PersonPhotos } from '../evaluate/protocol.ts'
-import { PhotoError, readPhoto, shown } from '../images/index.ts'
+import { PhotoError, readCleanPhoto, shown } from '../images/index.ts'
 import { messageOf, UsageError } from './exit.ts'
 import { isProgramFolder, type Listing, type ListOptions, listPhotos } from './listing.ts'
 import { lookedAt, RESULT_SUFFIX } from './paths.ts'
@@ -97,8 +97,7 @@ export async function* openedPhotos(
     if (canRewrite()) rewrite(`photo ${i + 1} of ${photos.length}`)
     else if (i % 100 === 0) stderr.write(`photo ${i + 1} of ${photos.length}\n`)
     try {
-      const { width, height, rgb, cloaked } = await readPhoto(file)
-      if (cloaked) throw new PhotoError(file, 'is an earlier result of protect', 'left out, since it is no clean photo')
+      const { width, height, rgb } = await readCleanPhoto(file)
       yield { person, photo: { width, height, data: rgb } }
     } catch (error) {
       stderr.write(`lowkey-gpu: ${messageOf(error)}\n`)

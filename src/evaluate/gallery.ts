@@ -8,7 +8,7 @@ import type { Landmarks, Point } from '../faces/alignment.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { PlanMemoryError } from '../graph/index.ts'
-import { readPhoto } from '../images/index.ts'
+import { readCleanPhoto } from '../images/index.ts'
 import type { SeenFace } from './comparison.ts'
 import type { Detector, Features, Keyed } from './features.ts'
 import { enlarged, handlings } from './handling.ts'
@@ -196,7 +196,7 @@ class Maker implements Disposable {
 
 /** A photo's pixels, enlarged by a factor. */
 export async function pixelsOf({ file }: PersonPhoto, scale = 1): Promise<Pixels & { grey: boolean }> {
-  const { width, height, rgb, grey } = await readPhoto(file)
+  const { width, height, rgb, grey } = await readCleanPhoto(file)
   const photo = { width, height, data: rgb }
   return { ...(scale === 1 ? photo : await enlarged(photo, scale)), grey }
 }

@@ -69,6 +69,18 @@ export async function readPhoto(
   return photoOf(decoded, format === 'raw' ? 'jpeg' : format, name)
 }
 
+/**
+ * Reads a photo that stands for how a person looks unprotected: as `readPhoto`, and a result of this program, known by its mark, is
+ * refused, whatever it is called.
+ *
+ * @throws {PhotoError} as `readPhoto`; the photo is an earlier result
+ */
+export async function readCleanPhoto(file: string): Promise<Photo> {
+  const photo = await readPhoto(file)
+  if (photo.cloaked) throw new PhotoError(file, 'is an earlier result of protect', 'take the photo that it was made of')
+  return photo
+}
+
 const decoders: Record<PhotoFormat | 'raw', (sharp: Sharp, bytes: Uint8Array) => Promise<Decoded>> = {
   png: decodePng,
   jpeg: decodeJpeg,

@@ -222,7 +222,7 @@ function raw(family: string): FileClass {
   return {
     kind: 'unreadable',
     problem: `is a camera's raw file (${family}), which is developed, not read`,
-    advice: 'develop it first: `darktable-cli FILE FILE.jpg`',
+    advice: 'develop it (`darktable-cli FILE FILE.jpg`), or take the preview in it with --raw-preview',
     rawPreview: true,
   }
 }
