@@ -480,7 +480,9 @@ describe('weights import', () => {
     expect(damaged.stdout).toMatch(
       /^problem {2}.*micro-old\.json: .*threshold cannot be 3; .*import it again, or delete this file/m,
     )
-    expect((await lowkey(['protect', 'x.png'], { cwd, env })).stderr).toMatch(/micro-old\.json: threshold cannot be 3/)
+    expect(
+      (await lowkey(['protect', join(repository, 'examples/astronaut.png'), '-o', 'never.png'], { cwd, env })).stderr,
+    ).toMatch(/micro-old\.json: threshold cannot be 3/)
     writeFileSync(path, entry)
     const bytes = readFileSync(join(folder, 'micro-old.safetensors'))
     writeFileSync(join(folder, 'micro-old.safetensors'), bytes.subarray(1))
