@@ -23,8 +23,8 @@ const SHIPPED = manifest.networks.filter(({ role }) => role === 'recogniser').ma
 /** Measurements by the path that they have in the repository. */
 export interface Measurements {
   shipped: Results | undefined
-  /** The default after its further rounds were made shorter. */
-  rounds: Results | undefined
+  /** The first form of the default, whose further rounds were longer. */
+  firstAuto: Results | undefined
   earlier: Earlier
   reports: Readonly<Record<string, Report>>
   demo: DemoTimes | undefined
@@ -37,7 +37,7 @@ export function readMeasurements(repository: string): Measurements {
   const reports = readdirSync(join(repository, 'bench/results')).filter((file) => /^run-.*\.json$/.test(file))
   return {
     shipped: resultsAt('docs/results/shipped.json'),
-    rounds: resultsAt('docs/results/rounds.json'),
+    firstAuto: resultsAt('docs/results/first-auto.json'),
     earlier: JSON.parse(read('docs/results/earlier.json')) as Earlier,
     reports: Object.fromEntries(
       reports.toSorted().map((file) => [file, JSON.parse(read(`bench/results/${file}`)) as Report]),
@@ -63,13 +63,13 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
 export function filledDocuments(
   repository: string,
-  { shipped, rounds, earlier, reports, demo }: Measurements,
+  { shipped, firstAuto, earlier, reports, demo }: Measurements,
 ): Record<string, string> {
-  const ofRounds = new ProtectionParts(rounds, STANDARD, SHIPPED).parts
+  const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
   const parts = {
     ...new ProtectionParts(shipped, STANDARD, SHIPPED).parts,
-    'rounds-basis': () => ofRounds['protection-basis'](),
-    'rounds-figures': () => ofRounds['results-figures'](),
+    'first-auto-basis': () => ofFirst['protection-basis'](),
+    'first-auto-figures': () => ofFirst['results-figures'](),
     ...performanceParts(reports, demo),
     'earlier-results': () => earlierResults(earlier),
   }
