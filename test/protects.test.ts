@@ -74,7 +74,10 @@ describe('the default', () => {
   test('leaves no recogniser that ships a face to recognise, and finds the face again', () => {
     for (const [k, { faces, warnings }] of results.entries()) {
       // What else may be a face in the picture is another matter: a false one is said, too.
-      expect(warnings.filter((text) => !/^(a place|\d+ places) may be/.test(text)), names[k]).toEqual([])
+      expect(
+        warnings.filter((text) => !/^(a place|\d+ places) may be/.test(text)),
+        names[k],
+      ).toEqual([])
       expect(faces.map(({ rounds }) => rounds)).toEqual([0])
       const attacked = faces[0].recognisers.filter(({ heldOut }) => !heldOut)
       expect(attacked.map(({ id }) => id)).toEqual(DEFAULT_SURROGATES)
