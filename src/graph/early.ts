@@ -18,11 +18,14 @@ export interface EarlyOptions {
 
 type Watch = (label: string, seconds: number) => void
 
-const watchers = new WeakMap<Gpu, Watch>()
+/** What watches the shaders of a device. */
+const WATCHED = Symbol('watched')
+
+const watched = (gpu: Gpu): { watch?: Watch } => gpu.keep(WATCHED, () => ({}))
 
 /** Has every shader told that is compiled early for this device from here on, with the seconds that it took. Benchmarks use it. */
 export function watchShaders(gpu: Gpu, watch: Watch): void {
-  watchers.set(gpu, watch)
+  watched(gpu).watch = watch
 }
 
 /** Shaders that a device has been given, by their code. */
@@ -67,7 +70,7 @@ export async function compileEarly(
     await touch(on, [dispatch])
     await on.wait()
     const milliseconds = performance.now() - began
-    if (milliseconds >= CACHED_MS) watchers.get(gpu)?.(dispatch.label, milliseconds / 1000)
+    if (milliseconds >= CACHED_MS) watched(gpu).watch?.(dispatch.label, milliseconds / 1000)
     return milliseconds
   }
   const elsewhere: Dispatch[] = []
