@@ -88,6 +88,7 @@ describe('protect', () => {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line))
+      .filter((row) => row.summary === undefined)
     faces = new Map(rows.map((row) => [basename(row.input), row.faces]))
   }, 900_000)
 

@@ -14,7 +14,13 @@ export function expectEmbedding(got: Numbers, want: Numbers): void {
  * Shares of elements off, and distances, that are allowed where a kink is crossed. Measured: .008 and 4e-4 against float64 (IR_50),
  * .057 and 5e-3 against float32, where PyTorch may be the one that crosses (dlib).
  */
-const KINKED = { float64: { off: 0.02, distance: 2e-3 }, float32: { off: 0.1, distance: 8e-3 } }
+const KINKED = {
+  float64: { off: 0.02, distance: 2e-3 },
+  float32: { off: 0.1, distance: 8e-3 },
+  // A parameter's gradient sums over all places, so that one kink reaches every element a little (IR_tiny in training: off by 3e-4 of
+  // the largest in the median tensor, a distance of 4e-3 in the worst). The distance still tells a factor of 1.01.
+  parameters: { off: 1, distance: 8e-3 },
+}
 
 /**
  * Gradients with respect to a network's input: alike to 1e-4 of the largest. Where the rounding of f32 has put a value on the other
@@ -35,7 +41,7 @@ export function expectInputGradient(got: Numbers, want: Numbers, by: keyof typeo
     apart += difference ** 2
     length += want[i] ** 2
   }
-  expect(off / want.length, 'share of elements off by more than 1e-4').toBeLessThan(KINKED[by].off)
+  expect(off / want.length, 'share of elements off by more than 1e-4').toBeLessThanOrEqual(KINKED[by].off)
   expect(Math.sqrt(apart / length), 'distance').toBeLessThan(KINKED[by].distance)
 }
 

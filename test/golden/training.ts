@@ -65,7 +65,7 @@ async function check(gpu: Gpu, golden: GoldenCase): Promise<void> {
     // A batch norm that follows a bias takes it away again: the true gradient is 0, and what is stored is rounding.
     if (peak(want) < zero) expect(peak(got), name).toBeLessThan(zero)
     else if (exact) expect(relmax(got, want), name).toBeLessThan(1e-3)
-    else expectInputGradient(got, want, 'float32')
+    else expectInputGradient(got, want, 'parameters')
   }
   for (const name of running.keys()) {
     expect(relmax(await plan.read(name), golden.numbers(`after.${name}`)), name).toBeLessThan(1e-4)
