@@ -1,0 +1,148 @@
+/** A folder as phones, messengers and cameras leave it: each of its eleven photos is protected, or said to be left alone and why. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { lowkey, type Outcome, room } from '../support/cli.ts'
+
+const cwd = room('eleven')
+const folder = join(cwd, 'in')
+const [WIDTH, HEIGHT] = [160, 200]
+const gpu = process.env.LOWKEY_GPU ? ['--gpu', process.env.LOWKEY_GPU] : []
+const protect = (...args: string[]) => lowkey(['protect', ...gpu, ...args], { cwd })
+
+/** 24 bits a pixel, rows from the bottom, padded to four bytes: what scanners and screenshots of Windows write. */
+function bitmap(rgb: Buffer): Buffer {
+  const row = Math.ceil((3 * WIDTH) / 4) * 4
+  const bytes = Buffer.alloc(54 + row * HEIGHT)
+  bytes.write('BM')
+  bytes.writeUInt32LE(bytes.length, 2)
+  bytes.writeUInt32LE(54, 10)
+  bytes.writeUInt32LE(40, 14)
+  bytes.writeInt32LE(WIDTH, 18)
+  bytes.writeInt32LE(HEIGHT, 22)
+  bytes.writeUInt16LE(1, 26)
+  bytes.writeUInt16LE(24, 28)
+  for (let y = 0; y < HEIGHT; y++) {
+    for (let x = 0; x < WIDTH; x++) {
+      const from = 3 * ((HEIGHT - 1 - y) * WIDTH + x)
+      const to = 54 + y * row + 3 * x
+      for (let c = 0; c < 3; c++) bytes[to + c] = rgb[from + 2 - c]
+    }
+  }
+  return bytes
+}
+
+/** A little-endian TIFF directory with DNGVersion (50706) and Make: what marks a camera's raw file. */
+function dng(): Buffer {
+  const bytes = Buffer.alloc(80)
+  bytes.write('II*\0', 'latin1')
+  bytes.writeUInt32LE(8, 4)
+  bytes.writeUInt16LE(1, 8)
+  bytes.writeUInt16LE(50706, 10)
+  bytes.writeUInt16LE(1, 12)
+  bytes.writeUInt32LE(4, 14)
+  bytes.set([1, 4, 0, 0], 18)
+  return bytes
+}
+
+beforeAll(async () => {
+  mkdirSync(join(folder, 'sub'), { recursive: true })
+  const face = sharp(join(import.meta.dirname, '../../examples/astronaut.png'))
+    .extract({ left: 80, top: 0, width: 320, height: 400 })
+    .resize(WIDTH, HEIGHT)
+  const jpeg = await face.clone().jpeg({ quality: 92 }).toBuffer()
+  const write = (name: string, bytes: Buffer | string) => writeFileSync(join(folder, name), bytes)
+  for (const name of ['IMG_0001.JPG', 'download.jfif', 'photo.jpe', 'wa.jpg_large', 'sub/inside.jpg']) write(name, jpeg)
+  // A camera's two views: two JPEGs, one after the other.
+  write('DSCF1.MPO', Buffer.concat([jpeg, jpeg]))
+  write('anim.gif', await face.clone().gif().toBuffer())
+  write('scan.bmp', bitmap(await face.clone().raw().toBuffer()))
+  // What holds no picture that can be read: the first bytes of each format, then noise.
+  write('IMG_0002.HEIC', Buffer.from(`\0\0\0\x18ftypheic\0\0\0\0mif1heic${'x'.repeat(400)}`, 'latin1'))
+  write('new.jxl', Buffer.from(`\xff\x0a${'x'.repeat(400)}`, 'latin1'))
+  write('IMG_1.dng', dng())
+  // And what lies beside them.
+  write('._IMG_0001.JPG', Buffer.from('\0\x05\x16\x07\0\x02\0\0Mac OS X        ', 'latin1'))
+  write('IMG_0001.MOV', Buffer.from('\0\0\0\x14ftypqt  \0\0\0\0qt  ', 'latin1'))
+  write('notes.txt', 'words')
+})
+
+describe('eleven files', () => {
+  let run: Outcome
+  beforeAll(async () => {
+    run = await protect('in', '-o', 'out', '--steps', '1', '--json')
+  }, 900_000)
+
+  const rows = () =>
+    run.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+
+  test('are each protected, or named with the reason', () => {
+    const [summary, ...others] = rows().reverse()
+    const ends = Object.fromEntries(
+      others.map(({ input, output, error, leftAlone }) => [
+        input.slice('in/'.length),
+        output ?? error?.message ?? `${leftAlone.problem}: ${leftAlone.advice}`,
+      ]),
+    )
+    const protectedOnes = {
+      'IMG_0001.JPG': 'out/IMG_0001.cloaked.JPG',
+      'DSCF1.MPO': 'out/DSCF1.cloaked.jpg',
+      'download.jfif': 'out/download.cloaked.jpg',
+      'photo.jpe': 'out/photo.cloaked.jpg',
+      'wa.jpg_large': 'out/wa.cloaked.jpg',
+      'anim.gif': 'out/anim.cloaked.png',
+    }
+    expect(ends).toMatchObject({
+      ...protectedOnes,
+      'IMG_0002.HEIC': expect.stringMatching(/^in\/IMG_0002\.HEIC .*(HEIC|damaged)/),
+      'new.jxl': expect.stringMatching(/^in\/new\.jxl .*(JPEG XL|damaged)/),
+      'IMG_1.dng': expect.stringMatching(/raw file \(DNG\), which is developed, not read/),
+      sub: 'is a folder with 1 photo (inside.jpg), not looked into: --recursive includes it',
+      'scan.bmp': expect.stringMatching(/^out\/scan\.cloaked\.png$|is a BMP photo, which is not read/),
+    })
+    expect(Object.keys(ends)).toHaveLength(11)
+    expect(run.created).toEqual(expect.arrayContaining(Object.values(protectedOnes)))
+    const bitmaps = run.created.filter((name) => /scan/.test(name)).length
+    expect(summary.summary).toEqual({
+      ...{ photos: 11, protected: 6 + bitmaps, withoutFace: 0, failed: 3 - bitmaps, leftAlone: 2 },
+      ...{ notDone: 0, earlierResults: 0 },
+    })
+  })
+
+  test('make the exit code 1 and the last line, and the others are counted', () => {
+    expect(run.code).toBe(1)
+    const lines = run.stderr.trimEnd().split('\n')
+    expect(lines.at(-1)).toMatch(/^11 photos: [67] protected, 0 without a face, [23] failed, 2 left alone$/)
+    expect(run.stderr).toMatch(/^note: 1 video left as found \(in\/IMG_0001\.MOV\): faces in it are not protected$/m)
+    expect(run.stderr).toMatch(/^note: 2 other files are no photos \(1 macOS metadata \(AppleDouble\), 1 text\)$/m)
+    for (const name of ['IMG_0002.HEIC', 'new.jxl', 'IMG_1.dng', 'sub']) {
+      expect(run.stderr).toMatch(new RegExp(`^lowkey-gpu: in/${name} `, 'm'))
+    }
+  })
+
+  test('are found again beside their results, with the one below', async () => {
+    const again = await protect('in', '-o', 'out', '--recursive', '--dry-run', '--quiet')
+    expect(again.code).toBe(1)
+    expect(again.stdout).toBe('in/sub/inside.jpg: 1 face, would write out/sub/inside.cloaked.jpg\n')
+    expect(again.stderr).toMatch(/^lowkey-gpu: in\/IMG_0001\.JPG: out\/IMG_0001\.cloaked\.JPG exists already/m)
+    expect(again.stderr.trimEnd().split('\n').at(-1)).toMatch(/^11 photos: 1 would be protected, .* 1 left alone$/)
+  })
+
+  test('refuses what is a result: the folder of results, and one of them', async () => {
+    const results = await protect('out')
+    expect(results).toMatchObject({ code: 2, stdout: '' })
+    expect(results.stderr).toMatch(
+      /^lowkey-gpu: out: the folder has only earlier results \([67] earlier results\); --again /,
+    )
+    const one = await protect('out/wa.cloaked.jpg')
+    expect(one).toMatchObject({ code: 1, stdout: '', created: [] })
+    expect(one.stderr).toBe(
+      'lowkey-gpu: out/wa.cloaked.jpg is an earlier result, by its name: protect the photo it was made of, or add --again\n',
+    )
+    expect(readFileSync(join(cwd, 'out/wa.cloaked.jpg')).length).toBeGreaterThan(1000)
+  })
+})

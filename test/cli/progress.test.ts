@@ -1,0 +1,47 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { ProgressLine } from '../../src/cli/progress.ts'
+
+/** What a stream that is or is no terminal would be sent. */
+function fake(isTTY: boolean) {
+  const written: string[] = []
+  const stream = { isTTY, columns: 120, write: (text: string) => written.push(text) > 0 }
+  return { written, line: new ProgressLine(false, stream as unknown as NodeJS.WriteStream) }
+}
+
+test('compilation is told by shaders, on a terminal each and elsewhere once', () => {
+  for (const isTTY of [true, false]) {
+    const { written, line } = fake(isTTY)
+    line.say('opening the GPU')
+    line.start('a.png')
+    line.update({ phase: 'compile', done: 0, total: 0 })
+    for (let done = 1; done <= 3; done++) line.update({ phase: 'compile', done, total: 3 })
+    const once = 'a.png: compiling 3 shaders, once for this driver'
+    if (isTTY) {
+      const drawn = [
+        'opening the GPU ...',
+        'a.png: preparing the networks ...',
+        ...[1, 2, 3].map((n) => `${once}: ${n} done`),
+      ]
+      expect(written).toEqual(drawn.map((text) => `\r\x1b[K${text}`))
+    } else {
+      expect(written).toEqual([`${once} ...\n`])
+    }
+  }
+})
+
+test('the time left does not count what only the first step waited for', async () => {
+  const { written, line } = fake(true)
+  line.start('a.png')
+  line.update({ phase: 'attack', done: 0, total: 101 })
+  await sleep(300)
+  line.update({ phase: 'attack', done: 1, total: 101 })
+  await sleep(20)
+  line.update({ phase: 'attack', done: 2, total: 101 })
+  const seconds = written.map((text) => Number(/(\d+) s left$/.exec(text)?.[1]))
+  expect(written[0]).toMatch(/step 0 of 101$/)
+  // From 300 ms a step down to a little over 20, with what follows the last step.
+  expect(seconds[1]).toBeGreaterThanOrEqual(31)
+  expect(seconds[2]).toBeGreaterThanOrEqual(2)
+  expect(seconds[2]).toBeLessThan(seconds[1] / 2)
+})

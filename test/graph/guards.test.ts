@@ -1,0 +1,140 @@
+/** Poisoned plans see what drivers that clamp indices hide; and a compile that fails leaves nothing behind. */
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { compile, graph } from '../../src/graph/index.ts'
+import { relu, tanh } from '../../src/kernels/index.ts'
+import { elements, type Op, u32 } from '../../src/kernels/op.ts'
+import { linearEntry, linearGrid } from '../../src/kernels/wgsl.ts'
+import { testGpu } from '../support/gpu.ts'
+import { uniform } from '../support/random.ts'
+
+const gpu = await testGpu()
+afterEach(() => vi.restoreAllMocks())
+
+/** 2 x, by a kernel of this body. */
+const doubling = (body: string, scratch?: number[]): Op<object> => ({
+  name: 'doubling',
+  inputs: ['x'],
+  shape: (_, [x]) => x,
+  cost: (_, [x]) => ({ flop: elements(x), bytes: 8 * elements(x) }),
+  kernels: (_, [x]) => [
+    {
+      variant: 'only',
+      scratch,
+      dispatches: [
+        {
+          label: 'doubling',
+          code: linearEntry(`  ${body}`),
+          reads: [{ name: 'x', buffer: 0 }],
+          writes: [{ name: 'y', buffer: 'output' }, ...(scratch ? [{ name: 's', buffer: 'scratch0' as const }] : [])],
+          params: { count: u32(elements(x)) },
+          workgroups: linearGrid(elements(x) + 64),
+        },
+      ],
+    },
+  ],
+  reference: (_, [x]) => x.map((v) => 2 * v),
+  cases: [],
+})
+
+async function result(op: Op<object>, count: number): Promise<Float32Array> {
+  const g = graph()
+  const y = g.apply(op, [g.input('x', [count])], {}, 'layer')
+  using plan = await compile(gpu, { y }, { poison: true })
+  return (await plan.run({ x: uniform(1, count) })).y
+}
+
+describe('a poisoned plan', () => {
+  test('says nothing of a kernel that stays inside', async () => {
+    const right = doubling('if (i < p.count) { y[i] = 2.0 * x[i]; }')
+    for (const count of [1, 15, 16, 64, 1000]) {
+      expect(await result(right, count)).toEqual(uniform(1, count).map((v) => 2 * v))
+    }
+  })
+
+  test('sees one element, or a whole workgroup, written past the end', async () => {
+    const byOne = doubling('if (i <= p.count) { y[i] = 2.0 * x[min(i, p.count - 1u)]; }')
+    await expect(result(byOne, 64)).rejects.toThrow(/^a kernel wrote past the end of layer: 0 bytes behind its 256$/)
+    const unchecked = doubling('y[i] = 2.0 * x[i] + f32(p.count) * 0.0;')
+    await expect(result(unchecked, 64)).rejects.toThrow(/^a kernel wrote past the end of layer/)
+  })
+
+  test('sees copies of what is behind the input', async () => {
+    await expect(result(doubling('if (i < p.count + 8u) { y[i] = x[i]; }'), 16)).rejects.toThrow(
+      /past the end of layer/,
+    )
+  })
+
+  test('sees it in scratch buffers, and gives NaN for what is read past the end', async () => {
+    const scratch = doubling('if (i < p.count) { y[i] = 2.0 * x[i]; s[i] = 1.0; }', [16])
+    await expect(result(scratch, 64)).rejects.toThrow(/^a kernel wrote past the end of layer#0/)
+    const reading = doubling('if (i < p.count) { y[i] = 2.0 * x[i + 1u]; }')
+    const got = await result(reading, 64)
+    expect(got.slice(0, 63).every(Number.isFinite)).toBe(true)
+    expect(got[63]).toBeNaN()
+  })
+
+  test('sees it while constants are computed', async () => {
+    const g = graph()
+    const op = doubling('y[i] = 2.0 * x[min(i, p.count - 1u)];')
+    const y = g.apply(op, [g.constant(uniform(1, 64), [64])], {}, 'packing')
+    await expect(compile(gpu, { y: tanh(y) }, { poison: true })).rejects.toThrow(/past the end of packing/)
+  })
+})
+
+describe('a compile that fails', () => {
+  /** Buffers made and not destroyed since; the making of one of them may fail. */
+  function living(failing?: number) {
+    const made: GPUBuffer[] = []
+    const gone = new Set<GPUBuffer>()
+    const device = Object.getPrototypeOf(gpu.device)
+    const { createBuffer } = device
+    vi.spyOn(device, 'createBuffer').mockImplementation(function (this: GPUDevice, ...args: unknown[]) {
+      if (made.length === failing) throw new RangeError('no createBuffer today')
+      const buffer = createBuffer.apply(this, args) as GPUBuffer
+      made.push(buffer)
+      const { destroy } = buffer
+      buffer.destroy = () => {
+        gone.add(buffer)
+        return destroy.call(buffer)
+      }
+      return buffer
+    })
+    return { made, left: () => made.filter((buffer) => !gone.has(buffer)).length }
+  }
+
+  const record = () => {
+    const g = graph()
+    return relu(tanh(g.apply(doubling('if (i < p.count) { y[i] = 2.0 * x[i]; }'), [g.input('x', [64])], {})))
+  }
+
+  test('between its first buffer and the plan frees them all, and leaves no error scope behind', async () => {
+    const steps = ['createBuffer', 'createBindGroup', 'createCommandEncoder'] as const
+    for (const step of steps) {
+      const y = record()
+      const { made, left } = living(step === 'createBuffer' ? 1 : undefined)
+      if (step !== 'createBuffer') {
+        vi.spyOn(Object.getPrototypeOf(gpu.device), step).mockImplementation(() => {
+          throw new RangeError(`no ${step} today`)
+        })
+      }
+      await expect(compile(gpu, { y }, { fuse: false }), step).rejects.toThrow(`no ${step} today`)
+      expect(made.length, step).toBeGreaterThan(0)
+      expect(left(), step).toBe(0)
+      vi.restoreAllMocks()
+      // The scope of this test is the innermost one: nothing was left on the stack above it.
+      gpu.device.pushErrorScope('validation')
+      expect(await gpu.device.popErrorScope()).toBeNull()
+      await expect(gpu.device.popErrorScope()).rejects.toThrow()
+    }
+  })
+
+  test('of a plan that works all are freed by destroy', async () => {
+    const { made, left } = living()
+    const plan = await compile(gpu, { y: record() })
+    await plan.run({ x: uniform(1, 64) })
+    expect(left()).toBeGreaterThan(0)
+    plan.destroy()
+    expect(made.length).toBeGreaterThan(2)
+    expect(left()).toBe(0)
+  })
+})

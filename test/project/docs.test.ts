@@ -1,0 +1,183 @@
+/** The documents say what is so: their code is taken out of them, checked for types, and run. */
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { transformSync } from 'esbuild'
+import { afterAll, describe, expect, test } from 'vitest'
+import { compile, graph } from '../../src/graph/index.ts'
+import * as kernels from '../../src/kernels/index.ts'
+import type { Op, Tensor } from '../../src/kernels/op.ts'
+import { operations } from '../../src/kernels/operations.ts'
+import { describeOperation } from '../support/check-operation.ts'
+import { testGpu } from '../support/gpu.ts'
+import { installPackage } from '../support/package.ts'
+
+const repository = resolve(import.meta.dirname, '../..')
+const run = promisify(execFile)
+
+interface Block {
+  language: string
+  /** The file that it is, or is a part of, where it says so. */
+  path: string
+  code: string
+}
+
+/** The fenced blocks of a document, in order. */
+const blocksOf = (document: string): Block[] =>
+  Array.from(document.matchAll(/^```(\w+) ?(\S*)\n(.*?)^```$/gms), ([, language, path, code]) => ({
+    language,
+    path,
+    code,
+  }))
+
+const read = (name: string): string => readFileSync(join(repository, 'docs', name), 'utf8')
+
+// Inside the repository, so that the library is found by relative paths.
+mkdirSync(join(repository, 'out'), { recursive: true })
+const folder = mkdtempSync(join(repository, 'out/docs-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Writes a file of the document among the library's sources, as it were. */
+function place(name: string, code: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, code.replaceAll(/from '\.\/(.*?)'/g, `from '../../src/kernels/$1'`))
+  return path
+}
+
+/** Programs for users are beside the package that users get. */
+const installed = installPackage()
+
+const added = blocksOf(read('add-an-operation.md'))
+const partOf = (path: string): string => {
+  const parts = added.filter((block) => block.path === path)
+  expect(parts, path).toHaveLength(1)
+  return parts[0].code
+}
+const rmsNormFile = place('rms-norm.ts', partOf('src/kernels/rms-norm.ts'))
+const hardSwishFile = place(
+  'hard-swish.ts',
+  `import { pointwise } from './pointwise.ts'\nexport const ops = {\n${partOf('src/kernels/elementwise.ts')}}\n`,
+)
+const engine = blocksOf(read('engine.md'))
+const programs = engine.flatMap(({ code }, i) => {
+  const output = engine[i + 1]
+  if (output?.language !== 'text') return []
+  const file = join(installed.folder, `engine-${i}.mjs`)
+  writeFileSync(file, code)
+  return [{ file, code, printed: output.code }]
+})
+
+describe('docs/add-an-operation.md', async () => {
+  const gpu = await testGpu()
+  const { rmsNorm, rmsNormOp } = (await import(rmsNormFile)) as {
+    rmsNorm: (x: Tensor, weight: Tensor, epsilon?: number) => Tensor
+    rmsNormOp: Op<unknown>
+  }
+  const { ops } = (await import(hardSwishFile)) as { ops: { hardSwish: Op<unknown> } }
+
+  describeOperation(gpu, rmsNormOp)
+  describeOperation(gpu, ops.hardSwish)
+
+  test('the function records the operation, and names what does not fit', async () => {
+    const g = graph()
+    const x = g.input('x', [1, 4])
+    const y = rmsNorm(x, g.constant([1, 1, 1, 10], [4]), 0)
+    using plan = await compile(gpu, { y })
+    plan.write('x', Float32Array.of(1, -1, 7, 7))
+    plan.run()
+    expect(Array.from(await plan.read('y'), (v) => v.toFixed(4))).toEqual(['0.2000', '-0.2000', '1.4000', '14.0000'])
+    expect(() => rmsNorm(x, g.constant([1, 1], [2]))).toThrow(
+      'weight [2] has not one value for each element of the last axis of x [1,4] (x [1,4], weight [2])',
+    )
+  })
+
+  test('the lines name what the file has, in the form of the others there', () => {
+    const renamed = (line: string) => line.replaceAll('rmsNorm', 'gaussianBlur').replace('rms-norm', 'gaussian-blur')
+    const functions = read('../src/kernels/index.ts').split('\n')
+    expect(functions).toContain(renamed(partOf('src/kernels/index.ts').trim()))
+    const imported = partOf('src/kernels/operations.ts').trim()
+    expect(imported).toBe(`import { rmsNormOp } from './rms-norm.ts'`)
+    const list = read('../src/kernels/operations.ts')
+    expect(list).toMatch(/^import \{.*gaussianBlurOp \} from '.\/gaussian-blur.ts'$/m)
+  })
+
+  test('the library lacks it, as the page says', () => {
+    expect(Object.keys(kernels)).not.toContain('rmsNorm')
+    expect(operations.map((op) => op.name)).not.toContain('rms_norm')
+  })
+})
+
+describe('docs/engine.md', () => {
+  test('has four programs that print something', () => expect(programs).toHaveLength(4))
+
+  test('is JavaScript that Node 20 runs: without types, and without `using`', () => {
+    for (const { code } of engine.filter(({ language }) => language === 'js')) {
+      expect(transformSync(code, { loader: 'js', format: 'esm', target: 'node20.19' }).code).not.toMatch(/__using/)
+    }
+    expect(engine.filter(({ language }) => language === 'ts')).toEqual([])
+  })
+
+  for (const { file, printed } of programs) {
+    test(`prints ${printed.trim().split('\n')[0]}`, async () => {
+      const { stdout } = await run(process.execPath, [file], {
+        cwd: repository,
+        env: { ...process.env, NODE_OPTIONS: '' },
+      })
+      expect(stdout).toBe(printed)
+    })
+  }
+
+  test('lists every operation that the library has', () => {
+    const table = read('engine.md').split('## Operations')[1]
+    const listed = Array.from(table.matchAll(/`(\w+)(?:\(.*?\))?`/g), ([, name]) => name)
+    const functions = Object.entries(kernels).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []))
+    expect(functions.filter((name) => !listed.includes(name))).toEqual([])
+    const first = Array.from(table.matchAll(/^\| (`.*?) \| /gm), ([, cell]) => cell)
+    const names = first.flatMap((cell) => Array.from(cell.matchAll(/`(\w+)/g), ([, name]) => name))
+    expect(names.filter((name) => !functions.includes(name))).toEqual([])
+  })
+
+  test('names the files it speaks of', () => {
+    for (const name of ['engine.md', 'add-an-operation.md']) {
+      const text = read(name)
+      const paths = Array.from(text.matchAll(/(?:src|test|examples)\/[\w./-]+\.\w+/g), ([path]) => path)
+      const links = Array.from(text.matchAll(/\]\(([^)#:]+)\)/g), ([, path]) => join('docs', path))
+      for (const path of [...paths, ...links].filter((p) => !p.endsWith('rms-norm.ts'))) {
+        expect(() => readFileSync(join(repository, path)), `${name}: ${path}`).not.toThrow()
+      }
+    }
+  })
+})
+
+const tscOf = async (project: string): Promise<string> => {
+  const tsc = join(repository, 'node_modules/typescript/bin/tsc')
+  const outcome = await run(process.execPath, [tsc, '-p', project]).catch((error: { stdout: string }) => error)
+  return outcome.stdout
+}
+
+test('the code of the documents has the right types', async () => {
+  const config = { extends: '../../tsconfig.json', compilerOptions: { noUnusedLocals: false }, include: ['*.ts'] }
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+  expect(await tscOf(folder)).toBe('')
+  // The programs, against the types of the package.
+  const strict = {
+    target: 'es2023',
+    lib: ['es2023', 'dom'],
+    module: 'nodenext',
+    types: ['node'],
+    strict: true,
+    // Programs say no types.
+    noImplicitAny: false,
+    skipLibCheck: true,
+    noUnusedLocals: true,
+    allowJs: true,
+    checkJs: true,
+    noEmit: true,
+  }
+  writeFileSync(
+    join(installed.folder, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions: strict, include: ['*.mjs'] }),
+  )
+  expect(await tscOf(installed.folder)).toBe('')
+})
