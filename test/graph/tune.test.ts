@@ -1,77 +1,22 @@
-/** Roofs of the adapter, profiles under them, and the measured choice among rivals. */
+/** The measured choice among rivals, and its file. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { keepTuning } from '../../src/attack/node.ts'
-import type { Capabilities, Gpu, TuningCache, TuningChoice } from '../../src/device/gpu.ts'
+import type { Gpu, TuningCache, TuningChoice } from '../../src/device/gpu.ts'
 import { acquire } from '../../src/device/node.ts'
-import { measureRoofs } from '../../src/device/roofs.ts'
-import { compile, formatProfile, graph, type Plan, PlanMemoryError } from '../../src/graph/index.ts'
+import { compile, graph, type Plan, PlanMemoryError } from '../../src/graph/index.ts'
 import { fileTuning } from '../../src/graph/node.ts'
-import { underRoofs } from '../../src/graph/profile.ts'
 import { adapterSlug } from '../../src/graph/tune.ts'
-import { conv2d, tanh } from '../../src/kernels/index.ts'
-import { type Dispatch, elements, f32, type Kernel, type Op, u32 } from '../../src/kernels/op.ts'
-import { linearEntry, linearGrid, usedParams } from '../../src/kernels/wgsl.ts'
-import { testGpu } from '../support/gpu.ts'
-import { uniform } from '../support/random.ts'
+import { elements, type Op } from '../../src/kernels/op.ts'
+import { COUNT, gpu, kernel, type Variant, withFacts, x } from '../support/rivals.ts'
 
-const gpu = await testGpu()
 const folder = mkdtempSync(join(tmpdir(), 'lowkey-tuning-'))
+
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
 afterEach(() => vi.unstubAllEnvs())
-
-const COUNT = 4096
-
-/** Ways to compute 2 x + 1, right and wrong ones. `loops` makes one slower without changing the result. */
-const BODY = {
-  plain: 'y[i] = 2.0 * x[i] + 1.0;',
-  slow: 'var v = x[i]; for (var k = 0u; k < p.loops; k++) { v = fma(v, p.one, 0.0); } y[i] = 2.0 * v + 1.0;',
-  rounded: 'y[i] = 2.0 * x[i] + 1.003;',
-  wrong: 'y[i] = 2.0 * x[i] + 1.01;',
-  nan: 'y[i] = 2.0 * x[i] + 1.0; if (i == 77u) { y[i] = bitcast<f32>(p.nan); }',
-  partial: 'if (i != 5u) { y[i] = 2.0 * x[i] + 1.0; }',
-  broken: 'y[i] = 2.0 * x[j] + 1.0;',
-  drifting: 'y[i] = 2.0 * x[i] + 1.0; if (calls[0] == 7.0) { y[i] += 1e-6; }',
-} as const
-type Variant = keyof typeof BODY
-
-function kernel(variant: Variant, rival: boolean): Kernel {
-  const body = BODY[variant]
-  const drifting = variant === 'drifting'
-  const calls = { name: 'calls', buffer: 'scratch0' as const }
-  return {
-    variant,
-    rival,
-    scratch: drifting ? [4] : undefined,
-    dispatches: [
-      {
-        label: variant,
-        code: linearEntry(`  if (i < p.count) { ${body} }`),
-        reads: [{ name: 'x', buffer: 0 }, ...(drifting ? [calls] : [])],
-        writes: [{ name: 'y', buffer: 'output' }],
-        params: usedParams(`p.count ${body}`, {
-          count: u32(COUNT),
-          loops: u32(4000),
-          one: f32(1),
-          nan: u32(0x7fc00000),
-        }),
-        workgroups: linearGrid(COUNT),
-      },
-      ...(drifting ? [countCalls] : []),
-    ],
-  }
-}
-
-/** Leaves behind in memory that there was a run; it reads x so that it is part of each. */
-const countCalls: Dispatch = {
-  label: 'calls',
-  code: linearEntry('  if (i == 0u) { calls[i] = select(7.0, x[i], x[i] > 1000.0); }'),
-  reads: [{ name: 'x', buffer: 0 }],
-  writes: [{ name: 'calls', buffer: 'scratch0' }],
-  workgroups: [1, 1, 1],
-}
 
 /** An operation with these kernels; all but the first are rivals of those before, the last is plain and no rival unless told. */
 const withRivals = (variants: readonly Variant[], last: 'plain' | undefined = undefined): Op<object> => ({
@@ -83,8 +28,6 @@ const withRivals = (variants: readonly Variant[], last: 'plain' | undefined = un
   reference: (_, [x]) => x.map((v) => 2 * v + 1),
   cases: [],
 })
-
-const x = uniform(3, COUNT)
 
 /** Compiles and runs the operation; the variant that ran, and how many submissions it all took. */
 async function ran(op: Op<object>, tuning: TuningCache | false | undefined, on: Gpu = gpu) {
@@ -104,106 +47,13 @@ const variantsOf = (plan: Plan): string[] =>
   (plan as unknown as { parts: { stages: { step: { step: { variant: string } }[] } } }).parts.stages.step.map(
     ({ step }) => step.variant,
   )
+
 const variantOf = (plan: Plan): string => variantsOf(plan)[0]
 
 const only = (cache: ReadonlyMap<string, TuningChoice>): TuningChoice => {
   expect(cache.size).toBe(1)
   return [...cache.values()][0]
 }
-
-/** The same device with other facts, and nothing kept for it yet. */
-const withFacts = (facts: Partial<Capabilities>): Gpu =>
-  Object.create(gpu, {
-    capabilities: { value: { ...gpu.capabilities, ...facts } },
-    tuning: { value: (facts.software ?? gpu.capabilities.software) ? false : new Map(), writable: true },
-    kept: { value: new Map() },
-    device: { value: gpu.device },
-    wait: { value: () => gpu.wait() },
-    settle: { value: (promise: Promise<unknown>) => gpu.settle(promise) },
-  })
-
-describe('roofs', () => {
-  // How large they are is a matter of the machine and of what else runs on it: no bound would hold everywhere.
-  const expectRoofs = (roofs: Awaited<ReturnType<typeof measureRoofs>>) => {
-    for (const key of ['gflops', 'gbps', 'dispatchMicroseconds'] as const) {
-      expect(roofs[key], key).toBeGreaterThan(0)
-      expect(Number.isFinite(roofs[key]), key).toBe(true)
-    }
-  }
-
-  test('are measured once a device', async () => {
-    const first = measureRoofs(gpu)
-    expect(measureRoofs(gpu)).toBe(first)
-    expectRoofs(await first)
-  })
-
-  test('need no timestamps', async () => {
-    const roofs = await measureRoofs(gpu)
-    const without = await measureRoofs(withFacts({ timestamps: false }))
-    expect(without).not.toBe(roofs)
-    expectRoofs(without)
-  })
-
-  test('fail with the device and are measured anew by the next', async () => {
-    const own = await acquire({ gpu: process.env.LOWKEY_GPU })
-    own.destroy()
-    await expect(measureRoofs(own)).rejects.toThrow(/destroyed/)
-    expect(measureRoofs(own)).not.toBe(measureRoofs(gpu))
-    await expect(measureRoofs(own)).rejects.toThrow(/destroyed/)
-  })
-})
-
-describe('profiles', () => {
-  const roofs = { gflops: 100, gbps: 10, dispatchMicroseconds: 1 }
-
-  test('say which roof an operation is under, and how near', () => {
-    // 1 MFLOP takes 10 us at least, 50 kB take 5 us.
-    expect(underRoofs({ flop: 1e6, bytes: 5e4, microseconds: 40 }, roofs)).toEqual({
-      gflops: 25,
-      gbps: 1.25,
-      shareOfRoof: 0.25,
-      bound: 'arithmetic',
-    })
-    expect(underRoofs({ flop: 1e5, bytes: 5e4, microseconds: 10 }, roofs)).toMatchObject({
-      gbps: 5,
-      shareOfRoof: 0.5,
-      bound: 'memory',
-    })
-    expect(underRoofs({ flop: 0, bytes: 5e4, microseconds: 2 }, roofs)).toMatchObject({ shareOfRoof: 1, gflops: 0 })
-    expect(underRoofs({ flop: 0, bytes: 0, microseconds: 0 }, roofs)).toMatchObject({ shareOfRoof: 0, gbps: 0 })
-  })
-
-  test.skipIf(!gpu.capabilities.timestamps)('of a plan hold together, and are shown as a table', async () => {
-    const g = graph()
-    const [c, e] = [16, 24]
-    const weights = g.constant(uniform(1, c * c * 9), [c, c, 3, 3])
-    const y = tanh(conv2d(g.input('x', [1, c, e, e]), weights, undefined, { padding: 1 }))
-    using plan = await compile(gpu, { y }, { fuse: false })
-    plan.write('x', uniform(2, c * e * e))
-    plan.run()
-    const rows = await plan.profile()
-    const measured = await measureRoofs(gpu)
-    expect(rows.map((row) => row.op).sort()).toEqual(['conv2d', 'tanh'])
-    for (const row of rows) {
-      const nanoseconds = Math.max(row.microseconds * 1000, 1)
-      const [flop, bytes] = [row.gflops * nanoseconds, row.gbps * nanoseconds]
-      if (row.op === 'conv2d') {
-        expect(flop).toBeCloseTo(2 * 9 * c * c * e * e, -1)
-        expect(bytes).toBeCloseTo(4 * (9 * c * c + 2 * c * e * e), -1)
-      } else expect(bytes).toBeCloseTo(8 * c * e * e, -1)
-      const least = Math.max(flop / measured.gflops, bytes / measured.gbps)
-      expect(row.shareOfRoof).toBeCloseTo(Math.min(1, least / nanoseconds), 6)
-      expect(row.bound).toBe(flop / measured.gflops > bytes / measured.gbps ? 'arithmetic' : 'memory')
-    }
-    const [head, ...lines] = formatProfile(rows).split('\n')
-    expect(head).toMatch(/^operation +node +shape +kernel +µs +GFLOP\/s +GB\/s +of roof +bound$/)
-    expect(lines).toHaveLength(2)
-    const line = lines.find((text) => text.startsWith('conv2d'))!
-    expect(line).toContain('[1,16,24,24]')
-    expect(line.indexOf('[')).toBe(head.indexOf('shape'))
-    expect(line).toMatch(/\d %/)
-  })
-})
 
 describe('rivals', () => {
   test('that are slow lose, wherever they stand', async () => {

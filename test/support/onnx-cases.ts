@@ -1,6 +1,6 @@
 /**
  * Small models for what ONNX' own test cases do not show: older and newer versions of operators, attributes in combination. What they
- * give is in onnx-expected.ts, as onnxruntime computes it.
+ * give is in onnx-expected.json, as onnxruntime computes it.
  */
 
 import type { Constant, WrittenModel } from './onnx.ts'
