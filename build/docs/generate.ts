@@ -7,6 +7,7 @@ import { readOptions } from '../../src/cli/protect-options.ts'
 import manifest from '../../weights/manifest.json' with { type: 'json' }
 import { apiPages } from './api.ts'
 import { type Earlier, earlierResults } from './earlier.ts'
+import { type FormatRow, formatsTable, type JpegQualities, jpegQualityTable } from './formats.ts'
 import { filled } from './markers.ts'
 import { performanceParts } from './performance.ts'
 import { ProtectionParts } from './protection.ts'
@@ -28,6 +29,8 @@ export interface Measurements {
   earlier: Earlier
   reports: Readonly<Record<string, Report>>
   demo: DemoTimes | undefined
+  formats: readonly FormatRow[]
+  jpegQuality: JpegQualities
 }
 
 export function readMeasurements(repository: string): Measurements {
@@ -43,6 +46,8 @@ export function readMeasurements(repository: string): Measurements {
       reports.toSorted().map((file) => [file, JSON.parse(read(`bench/results/${file}`)) as Report]),
     ),
     demo: existsSync(join(repository, demo)) ? (JSON.parse(read(demo)) as DemoTimes) : undefined,
+    formats: JSON.parse(read('docs/results/formats.json')) as FormatRow[],
+    jpegQuality: JSON.parse(read('bench/results/jpeg-quality.json')) as JpegQualities,
   }
 }
 
@@ -63,7 +68,7 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
 export function filledDocuments(
   repository: string,
-  { shipped, firstAuto, earlier, reports, demo }: Measurements,
+  { shipped, firstAuto, earlier, reports, demo, formats, jpegQuality }: Measurements,
 ): Record<string, string> {
   const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
   const parts = {
@@ -72,6 +77,8 @@ export function filledDocuments(
     'first-auto-figures': () => ofFirst['results-figures'](),
     ...performanceParts(reports, demo),
     'earlier-results': () => earlierResults(earlier),
+    'formats-table': () => formatsTable(formats),
+    'jpeg-quality': () => jpegQualityTable(jpegQuality),
   }
   const made = (file: string) => {
     const text = filled(readFileSync(join(repository, file), 'utf8'), parts, file)

@@ -41,7 +41,10 @@ const option = {
     type: 'string',
     short: 'f',
     takes: 'FORMAT',
-    help: ["png, jpeg or webp (the photo's own). PNG and WebP are lossless, JPEG is 4:4:4 at quality 98"],
+    help: [
+      "png, jpeg or webp (the photo's own; PNG where that is none of these, JPEG for HEIC). PNG and WebP are lossless,",
+      "JPEG has about the quality of the photo's own (80 to 98; 98 of lossless ones), with colours at full resolution",
+    ],
   },
   suffix: { type: 'string', takes: 'TEXT', help: [`what is added to names (${RESULT_SUFFIX})`] },
   overwrite: { type: 'boolean', help: ['replace results that exist; never an input'] },

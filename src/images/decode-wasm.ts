@@ -10,6 +10,7 @@ import {
   hdrError,
   MAX_PIXELS,
   UnreadError,
+  withoutOpaque,
 } from './decode.ts'
 import { boxesOf, readHeif } from './heif-boxes.ts'
 import { decodeIsolated } from './isolate.ts'
@@ -69,7 +70,9 @@ function withoutAlpha(all: Uint8Array | Uint16Array): Pick<Decoded, 'samples' | 
 export async function decodeJxl(sharp: Sharp, bytes: Uint8Array): Promise<Decoded> {
   const answer = await decodeIsolated({ decoder: 'jxl-oxide-wasm', bytes })
   if (!('jxl' in answer)) throw new Error('the decoder gave no picture')
-  const decoded = await decodePng(sharp, answer.jxl.png)
+  const png = await decodePng(sharp, answer.jxl.png)
+  // As of other animations: an alpha channel that hides nothing is none.
+  const decoded = answer.jxl.animated ? withoutOpaque(png) : png
   if (answer.jxl.animated) decoded.lost.push({ what: 'frames', says: 'is an animation; only its first frame is read' })
   // Bare codestreams have no boxes and no metadata.
   const boxes = bytes[0] === 0 ? boxesOf(bytes) : []

@@ -1,7 +1,7 @@
 /** One file to samples in its own colours, and what is known of it: the formats that sharp decodes. */
 import type { Metadata, Sharp as Pipeline, SharpOptions } from 'sharp'
 import { readHeif } from './heif-boxes.ts'
-import { type JpegFile, readJpeg } from './jpeg.ts'
+import { type JpegFile, NO_END, readJpeg } from './jpeg.ts'
 import type { Loss } from './photo.ts'
 import { readPng } from './png.ts'
 import { isSrgb, type Profile, readProfile, signalled, srgbSample, xyzToSrgb } from './profile.ts'
@@ -120,19 +120,21 @@ export async function decodeJpeg(sharp: Sharp, bytes: Uint8Array): Promise<Decod
   const jpeg = readJpeg(bytes)
   refuseCoding(jpeg)
   const more = { marked: jpeg.marked, ...(jpeg.quality ? { quality: jpeg.quality } : {}) }
-  try {
-    const decoded = await decodeBySharp(sharp, jpeg.bytes, {})
-    return { ...decoded, ...more, lost: [...jpeg.lost, ...decoded.lost], repaired: jpeg.repaired }
-  } catch (error) {
-    const rows = /premature end/i.test(String(error)) ? await missingRows(sharp, jpeg) : undefined
-    if (rows === undefined) throw error
-    const decoded = await decodeBySharp(sharp, jpeg.bytes, { failOn: 'none' })
-    const cut: Loss = {
-      what: 'rows',
-      says: `is cut short: of its ${rows.of} rows of pixels the last ${rows.missing} are not all there`,
-    }
-    return { ...decoded, ...more, lost: [...jpeg.lost, ...decoded.lost, cut], repaired: [] }
+  const whole = await decodeBySharp(sharp, jpeg.bytes, {}).catch((error: unknown) => error as Error)
+  const ends = /premature end/i.test(String(whole))
+  if (whole instanceof Error && !ends) throw whole
+  // libvips passes over what is missing in the last strip of rows.
+  const rows = ends || jpeg.repaired.includes(NO_END) ? await missingRows(sharp, jpeg, !ends) : undefined
+  if (whole instanceof Error && !rows) throw whole
+  if (!(whole instanceof Error) && !rows) {
+    return { ...whole, ...more, lost: [...jpeg.lost, ...whole.lost], repaired: jpeg.repaired }
   }
+  const decoded = whole instanceof Error ? await decodeBySharp(sharp, jpeg.bytes, { failOn: 'none' }) : whole
+  const cut: Loss = {
+    what: 'rows',
+    says: `is cut short: of its ${rows!.of} rows of pixels the last ${rows!.missing} are not all there`,
+  }
+  return { ...decoded, ...more, lost: [...jpeg.lost, ...decoded.lost, cut], repaired: [] }
 }
 
 function refuseCoding({ precision, coding }: JpegFile): void {
@@ -146,22 +148,35 @@ function refuseCoding({ precision, coding }: JpegFile): void {
 /**
  * How many rows the coded data of a sequential JPEG does not reach: there the decoder leaves its middle grey. Undefined
  * where these are too many, or where it cannot be told.
+ *
+ * @param certain only where the last block is nothing but that grey
  */
-async function missingRows(sharp: Sharp, jpeg: JpegFile): Promise<{ missing: number; of: number } | undefined> {
+async function missingRows(
+  sharp: Sharp,
+  jpeg: JpegFile,
+  certain: boolean,
+): Promise<{ missing: number; of: number } | undefined> {
   if (jpeg.coding !== 'baseline' || jpeg.components > 3) return undefined
   const raw = sharp(view(jpeg.bytes), { failOn: 'none', ignoreIcc: true, limitInputPixels: MAX_PIXELS })
   const { data, info } = await raw.toColourspace('srgb').raw().toBuffer({ resolveWithObject: true })
+  const { width, height, channels } = info
+  if (certain) {
+    const [left, top] = [8 * Math.floor((width - 1) / 8), 8 * Math.floor((height - 1) / 8)]
+    for (let y = top; y < height; y++) {
+      const row = data.subarray((y * width + left) * channels, (y + 1) * width * channels)
+      if (row.some((v) => v !== 128)) return undefined
+    }
+  }
   // By brightness: colours of half resolution reach a little beyond their blocks.
-  const [channels, pixels] = [info.channels, info.width * info.height]
   const luma = (i: number) =>
     0.299 * data[i] + 0.587 * data[i + (channels > 2 ? 1 : 0)] + 0.114 * data[i + (channels > 2 ? 2 : 0)]
-  let last = pixels - 1
+  let last = width * height - 1
   while (last >= 0 && Math.abs(luma(last * channels) - 128) <= 1.5) last--
-  const reached = Math.floor(Math.max(0, last) / info.width)
+  const reached = Math.floor(Math.max(0, last) / width)
   // The row of blocks in which the data ends is there in part.
-  const missing = info.height - Math.floor(reached / jpeg.blockRows) * jpeg.blockRows
-  const most = Math.max(jpeg.blockRows, MOST_MISSING * info.height)
-  return missing <= most && missing < info.height ? { missing, of: info.height } : undefined
+  const missing = height - Math.floor(reached / jpeg.blockRows) * jpeg.blockRows
+  const most = Math.max(jpeg.blockRows, MOST_MISSING * height)
+  return missing <= most && missing < height ? { missing, of: height } : undefined
 }
 
 export const GAIN_MAP: Loss = {
@@ -175,7 +190,7 @@ export function addFrames(decoded: Decoded, frames: number): void {
   decoded.lost.push({ what: 'frames', says: `has ${frames} frames or pages; only the first is read` })
 }
 
-function withoutOpaque(decoded: Decoded): Decoded {
+export function withoutOpaque(decoded: Decoded): Decoded {
   const { alpha, ...rest } = decoded
   return alpha?.every((a) => a === 255) ? rest : decoded
 }
@@ -273,9 +288,11 @@ function fillBits(samples: Uint16Array, bits: number, { format }: Metadata): voi
   for (let i = 0; i < samples.length; i++) samples[i] = Math.round(((samples[i] >> (16 - bits)) * 65535) / top)
 }
 
-/** 72 is what libvips says where a JPEG says nothing, and what programs write that know nothing. */
-function densityOf({ density, format }: Metadata): number | undefined {
-  return density && density > 1 && !(format === 'jpeg' && density === 72) ? density : undefined
+/** Dots an inch of programs that know nothing: libvips says and writes the one or the other. */
+const NO_DENSITY = [25, 72]
+
+function densityOf({ density }: Metadata): number | undefined {
+  return density && density > 1 && !NO_DENSITY.includes(Math.round(density)) ? density : undefined
 }
 
 interface Raster {

@@ -8,7 +8,7 @@ export interface Extras {
   /** TIFF header first. WebP has no other place for the mark. */
   exif?: Uint8Array
   icc?: Uint8Array
-  /** Dots an inch; WebP has no place for it. */
+  /** Dots an inch; WebP has no place for it but EXIF. */
   density?: number
   /** The text by which results are known; see mark.ts. */
   mark?: boolean

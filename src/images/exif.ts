@@ -29,6 +29,9 @@ const TEXT_TAGS = {
   copyright: 0x8298,
 } as const
 const ORIENTATION = 0x0112
+const X_RESOLUTION = 0x011a
+const Y_RESOLUTION = 0x011b
+const RESOLUTION_UNIT = 0x0128
 const SOFTWARE = 0x0131
 const EXIF_IFD = 0x8769
 const EXIF_VERSION = 0x9000
@@ -38,6 +41,7 @@ const COLOR_SPACE = 0xa001
 const ASCII = 2
 const SHORT = 3
 const LONG = 4
+const RATIONAL = 5
 const UNDEFINED = 7
 const UTF8 = 129
 
@@ -88,6 +92,20 @@ export function orientationOf(block: Uint8Array): number {
   return value >= 1 && value <= 8 ? value : 1
 }
 
+/** Dots an inch by XResolution, where it says so; 72 is what programs write that know nothing. */
+export function densityIn(block: Uint8Array): number | undefined {
+  const opened = open(block)
+  const entry = opened?.first.get(X_RESOLUTION)
+  if (!opened || entry === undefined) return undefined
+  const { data, little, first } = opened
+  const at = data.getUint32(entry + 8, little)
+  if (data.getUint16(entry + 2, little) !== RATIONAL || at + 8 > data.byteLength) return undefined
+  const unit = first.get(RESOLUTION_UNIT)
+  const inches = unit !== undefined && data.getUint16(unit + 8, little) === 3 ? 2.54 : 1
+  const density = (inches * data.getUint32(at, little)) / data.getUint32(at + 4, little)
+  return density > 1 && density < 100_000 && density !== 72 ? density : undefined
+}
+
 /** The first directory, or undefined where the block has none. */
 function open(block: Uint8Array): { data: DataView; little: boolean; first: Map<number, number> } | undefined {
   const start = latin1(block.subarray(0, 6)) === 'Exif\0\0' ? 6 : 0
@@ -102,11 +120,11 @@ function open(block: Uint8Array): { data: DataView; little: boolean; first: Map<
 
 /**
  * A new EXIF block (TIFF header first, without `Exif\0\0`) holding the given fields, or undefined where there is none.
- * `mark` adds the mark of a result, and `profile` says that the colours are not sRGB. Texts longer than 4096 bytes are left out, as on reading.
+ * `mark` adds the mark of a result, `density` dots an inch, and `profile` says that the colours are not sRGB. Texts longer than 4096 bytes are left out, as on reading.
  */
 export function writeExif(
   metadata: PhotoMetadata,
-  { mark = false, profile = false }: { mark?: boolean; profile?: boolean } = {},
+  { mark = false, profile = false, density }: { mark?: boolean; profile?: boolean; density?: number } = {},
 ): Uint8Array | undefined {
   const first: Entry[] = []
   for (const [field, tag] of Object.entries(TEXT_TAGS) as [keyof typeof TEXT_TAGS, number][]) {
@@ -117,6 +135,15 @@ export function writeExif(
   if (mark) {
     const bytes = new TextEncoder().encode(`${MARK}\0`)
     first.push({ tag: SOFTWARE, type: ASCII, count: bytes.length, bytes })
+  }
+  if (density) {
+    const bytes = new Uint8Array(8)
+    const rational = new DataView(bytes.buffer)
+    rational.setUint32(0, Math.round(1000 * density))
+    rational.setUint32(4, 1000)
+    for (const tag of [X_RESOLUTION, Y_RESOLUTION]) first.push({ tag, type: RATIONAL, count: 1, bytes })
+    // 2: an inch.
+    first.push({ tag: RESOLUTION_UNIT, type: SHORT, count: 1, bytes: new Uint8Array([0, 2]) })
   }
   const taken =
     metadata.taken && DATE.test(metadata.taken) ? new TextEncoder().encode(`${metadata.taken}\0`) : undefined

@@ -31,6 +31,8 @@ export interface JpegFile {
 }
 
 const SOS = 0xda
+/** Of files whose end mark is missing; the picture before it may be whole. */
+export const NO_END = 'has no end mark'
 
 /** Reads the segments. Never throws: where the structure ends, the decoder says what is wrong. */
 export function readJpeg(file: Uint8Array): JpegFile {
@@ -99,7 +101,7 @@ export function readJpeg(file: Uint8Array): JpegFile {
   keepUntil(Math.min(file.length, end))
   if ((file[end - 2] !== 0xff || file[end - 1] !== 0xd9) && scansComplete(found)) {
     parts.push(Uint8Array.of(0xff, 0xd9))
-    found.repaired.push('has no end mark')
+    found.repaired.push(NO_END)
   }
   afterEnd(found, file.subarray(end))
   if (parts.length > 2 || end !== file.length) found.bytes = Buffer.concat(parts)
@@ -203,12 +205,13 @@ function multiPictures(mpf: Uint8Array): number {
     const entry = at + 2 + 12 * i
     if (entry + 12 > mpf.length || data.getUint16(entry, little) !== 0xb002) continue
     const [size, list] = [data.getUint32(entry + 4, little), data.getUint32(entry + 8, little)]
-    let views = 0
+    const kinds: number[] = []
     for (let p = list; p + 16 <= Math.min(mpf.length, list + size); p += 16) {
-      const kind = data.getUint32(p, little) & 0xffffff
-      if (kind >> 16 === 2) views++
+      kinds.push((data.getUint32(p, little) & 0xff0000) >> 16)
     }
-    return views
+    // 2: a view of a panorama, a stereo picture or several angles; 3: the main picture where it is no view itself.
+    const views = kinds.filter((kind) => kind === 2).length
+    return views > 0 && kinds[0] === 3 ? views + 1 : views
   }
   return 1
 }

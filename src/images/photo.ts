@@ -14,7 +14,6 @@ export interface Loss {
     | 'colour' // the colour space: converted to sRGB
     | 'bits' // 16 bit a sample, written with 8
     | 'channels' // masks and the like beside colour and opacity
-    | 'density' // dots an inch
     | 'opacity' // laid on white
     | 'rows' // the last rows of a file cut short
   /** The rest of a sentence that starts with the file: 'has 2 frames or pages; only the first is read'. */

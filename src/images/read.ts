@@ -13,7 +13,7 @@ import {
 import { decodeBmp, decodeHeic, decodeJxl, decodeRawPreview } from './decode-wasm.ts'
 import { whyUnread } from './errno.ts'
 import { ImageSupportError, PhotoError } from './errors.ts'
-import { isMarked, readExif } from './exif.ts'
+import { densityIn, isMarked, readExif } from './exif.ts'
 import { viewOf } from './original.ts'
 import type { Photo, PhotoFormat } from './photo.ts'
 import { loadSharp, type Sharp } from './sharp.ts'
@@ -95,7 +95,9 @@ const decoders: Record<PhotoFormat | 'raw', (sharp: Sharp, bytes: Uint8Array) =>
 }
 
 function photoOf(decoded: Decoded, format: PhotoFormat, name: string): Photo {
-  const { width, height, samples, alpha, profile, exif, density, quality, lost, repaired } = decoded
+  const { width, height, samples, alpha, profile, exif, quality, lost, repaired } = decoded
+  // libvips does not look for it there.
+  const density = decoded.density ?? (exif && format === 'webp' ? densityIn(exif) : undefined)
   const rgb = viewOf(samples, profile)
   const more = profile !== undefined || samples instanceof Uint16Array
   const says = [...repaired, ...lost.map(({ says }) => says)]

@@ -68,7 +68,8 @@ function shorts(data: DataView, entry: number, little: boolean): number[] {
 
 /** The file with its colours called RGB, so that its samples can be read as they are. */
 export function asRgb(file: Uint8Array, { photometricAt, little }: TiffFile): Uint8Array {
-  const copy = file.slice()
+  // Not `slice`, which of a Buffer is no copy.
+  const copy = new Uint8Array(file)
   new DataView(copy.buffer).setUint16(photometricAt!, 2, little)
   return copy
 }
