@@ -45,6 +45,11 @@ export interface ProtectOptions extends HalfOptions, FaceChoice {
   grey?: boolean
   /** Seed of the initial noise; the same seed on the same adapter gives the same photo. */
   seed?: number
+  /**
+   * Working pixels per pixel of the 112x112 crop, at most; 1.5 unless told. Memory grows with its square: where that does not suffice, a
+   * smaller number works on the face more coarsely, and enlarges the change.
+   */
+  finest?: number
   onProgress?: (progress: Progress) => void
   signal?: AbortSignal
 }
@@ -205,7 +210,7 @@ export class Protector implements Disposable {
     clock.lap('detect')
 
     const result: Pixels = { ...photo, data: photo.data.slice() }
-    const targets = this.targets(photo, faces, preset)
+    const targets = this.targets(photo, faces, preset, options.finest)
     const mostRounds = options.steps === undefined ? preset.rounds : 0
     const rounds = faces.map(() => 0)
     let clean: FaceEmbeddings[] | undefined
@@ -328,10 +333,10 @@ export class Protector implements Disposable {
     return first.includes(undefined) && needed.length < 4 ? await seen() : first
   }
 
-  private targets(photo: Pixels, faces: readonly ChosenFace[], preset: Preset): Target[] {
+  private targets(photo: Pixels, faces: readonly ChosenFace[], preset: Preset, finest?: number): Target[] {
     if (preset.area === 'photo') return [{ region: wholePhoto(photo.width, photo.height), faces }]
     return faces.map((face) => {
-      const region = faceRegion(photo.width, photo.height, face.landmarks)
+      const region = faceRegion(photo.width, photo.height, face.landmarks, finest)
       return { region, faces: [face], mask: changeMask(photo, region, face, preset.flat) }
     })
   }

@@ -43,14 +43,15 @@ export const SMALLEST_SIDE = 64
 const SIDE_STEP = 32
 
 /**
- * The region around a face: its 112x112 crop with the fading band, inside the photo, at least 64 working pixels a side.
+ * The region around a face: its 112x112 crop with the fading band, inside the photo, at least 64 working pixels a side, with `finest` working
+ * pixels per crop pixel at most.
  * Throws RangeError for a photo with a side under 64 pixels, FaceGeometryError for landmarks that give no crop.
  */
-export function faceRegion(photoWidth: number, photoHeight: number, landmarks: Landmarks): Region {
+export function faceRegion(photoWidth: number, photoHeight: number, landmarks: Landmarks, finest = FINEST): Region {
   checkSize(photoWidth, photoHeight)
   const toCrop = align112(landmarks)
   const perCropPixel = 1 / Math.hypot(toCrop[0], toCrop[3])
-  const reduction = perCropPixel > FINEST ? perCropPixel / FINEST : 1
+  const reduction = perCropPixel > finest ? perCropPixel / finest : 1
   const back = inverse(toCrop)
   const [near, far] = [-FADE, 112 + FADE]
   const faded: Point[] = [

@@ -20,9 +20,9 @@ import {
   type Judge,
   type PairCheck,
   type PairFace,
-  type PairVerdict,
 } from '../evaluate/check.ts'
 import { changesOf } from '../evaluate/face-change.ts'
+import { judgeOf, pairSentence } from '../evaluate/verdict-words.ts'
 import { type FoundFaces, noFaceMessage } from '../faces/find.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { type Photo, readCleanPhoto, readPhoto, shown } from '../images/index.ts'
@@ -251,12 +251,6 @@ const noFace = (file: string, found: FoundFaces): NoFaceError => new NoFaceError
 
 const title = ({ box }: PairFace | FolderFace, index: number, count: number): string =>
   `face ${index + 1} of ${count}, at ${box.map(Math.round).join(', ')}`
-
-const judgeOf = ({ id, heldOut }: Judge): string => `${id} (${heldOut ? 'held out' : 'attacked'})`
-
-const pairSentence = (verdict: PairVerdict, { matchedBy }: Pick<PairFace, 'matchedBy'>): string =>
-  `${judgeOf(verdict)} ${verdict.matches ? 'still takes' : matchedBy === 'old-place' ? 'would not take' : 'no longer takes'} these for the same person: ` +
-  `${verdict.similarity.toFixed(3)}, threshold ${verdict.threshold.toFixed(3)}`
 
 function folderSentence(verdict: FolderVerdict, photos: number): string {
   const { best, mean, nearest, matching, threshold } = verdict

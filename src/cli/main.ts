@@ -6,6 +6,7 @@ import { doctor, doctorHelp } from './doctor.ts'
 import { evaluate } from './evaluate.ts'
 import { evaluateHelp } from './evaluate-options.ts'
 import { Exit, exitCodeOf, exitCodes, Interrupted, messageOf, UsageError } from './exit.ts'
+import { page, pageHelp } from './page.ts'
 import { protect, protectHelp } from './protect.ts'
 import { warnOfUnread } from './surroundings.ts'
 import { version } from './version.ts'
@@ -23,6 +24,11 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'protect the faces in photos',
     help: protectHelp,
     run: (args) => protect(args, interruption()),
+  },
+  page: {
+    summary: 'protect photos in a browser, from which nothing goes out',
+    help: pageHelp,
+    run: (args) => page(args, interruption()),
   },
   check: {
     summary: 'whether recognisers still take a protected face for the same person',

@@ -36,7 +36,7 @@ export function readHeif(file: Uint8Array): HeifFile {
   if (!meta) return found
   found.video = top.some(({ type }) => type === 'mpvd' || type === 'moov')
   const inside = boxes(data, meta.start + 4, meta.end)
-  const text = Buffer.from(file.buffer, file.byteOffset + meta.start, meta.end - meta.start)
+  const text = new TextDecoder('latin1').decode(file.subarray(meta.start, meta.end))
   found.gainMap = text.includes('aux:hdrgainmap') || text.includes('tmap')
   found.depth = text.includes('auxid:2') || text.includes('aux:disparity') || text.includes('auxiliary:depth')
   const primary = primaryItem(data, inside)

@@ -3,7 +3,6 @@
  * .heic, .jfif, .jpg_large or nothing at all); they help only where the bytes of two kinds are the same (camera raw is
  * TIFF inside) and to notice a file that is called a photo and is none.
  */
-import { open } from 'node:fs/promises'
 import { brandsOf, rawFamily } from './containers.ts'
 import type { PhotoFormat } from './photo.ts'
 
@@ -56,21 +55,6 @@ export function classify(head: Uint8Array, name = ''): FileClass {
     videoOf(head, text) ??
     rest(head, text, name)
   )
-}
-
-/**
- * Classifies a file on disk by its first bytes; of a large file only these are read.
- *
- * @throws the system's error (ENOENT, EACCES, EISDIR, ...) where it cannot be read
- */
-export async function classifyFile(path: string | Buffer): Promise<FileClass> {
-  const file = await open(path, 'r')
-  try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(HEAD_BYTES), 0, HEAD_BYTES, 0)
-    return classify(buffer.subarray(0, bytesRead), path.toString('latin1'))
-  } finally {
-    await file.close()
-  }
 }
 
 function photoOf(head: Uint8Array, text: string, name: string): FileClass | undefined {

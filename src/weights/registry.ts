@@ -3,7 +3,7 @@
  * the one written there. Nothing here touches files, so it runs in a browser; `node.ts` finds and reads the files.
  */
 import { WeightsDamagedError, WeightsError } from './errors.ts'
-import { readSafetensors } from './safetensors.ts'
+import { readSafetensors, type WeightFile } from './safetensors.ts'
 
 /** One file inside an npm tarball. `path` begins with `package/`, as npm packs it. */
 export interface PackageFile {
@@ -149,7 +149,11 @@ export interface Weights {
  * @throws SafetensorsError if it cannot be read
  */
 export function weightsOf(entry: ManifestEntry, bytes: Uint8Array, file: string): Weights {
-  const { tensors, metadata } = readSafetensors(bytes, file)
+  return weightsFrom(entry, readSafetensors(bytes, file), file)
+}
+
+/** A network's weights from its tensors, however they were stored. */
+export function weightsFrom(entry: ManifestEntry, { tensors, metadata }: WeightFile, file: string): Weights {
   return {
     id: entry.id,
     entry,

@@ -33,6 +33,18 @@ export interface Page {
   setView(view: View): Promise<void>
   /** Value of a JavaScript expression in the page, or of its promise. It must survive JSON. */
   evaluate<T>(expression: string): Promise<T>
+  /** The same in the page's only worker, or in the one whose index is given. Waits until there is one. */
+  evaluateInWorker<T>(expression: string, index?: number): Promise<T>
+  /** Resolves when the expression is truthy in the page, with its value. Rejects after some time with what the page shows then. */
+  until<T>(expression: string, milliseconds?: number): Promise<T>
+  /** Gives files or folders to the file input that a CSS selector finds, as its dialog would. */
+  choose(selector: string, paths: readonly string[]): Promise<void>
+  /** Drops files or folders on the middle of the window. */
+  drop(paths: readonly string[]): Promise<void>
+  /** Presses keys one after another, by their names: `Tab`, `Enter`, `Space`, `ArrowRight`, `Shift+Tab`. */
+  press(...keys: string[]): Promise<void>
+  /** Answers a question such as whether to leave; resolves when there is one. */
+  answerDialog(accept: boolean): Promise<{ type: string }>
   /** A PNG of the window, of the whole page, or of the first element that a CSS selector finds. */
   screenshot(of?: 'window' | 'page' | { element: string }): Promise<Uint8Array>
   close(): Promise<void>
@@ -41,6 +53,10 @@ export interface Page {
 export interface Browser {
   /** Opens an address (`file:`, `http://localhost:...`) and resolves once it has loaded. */
   open(address: string, view?: View): Promise<Page>
+  /** Where downloads of the pages opened after this go; a file is whole when it has its name. */
+  saveTo(folder: string): Promise<void>
+  /** Ends the process that drives the GPU, as a driver's failure does; the browser starts another one. */
+  crashGpu(): Promise<void>
   close(): Promise<void>
 }
 
@@ -69,6 +85,9 @@ export const WEBGPU_SWITCHES: readonly string[] = [
   '--enable-unsafe-swiftshader',
 ]
 const START_MILLISECONDS = 60_000
+/** For what a page does at once, and for what it computes on a software adapter of a machine that does other work. */
+const SOON_MILLISECONDS = 20_000
+const PATIENCE_MILLISECONDS = 240_000
 
 /**
  * Starts a browser of its own profile; `close()` ends it and removes the profile.
@@ -112,7 +131,16 @@ async function start(executable: string, environment: NodeJS.ProcessEnv, switche
   } finally {
     clearTimeout(timer)
   }
-  return { open: (address: string, view?: View) => open(protocol, address, view), close }
+  return {
+    open: (address: string, view?: View) => open(protocol, address, view),
+    saveTo: async (downloadPath: string) => {
+      await protocol.send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath })
+    },
+    crashGpu: async () => {
+      await protocol.send('Browser.crashGpuProcess')
+    },
+    close,
+  }
 }
 
 interface Answer {
@@ -190,9 +218,20 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
   const send = (method: string, params?: object) => protocol.send(method, params, sessionId)
   const requests: string[] = []
   const complaints: string[] = []
+  /** Sessions of the page's dedicated workers, oldest first. */
+  const workers: string[] = []
+  const dialogs: { type: string }[] = []
   const loaded = new Promise<void>((resolve) => {
-    protocol.listen(sessionId, ({ method, params }) => {
+    const onMessage = ({ method, params }: Answer) => {
       if (method === 'Page.loadEventFired') resolve()
+      else if (method === 'Target.attachedToTarget') {
+        workers.push(params.sessionId)
+        protocol.listen(params.sessionId, onMessage)
+        for (const domain of ['Network', 'Runtime', 'Log'])
+          protocol.send(`${domain}.enable`, {}, params.sessionId).catch(() => {})
+        protocol.send('Runtime.runIfWaitingForDebugger', {}, params.sessionId).catch(() => {})
+      } else if (method === 'Target.detachedFromTarget') workers.splice(workers.indexOf(params.sessionId), 1)
+      else if (method === 'Page.javascriptDialogOpening') dialogs.push(params)
       else if (method === 'Network.requestWillBeSent') requests.push(params.request.url)
       else if (method === 'Network.webSocketCreated') requests.push(params.url)
       else if (method === 'Runtime.exceptionThrown')
@@ -203,7 +242,8 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
         )
       else if (method === 'Log.entryAdded' && /^(error|warning)$/.test(params.entry.level))
         complaints.push([params.entry.text, params.entry.url].filter(Boolean).join(' '))
-    })
+    }
+    protocol.listen(sessionId, onMessage)
   })
   const setView = async ({ width, height, dark = false, print = false }: View) => {
     await send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false })
@@ -212,12 +252,56 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
       features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }],
     })
   }
-  const evaluate = async <T>(expression: string): Promise<T> => {
+  const evaluate = async <T>(expression: string, session = sessionId): Promise<T> => {
     const options = { expression, returnByValue: true, awaitPromise: true }
-    const { result, exceptionDetails } = await send('Runtime.evaluate', options)
+    const { result, exceptionDetails } = await protocol.send('Runtime.evaluate', options, session)
     if (exceptionDetails)
       throw new Error(`${expression}: ${exceptionDetails.exception?.description ?? exceptionDetails.text}`)
     return result.value
+  }
+  const evaluateInWorker = async <T>(expression: string, index = 0): Promise<T> => {
+    await waitFor(() => workers[index], 'a worker', SOON_MILLISECONDS)
+    return evaluate<T>(expression, workers[index])
+  }
+  const until = async <T>(expression: string, milliseconds = PATIENCE_MILLISECONDS): Promise<T> => {
+    const end = performance.now() + milliseconds
+    for (;;) {
+      const value = await evaluate<T>(expression)
+      if (value) return value
+      if (performance.now() > end) {
+        const shown = await evaluate<string>('document.body.innerText')
+        throw new Error(
+          `${expression} is not so after ${milliseconds / 1000} s; the page shows:\n${shown}\n${complaints.join('\n')}`,
+        )
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+  const choose = async (selector: string, files: readonly string[]) => {
+    const { root } = await send('DOM.getDocument')
+    const { nodeId } = await send('DOM.querySelector', { nodeId: root.nodeId, selector })
+    if (!nodeId) throw new Error(`the page has no element ${selector}`)
+    await send('DOM.setFileInputFiles', { files, nodeId })
+  }
+  const drop = async (files: readonly string[]) => {
+    const [x, y] = await evaluate<number[]>('[innerWidth / 2, innerHeight / 2]')
+    const data = { items: [], files, dragOperationsMask: 1 }
+    for (const type of ['dragEnter', 'dragOver', 'drop']) await send('Input.dispatchDragEvent', { type, x, y, data })
+  }
+  const press = async (...keys: string[]) => {
+    for (const pressed of keys) {
+      const [, shift, name] = /^(Shift\+)?(.+)$/.exec(pressed)!
+      const { key, code, text } = keyOf(name)
+      const modifiers = shift ? 8 : 0
+      const common = { key, code: name, windowsVirtualKeyCode: code, modifiers }
+      await send('Input.dispatchKeyEvent', { type: text ? 'keyDown' : 'rawKeyDown', text, ...common })
+      await send('Input.dispatchKeyEvent', { type: 'keyUp', ...common })
+    }
+  }
+  const answerDialog = async (accept: boolean) => {
+    await waitFor(() => dialogs[0], 'a question of the page', SOON_MILLISECONDS)
+    await send('Page.handleJavaScriptDialog', { accept })
+    return dialogs.shift()!
   }
   const screenshot = async (of: 'window' | 'page' | { element: string } = 'window') => {
     let clip: object | undefined
@@ -239,7 +323,8 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
     })
     return new Uint8Array(Buffer.from(data, 'base64'))
   }
-  for (const domain of ['Page', 'Network', 'Runtime', 'Log']) await send(`${domain}.enable`)
+  for (const domain of ['Page', 'Network', 'Runtime', 'Log', 'DOM']) await send(`${domain}.enable`)
+  await send('Target.setAutoAttach', { autoAttach: true, waitForDebuggerOnStart: true, flatten: true })
   await setView(view)
   const { errorText } = await send('Page.navigate', { url: address })
   if (errorText) throw new Error(`${address}: ${errorText}`)
@@ -248,11 +333,40 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
     requests,
     complaints,
     setView,
-    evaluate,
+    evaluate: (expression) => evaluate(expression),
+    evaluateInWorker,
+    until,
+    choose,
+    drop,
+    press,
+    answerDialog,
     screenshot,
     close: async () => {
       await protocol.send('Target.closeTarget', { targetId })
     },
+  }
+}
+
+/** Names of keys as the protocol wants them: DOM's key, Windows' code, and the text that the key writes. */
+function keyOf(name: string): { key: string; code: number; text?: string } {
+  const known: Readonly<Record<string, { key: string; code: number; text?: string }>> = {
+    Tab: { key: 'Tab', code: 9 },
+    Enter: { key: 'Enter', code: 13, text: '\r' },
+    Space: { key: ' ', code: 32, text: ' ' },
+    Escape: { key: 'Escape', code: 27 },
+    ArrowLeft: { key: 'ArrowLeft', code: 37 },
+    ArrowUp: { key: 'ArrowUp', code: 38 },
+    ArrowRight: { key: 'ArrowRight', code: 39 },
+    ArrowDown: { key: 'ArrowDown', code: 40 },
+  }
+  if (!Object.hasOwn(known, name)) throw new RangeError(`no key ${name} is known`)
+  return known[name]
+}
+
+async function waitFor(condition: () => unknown, what: string, milliseconds: number): Promise<void> {
+  for (const end = performance.now() + milliseconds; !condition(); ) {
+    if (performance.now() > end) throw new Error(`there is not ${what} after ${milliseconds / 1000} s`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 

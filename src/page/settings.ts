@@ -1,0 +1,102 @@
+/** What a person chooses for all photos: how strong, and the kind of file. And what the address says for experts. */
+import { element } from './elements.ts'
+import { type SampleName, sampleAddress } from './parts.ts'
+import type { Overrides, Strength } from './protocol.ts'
+import { texts } from './texts.ts'
+
+/** Pictures of each strength; `auto` looks like `medium` on this portrait. */
+const SAMPLES: Readonly<Record<Strength | 'before', SampleName>> = {
+  before: 'sample-before',
+  auto: 'sample-medium',
+  low: 'sample-low',
+  medium: 'sample-medium',
+  high: 'sample-high',
+}
+
+export interface Settings {
+  readonly strength: Strength
+  /** `own`: the photo's own kind where that can be written. */
+  readonly format: 'own' | 'png'
+}
+
+/** The part of the page that asks for the settings, and what is chosen at a moment. */
+export function settings(): { section: HTMLElement; current(): Settings } {
+  const addresses = new Map<SampleName, string>()
+  const address = (name: SampleName): string => {
+    if (!addresses.has(name)) addresses.set(name, sampleAddress(name))
+    return addresses.get(name)!
+  }
+  let strength: Strength = 'auto'
+  let format: Settings['format'] = 'own'
+  const names = Object.keys(texts.strengths) as Strength[]
+  const cards = names.map((name) => {
+    const { name: title, what } = texts.strengths[name]
+    return element(
+      'label',
+      { class: 'strength' },
+      element('input', {
+        type: 'radio',
+        name: 'strength',
+        value: name,
+        checked: name === strength,
+        onchange: () => {
+          strength = name
+        },
+      }),
+      element('img', { src: address(SAMPLES[name]), alt: texts.sampleAlt(title), width: 200, height: 200 }),
+      element('span', { class: 'name' }, title),
+      element('span', { class: 'what' }, what),
+    )
+  })
+  const unprotected = element(
+    'figure',
+    { class: 'strength plain' },
+    element('img', { src: address(SAMPLES.before), alt: '', width: 200, height: 200 }),
+    element('figcaption', { class: 'name' }, texts.unprotectedSample),
+  )
+  const formats = (Object.keys(texts.formats) as Settings['format'][]).map((name) =>
+    element(
+      'label',
+      { class: 'switch' },
+      element('input', {
+        type: 'radio',
+        name: 'format',
+        value: name,
+        checked: name === format,
+        onchange: () => {
+          format = name
+        },
+      }),
+      element('span', {}, texts.formats[name]),
+    ),
+  )
+  const section = element(
+    'section',
+    { 'aria-labelledby': 'strength-title' },
+    element('h2', { id: 'strength-title' }, texts.strength),
+    element(
+      'fieldset',
+      { class: 'strengths' },
+      element('legend', {}, texts.strengthHelp),
+      element('div', { class: 'row' }, unprotected, ...cards),
+    ),
+    element('fieldset', { class: 'formats' }, element('legend', {}, texts.format), ...formats),
+  )
+  return { section, current: () => ({ strength, format }) }
+}
+
+/** `#models=sirius,dlib&steps=10&seed=2`; what is no such thing is left out. */
+export function overridesOf(hash: string): Overrides {
+  const told = new URLSearchParams(hash.replace(/^#/, ''))
+  const whole = (name: string): number | undefined => {
+    const text = told.get(name)
+    return text !== null && /^\d{1,9}$/.test(text) ? Number(text) : undefined
+  }
+  const models = told.get('models')?.split(',')
+  const [steps, seed] = [whole('steps'), whole('seed')]
+  return {
+    ...(models ? { models } : {}),
+    ...(steps ? { steps } : {}),
+    ...(seed === undefined ? {} : { seed }),
+  }
+}
