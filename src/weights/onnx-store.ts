@@ -120,6 +120,19 @@ export function loadOnnx(source: OnnxSource, file: string): OnnxModel {
   return checkedModel(new Reader(file).document(value, source))
 }
 
+/**
+ * Below this a weight or bias is nothing beside the others of its sum, which f32 knows to 1 in 10^7. Channels that died in training
+ * are full of such numbers, down to 1e-45. Their products are below what f32 holds with all its digits (1.2e-38), and with those many
+ * processors compute a hundred times as slowly.
+ */
+const DUST = 1e-15
+
+/** The numbers with zeros for dust; the same array where there is none, and single numbers (limits, epsilons) as they are. */
+function withoutDust(data: Float32Array): Float32Array {
+  const isDust = (v: number) => v !== 0 && Math.abs(v) < DUST
+  return data.length > 1 && data.some(isDust) ? data.map((v) => (isDust(v) ? 0 : v)) : data
+}
+
 /** Checks every part of the document: what comes out of JSON may be anything. */
 class Reader {
   readonly #file: string
@@ -136,7 +149,7 @@ class Reader {
       const { shape } = source.tensor(name)
       constants.set(
         name,
-        onnxTensor('float32', shape, () => source.tensor(name).data),
+        onnxTensor('float32', shape, () => withoutDust(source.tensor(name).data)),
       )
     }
     for (const [name, tensor] of Object.entries(this.#record(others))) {

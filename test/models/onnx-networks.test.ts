@@ -383,6 +383,25 @@ describe('stored as safetensors', async () => {
     expect(back.inputs).toEqual(model.inputs)
   })
 
+  test('weights that are nothing in f32 come back as zeros, single numbers as they are', () => {
+    const model = readOnnx(
+      onnxFile({
+        inputs: { x: [2] },
+        nodes: [
+          { op: 'Mul', inputs: 'x w', outputs: 'h' },
+          { op: 'Add', inputs: 'h e', outputs: 'y' },
+        ],
+        constants: { w: ['float32', [2], [1e-42, 1e-14]], e: ['float32', [], [1e-20]] },
+      }),
+      'm.onnx',
+    )
+    const { tensors, metadata } = storeOnnx(model, ['y'])
+    const { constants } = loadOnnx({ metadata, tensor: (name) => tensors.get(name)! }, 'back')
+    expect([...constants.get('w')!.data]).toEqual([0, Math.fround(1e-14)])
+    expect([...constants.get('e')!.data]).toEqual([Math.fround(1e-20)])
+    expect(tensors.get('w')!.data[0]).toBeGreaterThan(0)
+  })
+
   test('is the same for the same file', () => {
     const built = () => convert(entry, new Map([['a.onnx', file]]))
     expect(built()).toEqual(built())
