@@ -54,6 +54,31 @@ export async function loadNetworks(surrogates: readonly string[] = DEFAULT_SURRO
   return { detector, otherDetector, lpips, surrogates: loaded, heldOut }
 }
 
+/**
+ * What decides the bytes of a result, of what lies on this machine: SHA-256 by the names of the networks that `loadNetworks` would attack,
+ * detect and compare with, and of the populations. Held-out recognisers only judge. Nothing is loaded but the populations.
+ * Throws as `loadNetworks`, but for missing and damaged files.
+ */
+export async function networkHashes(
+  surrogates: readonly string[] = DEFAULT_SURROGATES,
+): Promise<Record<string, string>> {
+  const networks = await knownNetworks()
+  const attacked = named(recognisersOf(networks), surrogates)
+  const embedded = (id: string) => networks.filter((entry) => entry.id === id)
+  const yunet = imported(YUNET, networks)
+  const used = [
+    ...(importedParts('mtcnn', networks) ?? embedded(DETECTOR)),
+    ...(yunet ? [yunet] : []),
+    ...(importedParts('lpips-alex', networks) ?? embedded(LPIPS)),
+    ...attacked,
+  ]
+  const { sha256: populations } = await loadPopulations(attacked)
+  return {
+    ...Object.fromEntries(used.map(({ id, sha256 }) => [id, sha256])),
+    ...(populations === undefined ? {} : { populations }),
+  }
+}
+
 /** The recognisers among networks. */
 export const recognisersOf = (networks: readonly ManifestEntry[]): RecogniserEntry[] =>
   networks.filter((entry) => entry.role === 'recogniser')
@@ -123,11 +148,18 @@ export async function loadPerceptualPair(
 
 /** A network that was imported in one file or in all of its parts; undefined where one is missing. */
 async function loadImported(architecture: string, networks: readonly ManifestEntry[]): Promise<Weights | undefined> {
+  const parts = importedParts(architecture, networks)
+  if (!parts) return undefined
+  const loaded = await Promise.all(parts.map(({ id }) => loadWeights(id)))
+  return loaded.length === 1 ? loaded[0] : joinedWeights(loaded)
+}
+
+/** The imported network of an architecture: one file, or all of its parts; undefined where one is missing. */
+function importedParts(architecture: string, networks: readonly ManifestEntry[]): ManifestEntry[] | undefined {
   const whole = imported(architecture, networks)
-  if (whole) return loadWeights(whole.id)
+  if (whole) return [whole]
   const parts = assemblies[architecture].map((part) => imported(part, networks))
-  if (!parts.every((part) => part !== undefined)) return undefined
-  return joinedWeights(await Promise.all(parts.map(({ id }) => loadWeights(id))))
+  return parts.every((part) => part !== undefined) ? parts : undefined
 }
 
 /** The imported network of an architecture; the latest where there are several. */

@@ -99,6 +99,8 @@ export interface Populations {
   known: ReadonlyMap<string, Population>
   /** For each recogniser that has none: why, and what helps, in words. */
   lacking: ReadonlyMap<string, string>
+  /** SHA-256 of the file that they are of; undefined where none is known. */
+  sha256: string | undefined
 }
 
 /** Whose populations are asked for. */
@@ -123,7 +125,7 @@ export function choosePopulations(
     if (chosen && has(chosen, each)) known.set(id, chosen.recognisers.get(id)!.population)
     else lacking.set(id, `${whyNone(each)}; \`lowkey-gpu weights population FOLDER\` makes one`)
   }
-  return { known, lacking }
+  return { known, lacking, sha256: chosen?.sha256 }
 
   function whyNone(owner: PopulationOwner): string {
     const apart = files.find((file) => has(file, owner))

@@ -66,7 +66,9 @@ export const lookedFor = ENGINES.map(({ name, index }) => `${index} (${name})`).
  * the variables do not fit together: photos of a shard that no task has would be protected by nobody.
  */
 export function taskFromEnvironment(env: Environment = process.env): EngineTask {
-  const found = ENGINES.filter(({ index, none }) => env[index] !== undefined && env[index] !== '' && env[index] !== none)
+  const found = ENGINES.filter(
+    ({ index, none }) => env[index] !== undefined && env[index] !== '' && env[index] !== none,
+  )
   if (found.length === 0)
     throw new ShardError(`--shard auto: no engine's variable is set; looked for ${lookedFor}. --shard K/N says it`)
   if (found.length > 1) {
@@ -109,7 +111,9 @@ function taskOf(engine: Engine, env: Environment): EngineTask {
   if (given !== undefined && given !== count) fail(`${COUNT} contradicts it`)
   if (spanned !== undefined && spanned !== count) {
     const range = `${first} to ${last}${step === 1 ? '' : ` in steps of ${step}`} are ${spanned} tasks, not ${count}`
-    fail(`${range}: photos of those missing would be done by nobody. Start a whole range, or name the shard: --shard K/N`)
+    fail(
+      `${range}: photos of those missing would be done by nobody. Start a whole range, or name the shard: --shard K/N`,
+    )
   }
   if ((id - first) % step !== 0) fail(`the index is none of ${first}, ${first + step}, ...`)
   const index = (id - first) / step + 1

@@ -1,11 +1,11 @@
 /** Ledgers beside results: what tasks did, so that others leave it alone and a person can read it. One file a task. */
 import { createHash, randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, statSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readdirSync, readSync, writeSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { codeOf, OutputError, PhotoError, shown, whyUnread, whyUnwritten } from '../images/index.ts'
-import type { LedgerRow, PhotoRow, TaskRow } from './rows.ts'
 import type { EngineTask } from './engines.ts'
+import type { LedgerRow, TaskRow } from './rows.ts'
 import type { Shard } from './shard.ts'
 
 const PREFIX = 'lowkey-ledger'
@@ -22,14 +22,6 @@ export const sha256Of = (bytes: string | Uint8Array): string => createHash('sha2
 /** The time now, as rows have it. */
 export const now = (): string => new Date().toISOString()
 
-/** What a ledger holds. */
-export interface LedgerFile {
-  path: string
-  rows: LedgerRow[]
-  /** Lines that are no rows: the last one of a task that was killed while it wrote, or damage. */
-  damaged: number
-}
-
 /** The ledgers of a folder, in the order of their names; none where there is no folder. Throws PhotoError for one that cannot be read. */
 export function ledgersIn(folder: string): string[] {
   try {
@@ -43,29 +35,41 @@ export function ledgersIn(folder: string): string[] {
   }
 }
 
-/** Reads a ledger. Throws PhotoError where it cannot be read. */
-export function readLedger(path: string): LedgerFile {
-  let text: string
+const CHUNK_BYTES = 2 ** 20
+const LINE_END = 0x0a
+
+/**
+ * The rows of a ledger; undefined for a line that is none: the last one of a task that was killed while it wrote it, or damage. Throws
+ * PhotoError where it cannot be read.
+ */
+export function* rowsOf(path: string): Generator<LedgerRow | undefined> {
+  let file: number | undefined
   try {
-    text = readFileSync(path, 'utf8')
+    file = openSync(path, 'r')
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+    let rest = Buffer.alloc(0)
+    for (let length = readSync(file, chunk); length > 0; length = readSync(file, chunk)) {
+      rest = Buffer.concat([rest, chunk.subarray(0, length)])
+      let start = 0
+      for (let end = rest.indexOf(LINE_END); end >= 0; end = rest.indexOf(LINE_END, start)) {
+        if (end > start) yield rowOf(rest.toString('utf8', start, end))
+        start = end + 1
+      }
+      rest = rest.subarray(start)
+    }
+    if (rest.length > 0) yield rowOf(rest.toString())
   } catch (error) {
-    throw unread(path, error)
+    throw error instanceof PhotoError ? error : unread(path, error)
+  } finally {
+    if (file !== undefined) closeSync(file)
   }
-  const rows: LedgerRow[] = []
-  let damaged = 0
-  for (const line of text.split('\n')) {
-    if (line === '') continue
-    const row = rowOf(line)
-    if (row) rows.push(row)
-    else damaged++
-  }
-  return { path, rows, damaged }
 }
 
 function rowOf(line: string): LedgerRow | undefined {
   try {
     const row = JSON.parse(line) as LedgerRow
-    const known = row !== null && typeof row === 'object' && ['task', 'begun', 'saving', 'photo', 'end'].includes(row.row)
+    const known =
+      row !== null && typeof row === 'object' && ['task', 'begun', 'saving', 'photo', 'end'].includes(row.row)
     return known && (row.row === 'task' || row.row === 'end' || typeof row.photo === 'string') ? row : undefined
   } catch {
     return undefined
@@ -75,63 +79,6 @@ function rowOf(line: string): LedgerRow | undefined {
 function unread(path: string, cause: unknown): PhotoError {
   const { problem, advice } = whyUnread(cause)
   return new PhotoError(path, problem, advice, { cause })
-}
-
-/** What earlier and other tasks wrote about photos. */
-export class Records {
-  private readonly folder: string
-  /** Own rows are known already. */
-  private readonly except: string | undefined
-  private readonly photos = new Map<string, PhotoRow[]>()
-  /** Beginnings without an end. */
-  private readonly begun = new Map<string, number>()
-  /** Lengths of the files when they were read last. */
-  private readonly read = new Map<string, number>()
-
-  constructor(folder: string, except?: string) {
-    this.folder = folder
-    this.except = except
-    this.refresh()
-  }
-
-  /** Reads ledgers that grew or came since. Throws PhotoError for one that cannot be read. */
-  refresh(): void {
-    let changed = false
-    const files = ledgersIn(this.folder).filter((path) => basename(path) !== this.except)
-    for (const path of files) {
-      const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
-      if (this.read.get(path) !== size) changed = true
-      this.read.set(path, size)
-    }
-    if (!changed) return
-    this.photos.clear()
-    this.begun.clear()
-    for (const path of files) this.add(readLedger(path).rows)
-  }
-
-  private add(rows: readonly LedgerRow[]): void {
-    const open = new Set<string>()
-    for (const row of rows) {
-      if (row.row === 'begun') open.add(row.photo)
-      else if (row.row === 'photo' || row.row === 'saving') {
-        open.delete(row.photo)
-        const known = this.photos.get(row.photo)
-        if (known) known.push(row)
-        else this.photos.set(row.photo, [row])
-      } else if (row.row === 'end') open.clear() // It was stopped, and knew it.
-    }
-    for (const photo of open) this.begun.set(photo, (this.begun.get(photo) ?? 0) + 1)
-  }
-
-  /** What was written about a photo, the oldest first of each task. */
-  of(photo: string): readonly PhotoRow[] {
-    return this.photos.get(photo) ?? []
-  }
-
-  /** How many tasks began with a photo and were never heard of again. */
-  unfinished(photo: string): number {
-    return this.begun.get(photo) ?? 0
-  }
 }
 
 /** This task's own ledger. The file is made with the first row. */

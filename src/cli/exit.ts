@@ -1,7 +1,8 @@
 /** Exit codes of the command line, and which error leads to which. */
 import { FaceChoiceError, NoFaceError } from '../attack/protect.ts'
+import { ShardError } from '../batch/shard.ts'
 import { DeviceLostError, NoAdapterError } from '../device/node.ts'
-import { shown } from '../images/index.ts'
+import { codeOf, OutputError, PhotoError, shown } from '../images/index.ts'
 import { WeightsError } from '../weights/errors.ts'
 
 export const Exit = {
@@ -13,6 +14,8 @@ export const Exit = {
   weights: 5,
   /** Of `check`: no face matches, but some were not found any more, and what is not compared is no pass. */
   notCompared: 6,
+  /** Of `protect --shard` and `--resume`: EX_TEMPFAIL of sysexits(3), which queues take for "later". */
+  again: 75,
   interrupted: 130,
 } as const
 
@@ -36,6 +39,9 @@ const meanings: Readonly<Record<number, string | Readonly<Record<string, string>
   [Exit.weights]: 'weights missing or damaged',
   [Exit.notCompared]: {
     check: 'no face matches, but one was not found any more, or is another picture: nobody can tell',
+  },
+  [Exit.again]: {
+    protect: 'SIGTERM came before all photos of --shard or --resume were done: run the same command again',
   },
   [Exit.interrupted]: 'interrupted (SIGINT, SIGTERM); what was done before is kept',
 }
@@ -66,13 +72,46 @@ export class Interrupted extends Error {
   }
 }
 
+/** SIGTERM, for a task that is to be run again. */
+export class StoppedEarly extends Error {
+  override name = 'StoppedEarly'
+
+  constructor() {
+    super('stopped by SIGTERM before all photos were done: run the same command again')
+  }
+}
+
+/** A photo that failed earlier and would again. */
+export class RecordedError extends Error {
+  override name = 'RecordedError'
+  readonly code: number
+
+  constructor(code: number, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof UsageError || error instanceof FaceChoiceError) return Exit.usage
+  if (error instanceof UsageError || error instanceof FaceChoiceError || error instanceof ShardError) return Exit.usage
   if (error instanceof NoFaceError) return Exit.noFace
   if (error instanceof NoAdapterError || error instanceof DeviceLostError) return Exit.noGpu
   if (error instanceof WeightsError) return Exit.weights
+  if (error instanceof StoppedEarly) return Exit.again
+  if (error instanceof RecordedError) return error.code
   if (error instanceof Interrupted) return Exit.interrupted
   return Exit.failed
+}
+
+/**
+ * Whether another try of a photo, later or on another machine, may do better. What is wrong with the photo itself, or with the command,
+ * stays wrong; a disk may be free again, a network drive back, a GPU larger.
+ */
+export function mayDoBetter(error: unknown): boolean {
+  if (error instanceof PhotoError) return codeOf(error.cause) !== ''
+  if (error instanceof OutputError) return error.problem !== 'exists' && error.problem !== 'is-folder'
+  const wrong = [NoFaceError, FaceChoiceError, UsageError, RecordedError, RangeError]
+  return !wrong.some((kind) => error instanceof kind)
 }
 
 /** What an error says. It may name what is in a stranger's file: control characters are written out, but for the ends of lines. */

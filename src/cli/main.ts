@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /** The command line: `lowkey-gpu COMMAND ...`. */
-import { removePendingFiles } from '../images/index.ts'
 import { check, checkHelp } from './check.ts'
 import { doctor, doctorHelp } from './doctor.ts'
 import { evaluate } from './evaluate.ts'
 import { evaluateHelp } from './evaluate-options.ts'
-import { Exit, exitCodeOf, exitCodes, Interrupted, messageOf, UsageError } from './exit.ts'
+import { Exit, exitCodeOf, exitCodes, messageOf, UsageError } from './exit.ts'
+import { Interruption } from './interruption.ts'
 import { page, pageHelp } from './page.ts'
 import { protect, protectHelp } from './protect.ts'
 import { warnOfUnread } from './surroundings.ts'
@@ -23,12 +23,12 @@ const commands: Readonly<Record<string, Command>> = {
   protect: {
     summary: 'protect the faces in photos',
     help: protectHelp,
-    run: (args) => protect(args, interruption()),
+    run: (args) => protect(args, Interruption.ofProcess()),
   },
   page: {
     summary: 'protect photos in a browser, from which nothing goes out',
     help: pageHelp,
-    run: (args) => page(args, interruption()),
+    run: (args) => page(args, Interruption.ofProcess().signal),
   },
   check: {
     summary: 'whether recognisers still take a protected face for the same person',
@@ -39,12 +39,12 @@ const commands: Readonly<Record<string, Command>> = {
   evaluate: {
     summary: 'measure protection on folders of people',
     help: evaluateHelp,
-    run: (args) => evaluate(args, interruption()),
+    run: (args) => evaluate(args, Interruption.ofProcess().signal),
   },
   weights: {
     summary: 'the networks: list, import, fetch, remove, verify, accuracy, population, path',
     help: weightsHelp,
-    run: (args) => weights(args, interruption()),
+    run: (args) => weights(args, Interruption.ofProcess().signal),
   },
 }
 
@@ -60,24 +60,6 @@ ${Object.entries(commands)
 
 ${exitCodes()}
 `
-
-/** Two signals: the first lets the step in progress end and cleans up; the second ends the process at once. Other commands just end. */
-function interruption(): AbortSignal {
-  const controller = new AbortController()
-  const onSignal = (name: NodeJS.Signals) => {
-    if (controller.signal.aborted) {
-      removePendingFiles()
-      // By the signal itself, which a shell sees as 130 or 143: an orderly exit crashes while the driver's threads compile shaders.
-      process.removeAllListeners(name)
-      process.kill(process.pid, name)
-      return
-    }
-    controller.abort(new Interrupted())
-  }
-  process.on('SIGINT', onSignal)
-  process.on('SIGTERM', onSignal)
-  return controller.signal
-}
 
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...args] = argv

@@ -8,6 +8,8 @@ import { UsageError } from './exit.ts'
 import { type Input, pathOf, STREAM } from './listing.ts'
 import { type FilePath, keyOf, lookedAt, textOf } from './paths.ts'
 
+/** Times that a file is written where its folder goes away meanwhile. */
+const MOST_TRIES = 5
 /** Bytes that a name may have on all common file systems. */
 const LONGEST_NAME = 255
 /** The system's own folders, /proc, /sys and their like (statfs(2)): the superuser seems to be allowed to write there. */
@@ -135,9 +137,17 @@ export class Outputs {
     // Files come one after another, so that now it is known whether the disk takes two names for one.
     this.refuseWritten(path)
     const like = source.name === STREAM ? undefined : statSync(pathOf(source), { throwIfNoEntry: false })
-    this.prepare(dirname(path))
     const mode = like?.isFile() ? like.mode & 0o666 : 0o666
-    await writeFileAtomically(path, bytes, { overwrite: this.options.overwrite, mode })
+    for (let tries = MOST_TRIES; ; tries--) {
+      this.prepare(dirname(path))
+      try {
+        await writeFileAtomically(path, bytes, { overwrite: this.options.overwrite, mode })
+        break
+      } catch (error) {
+        // Another task may remove a folder that it made and found empty.
+        if (tries === 1 || !(error instanceof OutputError) || error.problem !== 'no-folder') throw error
+      }
+    }
     addFile(this.written, path)
     if (this.options.keepTimes && like) await utimes(path, like.atime, like.mtime)
   }
@@ -160,3 +170,13 @@ const hasFile = (files: ReadonlySet<string>, path: string): boolean => keysOf(pa
 
 const tooLong = (name: string): string =>
   `the name ${shown(Buffer.from(name).toString('utf8', 0, 24))}... has ${Buffer.byteLength(name)} bytes, and ${LONGEST_NAME} are allowed`
+
+/** A closed or full standard output is this photo's failure: nobody has the result. */
+export function writeStandardOutput(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => {
+      if (error) reject(new Error(`cannot be written to standard output (${error.message})`, { cause: error }))
+      else resolve()
+    })
+  })
+}

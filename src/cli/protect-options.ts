@@ -1,5 +1,7 @@
 /** What `lowkey-gpu protect` takes, and what its `--help` says of it: one table. */
 import { type PresetName, presets } from '../attack/presets.ts'
+import { type EngineTask, taskFromEnvironment } from '../batch/engines.ts'
+import { parseShard, type Shard } from '../batch/shard.ts'
 import { exitCodes, UsageError } from './exit.ts'
 import { faceChoice, LIST_SUFFIX } from './face-list.ts'
 import { attackHelp } from './models.ts'
@@ -47,6 +49,26 @@ const option = {
     ],
   },
   suffix: { type: 'string', takes: 'TEXT', help: [`what is added to names (${RESULT_SUFFIX})`] },
+  shard: {
+    type: 'string',
+    takes: 'K/N',
+    help: [
+      'only the Kth of N parts of the photos, found by their paths: the same for all tasks, and photos that are added',
+      'move none. auto reads K and N from what Slurm, Kubernetes, AWS Batch, GNU parallel, PBS, LSF or Grid Engine set',
+    ],
+  },
+  resume: {
+    type: 'boolean',
+    help: ['leave photos alone that were done from the same bytes with the same settings, by the ledgers in --output'],
+  },
+  grace: {
+    type: 'string',
+    takes: 'SECONDS',
+    help: [
+      'what --shard and --resume have after SIGTERM to end the photo in work (as long as it takes); a second',
+      'signal ends at once',
+    ],
+  },
   overwrite: { type: 'boolean', help: ['replace results that exist; never an input'] },
   recursive: {
     type: 'boolean',
@@ -157,7 +179,16 @@ export function readOptions(args: string[]) {
   if (values.null && values['files-from'] === undefined)
     throw new UsageError('--null is about the names of --files-from')
   if (/[\\/]/.test(suffix)) throw new UsageError(`--suffix takes a part of a file name; got "${suffix}"`)
+  const shard =
+    values.shard === undefined ? undefined : values.shard === 'auto' ? taskFromEnvironment() : parseShard(values.shard)
+  const resume = values.resume ?? false
+  checkTask(values, shard !== undefined || resume, listFaces)
   return {
+    shard: shard as (Shard & Partial<EngineTask>) | undefined,
+    resume,
+    /** A ledger is kept. */
+    ledger: (shard !== undefined || resume) && !(values['dry-run'] ?? false),
+    grace: integer('--grace', values.grace, 0, 1_000_000),
     paths: positionals,
     filesFrom: values['files-from'],
     nullSeparated: values.null ?? false,
@@ -191,6 +222,29 @@ export function readOptions(args: string[]) {
     quiet: values.quiet ?? false,
     dryRun: values['dry-run'] ?? false,
   }
+}
+
+/** What tasks of many are not for. Throws UsageError. */
+function checkTask(
+  {
+    output,
+    grace,
+    compare,
+    face,
+    box,
+  }: { output?: string; grace?: string; compare?: string; face?: string; box?: string[] },
+  isTask: boolean,
+  listFaces: boolean,
+): void {
+  if (!isTask) {
+    if (grace !== undefined) throw new UsageError('--grace is about --shard and --resume')
+    return
+  }
+  if (output === undefined || output === '-')
+    throw new UsageError('--shard and --resume need --output FOLDER, where their ledger lies')
+  if (listFaces) throw new UsageError('--shard and --resume protect photos; --faces list does not')
+  if (compare !== undefined || face !== undefined || box !== undefined)
+    throw new UsageError('--shard and --resume are for many photos; --compare, --face and --box for one')
 }
 
 export type ProtectArguments = ReturnType<typeof readOptions>

@@ -1,13 +1,18 @@
 /** What a run of `lowkey-gpu protect` will do, found out before a GPU is opened: its photos, where they go, and what cannot be. */
 import { dirname } from 'node:path'
-import { shown } from '../images/index.ts'
-import { UsageError } from './exit.ts'
+import type { Preset } from '../attack/presets.ts'
+import { shardOf } from '../batch/shard.ts'
+import { adapterName, type Gpu } from '../device/node.ts'
+import { checkSide, type Photo, shown } from '../images/index.ts'
+import { RecordedError, UsageError } from './exit.ts'
 import { LIST_SUFFIX } from './face-list.ts'
 import { listedPaths } from './files-from.ts'
+import type { Interruption } from './interruption.ts'
 import { type Input, type Listing, listPhotos, STREAM } from './listing.ts'
 import { checkFolder, Outputs } from './outputs.ts'
 import { type FilePath, lookedAt, RESULT_SUFFIX, sameFile, textOf } from './paths.ts'
 import type { ProtectArguments } from './protect-options.ts'
+import { ProtectTask, photoOf, shardListing } from './protect-task.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { type Destination, outputIsFolder, resultIsStream, resultsOf, type Target } from './results.ts'
 
@@ -27,7 +32,25 @@ export interface RunPlan {
   targets: ReadonlyMap<Input, Target>
   outputs: Outputs
   photos: ReadAhead
+  /** Aborted when the photo in work is to end. */
   signal: AbortSignal
+  /** Aborted when no further photo is to begin. */
+  leaving: AbortSignal
+  /** Where this is one task of many, or goes on where others ended. */
+  task?: TaskPlan
+}
+
+/** What a task has to do and what was done before. */
+export interface TaskPlan {
+  record: ProtectTask
+  /** Photos of all shards, and of this one. */
+  all: number
+  mine: number
+  /** Photos that were done before, and those that were found to have no face and need no other try. */
+  before: number
+  withoutFace: number
+  /** Names that were given. */
+  paths: readonly FilePath[]
 }
 
 /**
@@ -37,12 +60,15 @@ export interface RunPlan {
  * @throws UsageError for options that do not go together and two photos with one result
  * @throws OutputError for an `--output` that cannot be, PhotoError for a folder or a list that cannot be read
  */
-export async function planRun(options: ProtectArguments, signal: AbortSignal): Promise<RunPlan> {
+export async function planRun(
+  options: ProtectArguments,
+  { signal, leaving }: Pick<Interruption, 'signal' | 'leaving'>,
+): Promise<RunPlan> {
   const { output, suffix, filesFrom } = options
   const paths: FilePath[] = [...options.paths]
   if (filesFrom === STREAM && paths.includes(STREAM))
     throw new UsageError('- is standard input, and so is --files-from -')
-  if (filesFrom !== undefined) paths.push(...(await listedPaths(filesFrom, options.nullSeparated, signal)))
+  if (filesFrom !== undefined) paths.push(...(await listedPaths(filesFrom, options.nullSeparated, leaving)))
   if (paths.length === 0) throw new UsageError('protect: name a photo, a folder, or - for standard input')
   const several = paths.length > 1 || filesFrom !== undefined || isFolder(paths[0])
   if (options.compare !== undefined && several) throw new UsageError('--compare takes a single photo')
@@ -54,27 +80,39 @@ export async function planRun(options: ProtectArguments, signal: AbortSignal): P
   )
   const destination = { ...options, folder: outputIsFolder(output, several) }
   checkCopies(options, destination)
+  const isTask = options.shard !== undefined || options.resume
+  if (isTask && (!destination.folder || paths.includes(STREAM)))
+    throw new UsageError('--shard and --resume take files and folders, and --output a folder')
   const except = destination.folder && !paths.some((path) => textOf(path) === output) ? output : undefined
-  const { inputs, ...found } = await listPhotos(paths, {
+  const { inputs: all, ...listed } = await listPhotos(paths, {
     ...options,
     suffixes: [...new Set([suffix, RESULT_SUFFIX, LIST_SUFFIX])],
     except,
-    signal,
+    signal: leaving,
   })
-  const stream = resultIsStream(output, [...inputs, ...found.failed.map(({ input }) => input)])
-  if (inputs.length + found.failed.length + found.left.length === 0) throw new UsageError(nothing(paths, found))
+  const stream = resultIsStream(output, [...all, ...listed.failed.map(({ input }) => input)])
+  if (all.length + listed.failed.length + listed.left.length === 0) throw new UsageError(nothing(paths, listed))
   if (destination.folder) checkFolder(output!)
-  const targets = resultsOf(inputs, destination)
-  const outputs = new Outputs(inputs, options)
-  const ready = inputs.filter((input) => {
+  // Of all shards: what a result is called may depend on its neighbours' names, and no result replaces any photo.
+  const targets = resultsOf(all, destination)
+  const outputs = new Outputs(all, options)
+  const { shard } = options
+  const found = shard ? shardListing(listed, paths, shard) : listed
+  const mine = shard ? all.filter((input) => shardOf(photoOf(input), shard.count) === shard.index) : all
+  const task = isTask ? await planTask(options, paths, all, mine) : undefined
+  const ready: Input[] = []
+  for (const input of task ? task.record.ordered(mine) : mine) {
+    leaving.throwIfAborted()
+    const target = targets.get(input)
     try {
-      checkTarget(outputs, options, targets.get(input)?.path ?? (destination.folder ? STREAM : (output ?? STREAM)))
-      return true
+      if (task && (await isSettled(task, input))) continue
+      checkTarget(outputs, options, target?.path ?? (destination.folder ? STREAM : (output ?? STREAM)))
+      ready.push(input)
     } catch (error) {
-      found.failed.push({ input, error: error as Error })
-      return false
+      const why = task && target ? await task.record.explained(input, target, error) : error
+      found.failed.push({ input, error: why as Error })
     }
-  })
+  }
   const folders = ready.map((input) => targets.get(input)?.path ?? STREAM).filter((path) => path !== STREAM)
   try {
     for (const folder of new Set(folders.map((path) => dirname(path)))) outputs.prepare(folder)
@@ -82,8 +120,34 @@ export async function planRun(options: ProtectArguments, signal: AbortSignal): P
     outputs.close()
     throw error
   }
-  const photos = new ReadAhead(ready, signal, options)
-  return { options, destination, stream, several, inputs: ready, found, targets, outputs, photos, signal }
+  const photos = new ReadAhead(ready, signal, { ...options, hash: isTask })
+  const files = { targets, outputs, photos }
+  return { options, destination, stream, several, inputs: ready, found, ...files, signal, leaving, task }
+}
+
+async function planTask(
+  options: ProtectArguments,
+  paths: readonly FilePath[],
+  all: readonly Input[],
+  mine: readonly Input[],
+): Promise<TaskPlan> {
+  const record = await ProtectTask.open(options.output!, options)
+  return { record, all: all.length, mine: mine.length, before: 0, withoutFace: 0, paths }
+}
+
+/** Whether nothing is left to do for a photo; counted then. Throws RecordedError for one that failed and would again. */
+async function isSettled(task: TaskPlan, input: Input): Promise<boolean> {
+  const known = await task.record.settled(input)
+  if (known?.error) {
+    const { code, message } = known.error
+    throw new RecordedError(code, `${message} (so it ended before; without --resume it is tried again)`)
+  }
+  const givenUp = known ? undefined : task.record.givenUp(input)
+  if (givenUp) throw givenUp
+  if (!known) return false
+  if (known.outcome === 'without a face') task.withoutFace++
+  else task.before++
+  return true
 }
 
 /** Throws where the result at `path`, or the picture that is asked for beside it, cannot be written. */
@@ -115,3 +179,20 @@ function nothing(paths: readonly FilePath[], { results, notes }: Omit<Listing, '
 }
 
 const isFolder = (path: FilePath): boolean => lookedAt(path)?.isDirectory() ?? false
+
+/** Throws PhotoError for a photo that its result's format or, where the whole photo is worked on, the adapter has no room for. */
+export function checkSize(photo: Photo, { format }: Target, { area, name }: Preset, { capabilities }: Gpu): void {
+  checkSide(photo, format)
+  const most = Math.floor(capabilities.maxBindingBytes / BYTES_A_PIXEL)
+  const pixels = photo.width * photo.height
+  if (area === 'face' || pixels <= most) return
+  const problem =
+    `a photo of ${megapixels(pixels)} megapixels is too large for --strength ${name} on ${adapterName(capabilities)}, ` +
+    `which takes at most ${megapixels(most, Math.floor)}`
+  throw new RangeError(`${problem}: scale it down, or use --strength medium`)
+}
+
+/** Of the planes of a photo, three floats; the largest buffer that `area: 'photo'` binds. */
+const BYTES_A_PIXEL = 12
+
+const megapixels = (pixels: number, round = Math.ceil): string => (round(pixels / 1e5) / 10).toFixed(1)

@@ -81,22 +81,30 @@ function advice(recognisers: FaceReport['recognisers'], rounds: number, preset: 
  * The last line of a run over several photos, e.g. `6 photos: 4 protected, 0 without a face, 1 failed, 1 left alone`. What was not done,
  * because the run ended early, and earlier results among the files are told where there are any.
  */
-export function closingLine(outcomes: Outcomes, notDone: number, results: number, dryRun = false): string {
+export function closingLine(
+  outcomes: Outcomes,
+  notDone: number,
+  results: number,
+  dryRun = false,
+  before: number | undefined = 0,
+): string {
   const counts = Object.entries(outcomes)
-  const photos = counts.reduce((sum, [, count]) => sum + count, notDone)
+  const photos = counts.reduce((sum, [, count]) => sum + count, notDone + before)
   const parts = counts.map(
     ([what, count]) => `${count} ${dryRun && what === 'protected' ? 'would be protected' : what}`,
   )
+  if (before > 0) parts.push(`${before} done before`)
   if (notDone > 0) parts.push(`${notDone} not done`)
   if (results > 0) parts.push(`besides ${results} earlier ${results === 1 ? 'result' : 'results'}`)
   return `${photos} ${photos === 1 ? 'photo' : 'photos'}: ${parts.join(', ')}`
 }
 
 /** The same for `--json`. */
-export function closingRow(outcomes: Outcomes, notDone: number, results: number) {
+export function closingRow(outcomes: Outcomes, notDone: number, results: number, before?: number) {
   const { protected: done, 'without a face': withoutFace, failed, 'left alone': leftAlone } = outcomes
-  const photos = done + withoutFace + failed + leftAlone + notDone
-  return { photos, protected: done, withoutFace, failed, leftAlone, notDone, earlierResults: results }
+  const photos = done + withoutFace + failed + leftAlone + notDone + (before ?? 0)
+  const counts = { photos, protected: done, withoutFace, failed, leftAlone, notDone, earlierResults: results }
+  return before === undefined ? counts : { ...counts, doneBefore: before }
 }
 
 /** What several photos took. */

@@ -2,31 +2,32 @@
 
 import { readFile } from 'node:fs/promises'
 import type { Choice } from '../attack/choose.ts'
-import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, type Protection, type Protector } from '../attack/protect.ts'
 import { adapterName, describeAdapter, type Gpu } from '../device/node.ts'
 import {
-  checkSide,
   comparePicture,
   copyWithoutMetadata,
   encodePhoto,
   lostInResult,
   numberedPicture,
+  OutputError,
   type Photo,
   PhotoError,
   shown,
 } from '../images/index.ts'
-import { Exit, exitCodeOf, Interrupted, messageOf } from './exit.ts'
+import { Exit, exitCodeOf, Interrupted, mayDoBetter, messageOf, RecordedError } from './exit.ts'
 import { faceLines, numberedBoxes } from './face-list.ts'
 import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from './listing.ts'
+import { writeStandardOutput } from './outputs.ts'
 import { ProgressLine } from './progress.ts'
-import { checkTarget, type RunPlan } from './protect-plan.ts'
+import { checkSize, checkTarget, type RunPlan, type TaskPlan } from './protect-plan.ts'
 import { closingLine, closingRow, type Outcomes, photoLines, rateLine } from './protect-report.ts'
+import { type ProtectTask, rowOf } from './protect-task.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
 
 /** What is left to do for a photo that the GPU is done with: to save it, and to say so. Rejects where the photo fails. */
-type Finish = () => Promise<keyof Outcomes | 'earlier result'>
+type Finish = () => Promise<keyof Outcomes | 'earlier result' | 'done before'>
 
 /**
  * Photos in three stages: decoding, the GPU's work, saving. Each takes the photos in their order, and each holds one at a time, so that
@@ -43,13 +44,29 @@ export class ProtectRun {
   private toldAdapter = false
   /** Earlier results among the files of folders: those known by their names, and those that say so themselves. */
   private results: number
+  /** Why the ledger could not be written: nothing may be done that is not recorded. */
+  private unrecorded: unknown
 
   /** Says at once which photos fail before any work. */
   constructor(plan: RunPlan) {
     this.plan = plan
     this.results = plan.found.results.length
     this.progress = new ProgressLine(plan.options.quiet, process.stderr, plan.inputs.length)
+    if (plan.task) {
+      this.outcomes['without a face'] += plan.task.withoutFace
+      this.announceTask(plan.task)
+    }
     for (const { input, error } of plan.found.failed) this.fail(input, error)
+  }
+
+  /** Which part of the photos this is. */
+  private announceTask({ all, mine, before }: TaskPlan): void {
+    const { shard, quiet } = this.plan.options
+    this.printRow({ task: { shard: shard ?? null, photos: mine, of: all, doneBefore: before } })
+    if (quiet || !shard) return
+    const { index, count, engine, from } = shard
+    const found = engine ? ` (${engine}: ${from})` : ''
+    process.stderr.write(`shard ${index} of ${count}${found}: ${mine} of ${all} photos\n`)
   }
 
   /** Shows what is done before the first photo. */
@@ -67,17 +84,21 @@ export class ProtectRun {
    * ends with, photos that were done before are saved.
    */
   async all(gpu: Gpu, protector: Protector): Promise<number> {
-    const { inputs, signal } = this.plan
+    const { inputs, leaving, task } = this.plan
     try {
       for (const [index, input] of inputs.entries()) {
-        signal.throwIfAborted()
+        leaving.throwIfAborted()
+        if (this.unrecorded) throw this.unrecorded
+        task?.record.begun(input)
         this.progress.start(nameOf(input), index)
         const finish = await this.work(input, gpu, protector)
         await this.saving
         this.saving = this.finish(input, finish)
       }
+      await this.saving
+      if (this.unrecorded) throw this.unrecorded
     } catch (error) {
-      await this.close()
+      await this.close(error)
       throw error
     }
     return this.close()
@@ -88,22 +109,25 @@ export class ProtectRun {
     this.plan.outputs.close()
   }
 
-  /** Says what was left alone, and counts; resolves with the exit code. */
-  async close(): Promise<number> {
-    const { inputs, found, several, options } = this.plan
+  /** Says what was left alone, and counts; resolves with the exit code, also of a run that an error ended. */
+  async close(error?: unknown): Promise<number> {
+    const { inputs, found, several, options, task } = this.plan
     await this.saving
     this.progress.clear()
     this.end()
-    for (const { name, problem, advice, photos } of found.left) {
+    for (const left of found.left) {
+      const { name, problem, advice, photos } = left
+      this.record((record) => record.leftAlone(left, task!.paths))
       this.outcomes['left alone'] += photos
       process.stderr.write(`lowkey-gpu: ${shown(name)} ${problem}: ${advice}\n`)
       this.printRow({ input: name, leftAlone: { photos, problem, advice } })
     }
-    const code = this.exitCode()
-    if (!several) return code
+    const code = error === undefined ? this.exitCode() : exitCodeOf(error)
     const notDone = inputs.length + found.failed.length - this.codes.length
+    this.record((task) => task.end(code, notDone, this.plan.task!.before))
+    if (!several) return code
     const row = {
-      summary: closingRow(this.outcomes, notDone, this.results),
+      summary: closingRow(this.outcomes, notDone, this.results, task?.before),
       notes: found.notes,
       seconds: this.seconds(),
     }
@@ -114,14 +138,16 @@ export class ProtectRun {
       if (worked > 0 && !options.dryRun) process.stderr.write(`${rateLine(worked, this.seconds())}\n`)
     }
     if (!options.quiet || code !== Exit.done) {
-      process.stderr.write(`${closingLine(this.outcomes, notDone, this.results, options.dryRun)}\n`)
+      const line = closingLine(this.outcomes, notDone, this.results, options.dryRun, task?.before)
+      process.stderr.write(`${line}\n`)
     }
     return code
   }
 
   private exitCode(): number {
     const { codes } = this
-    if (this.outcomes['left alone'] > 0) return Exit.failed
+    if (this.outcomes['left alone'] > 0 || this.unrecorded) return Exit.failed
+    if (this.plan.task?.before && !codes.every((code) => code === Exit.done)) return Exit.failed
     if (codes.every((code) => code === Exit.done)) return Exit.done
     return codes.every((code) => code === Exit.noFace) ? Exit.noFace : codes.length === 1 ? codes[0] : Exit.failed
   }
@@ -162,20 +188,32 @@ export class ProtectRun {
       const seconds = decoded.seconds + (performance.now() - began) / 1000
       return () => this.save(input, { photo: decoded.photo, seconds }, target, protection, gpu)
     } catch (error) {
-      if (error instanceof Interrupted || signal.aborted) throw new Interrupted()
+      if (signal.aborted) throw signal.reason
+      if (error instanceof Interrupted) throw error
       const code = exitCodeOf(error)
       // What ends one photo's chance ends all others' too: the GPU or the weights are gone.
       if (code === Exit.noGpu || code === Exit.weights) throw error
-      return () => this.withoutFace(input, photo, error)
+      return () => this.withoutResult(input, photo, error)
     }
+  }
+
+  /** A result that another task made meanwhile is as good. */
+  private async withoutResult(input: Input, photo: Photo | undefined, error: unknown) {
+    const { task } = this.plan
+    const taken = error instanceof OutputError && error.problem === 'exists'
+    if (task && taken && (await task.record.settledMeanwhile(input))?.output) {
+      task.before++
+      return 'done before' as const
+    }
+    return this.withoutFace(input, photo, error)
   }
 
   /** Never rejects: a photo that fails here is one that failed. */
   private async finish(input: Input, finish: Finish): Promise<void> {
     try {
-      const outcome = await finish()
+      const outcome = await finish().catch((error: unknown) => this.withoutResult(input, undefined, error))
       if (outcome === 'earlier result') this.results++
-      else this.outcomes[outcome]++
+      else if (outcome !== 'done before') this.outcomes[outcome]++
       this.codes.push(Exit.done)
     } catch (error) {
       this.fail(input, error)
@@ -188,7 +226,22 @@ export class ProtectRun {
     this.codes.push(code)
     this.progress.clear()
     process.stderr.write(`lowkey-gpu: ${withName(name, message)}\n`)
-    this.printRow({ input: input.name, error: { code, message } })
+    const retry = mayDoBetter(error)
+    this.printRow({ input: input.name, error: { code, message, retry } })
+    if (error instanceof RecordedError) return
+    const content = this.plan.photos.contentOf(input)
+    const ended = { error: { code, message, retry }, ...(error instanceof OutputError ? {} : { input: content }) }
+    this.record((task) => task.came(input, code === Exit.noFace ? 'without a face' : 'failed', ended))
+  }
+
+  private record(write: (task: ProtectTask) => void): void {
+    const { task } = this.plan
+    if (!task) return
+    try {
+      write(task.record)
+    } catch (error) {
+      this.unrecorded ??= error
+    }
   }
 
   private async save(
@@ -198,17 +251,21 @@ export class ProtectRun {
     protection: Protection,
     gpu: Gpu,
   ): Promise<'protected'> {
-    const { options, outputs } = this.plan
+    const { options, outputs, task, photos } = this.plan
     const { compare, keepMetadata, mark } = options
     const began = performance.now()
     const after: Photo = { ...photo, rgb: protection.photo.data }
     const bytes = await encodePhoto(after, { format, keepMetadata, mark })
-    if (path === STREAM) await writeStandardOutput(bytes)
-    else await outputs.write(path, bytes, input)
-    if (compare !== undefined) await outputs.write(compare, await comparePicture(photo, after), input)
-    this.progress.clear()
     const more = lostInResult(photo, format).map(({ says }) => `${nameOf(input)} ${says}.`)
     const warned = { ...photo, warnings: [...(photo.warnings ?? []), ...more] }
+    const content = photos.contentOf(input)
+    const rest = task && content && rowOf(content, task.record.output(path, bytes), warned, protection, seconds, gpu)
+    if (rest) task.record.came(input, 'protected', rest, 'saving')
+    if (path === STREAM) await writeStandardOutput(bytes)
+    else await outputs.write(path, bytes, input)
+    if (rest) this.record((record) => record.came(input, 'protected', rest))
+    if (compare !== undefined) await outputs.write(compare, await comparePicture(photo, after), input)
+    this.progress.clear()
     this.report(input, warned, path, protection, seconds + (performance.now() - began) / 1000, gpu)
     return 'protected'
   }
@@ -226,8 +283,19 @@ export class ProtectRun {
     if (copy !== undefined) {
       outputs.check(copy.path)
       if (dryRun) outputs.note(copy.path)
-      else await outputs.write(copy.path, await this.copied(input, photo, copy), input)
+      else {
+        const bytes = await this.copied(input, photo, copy)
+        const output = this.plan.task?.record.output(copy.path, bytes)
+        const rest = { input: this.plan.photos.contentOf(input), output, warnings: [error.message] }
+        this.plan.task?.record.came(input, 'without a face', rest, 'saving')
+        await outputs.write(copy.path, bytes, input)
+        this.record((record) => record.came(input, 'without a face', rest))
+      }
       outcome = `${dryRun ? 'would be copied' : 'copied'} unprotected to ${shown(copy.path)}`
+    }
+    if (copy === undefined) {
+      const rest = { input: this.plan.photos.contentOf(input), warnings: [error.message] }
+      this.record((record) => record.came(input, 'without a face', rest))
     }
     this.progress.clear()
     const warning = `${error.message}; ${outcome}`
@@ -282,6 +350,7 @@ export class ProtectRun {
   private earlierResult(input: Input): 'earlier result' {
     const error = new PhotoError(input.name, 'is an earlier result, by what it says of itself', EARLIER_ADVICE)
     if (input.folder === undefined) throw error
+    this.record((record) => record.came(input, 'earlier result', { input: this.plan.photos.contentOf(input) }))
     this.progress.clear()
     if (!this.plan.options.quiet) process.stderr.write(`note: ${error.message}\n`)
     return 'earlier result'
@@ -312,33 +381,6 @@ export class ProtectRun {
     for (const warning of warnings) lines.push(`warning: ${warning}`)
     process.stderr.write(`${lines.join('\n')}\n`)
   }
-}
-
-/** Throws PhotoError for a photo that its result's format or, where the whole photo is worked on, the adapter has no room for. */
-function checkSize(photo: Photo, { format }: Target, { area, name }: Preset, { capabilities }: Gpu): void {
-  checkSide(photo, format)
-  const most = Math.floor(capabilities.maxBindingBytes / BYTES_A_PIXEL)
-  const pixels = photo.width * photo.height
-  if (area === 'face' || pixels <= most) return
-  const problem =
-    `a photo of ${megapixels(pixels)} megapixels is too large for --strength ${name} on ${adapterName(capabilities)}, ` +
-    `which takes at most ${megapixels(most, Math.floor)}`
-  throw new RangeError(`${problem}: scale it down, or use --strength medium`)
-}
-
-/** Of the planes of a photo, three floats; the largest buffer that `area: 'photo'` binds. */
-const BYTES_A_PIXEL = 12
-
-const megapixels = (pixels: number, round = Math.ceil): string => (round(pixels / 1e5) / 10).toFixed(1)
-
-/** A closed or full standard output is this photo's failure: nobody has the result. */
-function writeStandardOutput(bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    process.stdout.write(bytes, (error) => {
-      if (error) reject(new Error(`cannot be written to standard output (${error.message})`, { cause: error }))
-      else resolve()
-    })
-  })
 }
 
 /** Errors about files begin with the name already. */

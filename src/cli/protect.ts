@@ -5,6 +5,7 @@ import type { Gpu } from '../device/node.ts'
 import { knownNetworks } from '../weights/node.ts'
 import { findAdapters, openGpu } from './driver-noise.ts'
 import { Exit } from './exit.ts'
+import type { Interruption } from './interruption.ts'
 import { attackedRecognisers } from './models.ts'
 import { type ProtectArguments, readOptions } from './protect-options.ts'
 import { planRun } from './protect-plan.ts'
@@ -13,16 +14,19 @@ import { ProtectRun } from './protect-run.ts'
 export { protectHelp } from './protect-options.ts'
 
 /** Runs the command; resolves with the exit code. */
-export async function protect(args: string[], signal: AbortSignal): Promise<number> {
+export async function protect(args: string[], interruption: Interruption): Promise<number> {
   const options = readOptions(args)
+  if (options.ledger) interruption.finishFirst(options.grace)
   if (options.gpu === 'list') return await printAdapters()
-  const run = new ProtectRun(await planRun(options, signal))
+  const run = new ProtectRun(await planRun(options, interruption))
   if (run.isOver) return await run.close()
+  const { leaving } = interruption
   try {
+    leaving.throwIfAborted()
     run.say('opening the GPU, reading the weights')
     const { networks, gpu: opened } = await open(options)
     using gpu = opened
-    signal.throwIfAborted()
+    leaving.throwIfAborted()
     keepTuning(gpu)
     run.say('preparing the detector')
     using protector = await Protector.create(gpu, networks)

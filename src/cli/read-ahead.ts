@@ -1,9 +1,16 @@
 /** Photos are decoded while the GPU is busy with others. */
-import { readFile } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { type Photo, PhotoError, type ReadOptions, readPhoto, whyUnread } from '../images/index.ts'
+import { sha256Of } from '../batch/ledger.ts'
+import type { Content } from '../batch/rows.ts'
+import { type Photo, type ReadOptions, readPhoto, readPhotoFile } from '../images/index.ts'
 import { type Input, nameOf, STREAM } from './listing.ts'
+
+/** What a run does with files beside reading them. */
+export interface AheadOptions extends ReadOptions {
+  /** Keep the hash of each file's bytes; see `contentOf`. */
+  hash?: boolean
+}
 
 /** A decoded photo, and the seconds that reading and decoding it took. */
 export interface DecodedPhoto {
@@ -18,11 +25,12 @@ export interface DecodedPhoto {
 export class ReadAhead {
   private readonly inputs: Iterator<Input>
   private readonly signal: AbortSignal
-  private readonly options: ReadOptions
+  private readonly options: AheadOptions
+  private readonly contents = new Map<Input, Content>()
   private ahead: Promise<DecodedPhoto> | undefined
 
   /** `signal` ends the wait for standard input. */
-  constructor(inputs: readonly Input[], signal: AbortSignal, options: ReadOptions = {}) {
+  constructor(inputs: readonly Input[], signal: AbortSignal, options: AheadOptions = {}) {
     this.options = options
     this.inputs = inputs.values()
     this.signal = signal
@@ -38,6 +46,13 @@ export class ReadAhead {
     }
   }
 
+  /** What was read of a photo, also where it could not be decoded; forgotten when it was asked for. Undefined where nothing was read. */
+  contentOf(input: Input): Content | undefined {
+    const content = this.contents.get(input)
+    this.contents.delete(input)
+    return content
+  }
+
   private begin(): void {
     const { done, value } = this.inputs.next()
     this.ahead = done ? undefined : this.read(value)
@@ -47,11 +62,10 @@ export class ReadAhead {
 
   private async read(input: Input): Promise<DecodedPhoto> {
     const began = performance.now()
-    const photo = await readPhoto(
-      await this.source(input),
-      input.name === STREAM ? nameOf(input) : input.name,
-      this.options,
-    )
+    const source = await this.source(input)
+    if (typeof source !== 'string' && this.options.hash)
+      this.contents.set(input, { sha256: sha256Of(source), bytes: source.length })
+    const photo = await readPhoto(source, input.name === STREAM ? nameOf(input) : input.name, this.options)
     return { photo, seconds: (performance.now() - began) / 1000 }
   }
 
@@ -59,12 +73,6 @@ export class ReadAhead {
   private async source({ name, path }: Input): Promise<string | Uint8Array> {
     // What is waited for when nothing is piped in can be interrupted, too.
     if (name === STREAM) return buffer(addAbortSignal(this.signal, process.stdin))
-    if (path === undefined) return name
-    try {
-      return await readFile(path)
-    } catch (error) {
-      const { problem, advice } = whyUnread(error)
-      throw new PhotoError(name, problem, advice, { cause: error })
-    }
+    return path === undefined && !this.options.hash ? name : readPhotoFile(path ?? name, name)
   }
 }

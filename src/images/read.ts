@@ -51,7 +51,7 @@ export async function readPhoto(
   name: string = typeof source === 'string' ? source : 'the given data',
   options: ReadOptions = {},
 ): Promise<Photo> {
-  const bytes = typeof source === 'string' ? await readBytes(source, name) : source
+  const bytes = typeof source === 'string' ? await readPhotoFile(source, name) : source
   const format = sniffFormat(bytes, name, options)
   const sharp = await loadSharp()
   let decoded: Decoded
@@ -118,7 +118,12 @@ function photoOf(decoded: Decoded, format: PhotoFormat, name: string): Photo {
   }
 }
 
-async function readBytes(path: string, name: string): Promise<Uint8Array> {
+/**
+ * The bytes of a photo's file, for `readPhoto`.
+ *
+ * @throws {PhotoError} it cannot be read, is no file or too large
+ */
+export async function readPhotoFile(path: string | Buffer, name: string): Promise<Uint8Array> {
   try {
     const info = await stat(path)
     if (info.isDirectory()) throw new PhotoError(name, 'is a folder', 'give a photo file')

@@ -320,7 +320,10 @@ describe('which populations are taken', () => {
 
   test('of the first file that has all', () => {
     const taken = (...recognisers: { id: string; sha256: string }[]) => choosePopulations([mine, packaged], recognisers)
-    expect(taken(a)).toEqual({ known: new Map([['a', from(mine, 'a')]]), lacking: new Map() })
+    expect(taken(a)).toEqual({
+      ...{ known: new Map([['a', from(mine, 'a')]]), lacking: new Map() },
+      sha256: mine.sha256,
+    })
     expect(taken(a, c).known.get('c')).toBe(from(mine, 'c'))
     expect(taken(a, b).known).toEqual(
       new Map([
@@ -328,7 +331,7 @@ describe('which populations are taken', () => {
         ['b', from(packaged, 'b')],
       ]),
     )
-    expect(taken()).toEqual({ known: new Map(), lacking: new Map() })
+    expect(taken()).toEqual({ known: new Map(), lacking: new Map(), sha256: mine.sha256 })
   })
 
   test('else of the first that has any, never of two', () => {

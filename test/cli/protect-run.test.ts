@@ -65,7 +65,7 @@ async function runOver(
   const options = readOptions([...names.map((name) => join(folder, name)), '-o', output, ...args])
   const controller = new AbortController()
   const { signal } = controller
-  const plan = await planRun(options, signal)
+  const plan = await planRun(options, { signal, leaving: signal })
   const protector = {
     async protect(photo: { data: Uint8Array }) {
       await work(photo.data[0])

@@ -45,6 +45,7 @@ const capabilities = { software: false, driver: 'other', device: 'stand-in', des
 
 /** Resolves with the exit code. Throws what the plan throws. */
 export async function standIn(...args: string[]): Promise<number> {
-  const run = new ProtectRun(await planRun(readOptions(args), new AbortController().signal))
+  const { signal } = new AbortController()
+  const run = new ProtectRun(await planRun(readOptions(args), { signal, leaving: signal }))
   return run.isOver ? run.close() : run.all({ capabilities } as Gpu, protector)
 }

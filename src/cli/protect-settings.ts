@@ -1,0 +1,20 @@
+/** What decides the bytes of a result, beside the photo: by it a ledger tells results that are made from those that are to be made anew. */
+import { networkHashes, recognisersOf } from '../attack/node.ts'
+import { knownNetworks } from '../weights/node.ts'
+import { attackedRecognisers } from './models.ts'
+import type { ProtectArguments } from './protect-options.ts'
+import { version } from './version.ts'
+
+/** As an object that JSON can say, the same for the same results. Throws as `networkHashes` and `attackedRecognisers`. */
+export async function settingsOf(options: ProtectArguments): Promise<object> {
+  const { preset, steps, seed, choice, products, storage, format, suffix, keepMetadata, mark } = options
+  const { onNoFace, strict, rawPreview, again } = options
+  const attacked = attackedRecognisers(recognisersOf(await knownNetworks()), options.attacked).map(({ id }) => id)
+  const { summary: _, ...constants } = preset
+  return {
+    version,
+    ...{ preset: constants, steps: steps ?? null, seed, attacked, faces: choice.faces ?? 'all', products, storage },
+    ...{ format: format ?? null, suffix, keepMetadata, mark, onNoFace, strict, rawPreview, again },
+    networks: await networkHashes(attacked),
+  }
+}
