@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import type { Preset } from '../attack/presets.ts'
 import { shardOf } from '../batch/shard.ts'
 import { adapterName, type Gpu } from '../device/node.ts'
-import { checkSide, type Photo, shown } from '../images/index.ts'
+import { checkSide, OutputError, type Photo, shown } from '../images/index.ts'
 import { RecordedError, UsageError } from './exit.ts'
 import { LIST_SUFFIX } from './face-list.ts'
 import { listedPaths } from './files-from.ts'
@@ -109,6 +109,7 @@ export async function planRun(
       checkTarget(outputs, options, target?.path ?? (destination.folder ? STREAM : (output ?? STREAM)))
       ready.push(input)
     } catch (error) {
+      if (task && (await isDoneMeanwhile(task, input, error))) continue
       const why = task && target ? await task.record.explained(input, target, error) : error
       found.failed.push({ input, error: why as Error })
     }
@@ -179,6 +180,15 @@ function nothing(paths: readonly FilePath[], { results, notes }: Omit<Listing, '
 }
 
 const isFolder = (path: FilePath): boolean => lookedAt(path)?.isDirectory() ?? false
+
+/** Whether an error says that a result is there, and another task made it while this one was at work; counted then. */
+export async function isDoneMeanwhile(task: TaskPlan, input: Input, error: unknown): Promise<boolean> {
+  if (!(error instanceof OutputError) || error.problem !== 'exists') return false
+  const known = await task.record.settledMeanwhile(input)
+  if (known?.output === undefined) return false
+  task.before++
+  return true
+}
 
 /** Throws PhotoError for a photo that its result's format or, where the whole photo is worked on, the adapter has no room for. */
 export function checkSize(photo: Photo, { format }: Target, { area, name }: Preset, { capabilities }: Gpu): void {

@@ -20,7 +20,7 @@ import { faceLines, numberedBoxes } from './face-list.ts'
 import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from './listing.ts'
 import { writeStandardOutput } from './outputs.ts'
 import { ProgressLine } from './progress.ts'
-import { checkSize, checkTarget, type RunPlan, type TaskPlan } from './protect-plan.ts'
+import { checkSize, checkTarget, isDoneMeanwhile, type RunPlan, type TaskPlan } from './protect-plan.ts'
 import { closingLine, closingRow, type Outcomes, photoLines, rateLine } from './protect-report.ts'
 import { type ProtectTask, rowOf } from './protect-task.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
@@ -200,11 +200,7 @@ export class ProtectRun {
   /** A result that another task made meanwhile is as good. */
   private async withoutResult(input: Input, photo: Photo | undefined, error: unknown) {
     const { task } = this.plan
-    const taken = error instanceof OutputError && error.problem === 'exists'
-    if (task && taken && (await task.record.settledMeanwhile(input))?.output) {
-      task.before++
-      return 'done before' as const
-    }
+    if (task && (await isDoneMeanwhile(task, input, error))) return 'done before' as const
     return this.withoutFace(input, photo, error)
   }
 
