@@ -30,6 +30,7 @@ const meanings: Readonly<Record<number, string | Readonly<Record<string, string>
   [Exit.failed]: {
     all: 'something failed, and is named',
     protect: 'a photo failed or was left alone, so that a face may be unprotected; each is named, all others are done',
+    report: 'a ledger cannot be read, or the page cannot be written',
     check: 'a face still matches, or a photo cannot be read',
     doctor: 'the self-test failed, or pictures cannot be read',
   },

@@ -8,6 +8,7 @@ import { Exit, exitCodeOf, exitCodes, messageOf, UsageError } from './exit.ts'
 import { Interruption } from './interruption.ts'
 import { page, pageHelp } from './page.ts'
 import { protect, protectHelp } from './protect.ts'
+import { report, reportHelp } from './report.ts'
 import { warnOfUnread } from './surroundings.ts'
 import { version } from './version.ts'
 import { weights, weightsHelp } from './weights.ts'
@@ -25,6 +26,7 @@ const commands: Readonly<Record<string, Command>> = {
     help: protectHelp,
     run: (args) => protect(args, Interruption.ofProcess()),
   },
+  report: { summary: 'what the tasks of a run over many photos did', help: reportHelp, run: report },
   page: {
     summary: 'protect photos in a browser, from which nothing goes out',
     help: pageHelp,

@@ -1,66 +1,35 @@
 /** The result of an evaluation as one HTML file that explains itself: no script, nothing fetched, drawings as inline SVG. */
 import type { Evaluation, PresetResult, VictimResult } from '../results.ts'
 import { cosineRange, distributions } from './distributions.ts'
+import { day, documentOf, fact, type Section } from './document.ts'
 import { meaning } from './explanation.ts'
 import { count } from './figures.ts'
 import { handlingBars, handlingLegend, handlingsOf, largestRate } from './handlings.ts'
-import { type Content, html, Markup } from './html.ts'
+import { type Content, html, type Markup } from './html.ts'
 import { inShort } from './in-short.ts'
 import { matrix } from './matrix.ts'
 import { photoTable, pictures, sideEffects } from './pictures.ts'
 import { panel } from './plot.ts'
 import { rankCurves, rankLegend } from './rank-curves.ts'
 import { sizes } from './sizes.ts'
-import { STYLE } from './style.ts'
 import { summaryTable } from './summary.ts'
 import { tradeOff } from './trade-off.ts'
 import { victimTable } from './victim-table.ts'
 import { factsOf, victimName, victimsOf } from './victims.ts'
-
-interface Section {
-  id: string
-  title: Content
-  content: Content
-}
 
 /**
  * The whole page. Parts without results (no matrix, no handlings, one size only, no held-out LPIPS) are left out. Text of the
  * evaluation is escaped, and addresses of pictures that are no `data:` addresses of images are not used.
  */
 export function renderReport(evaluation: Evaluation): string {
-  const sections = sectionsOf(evaluation)
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<link rel="icon" href="data:,">
-<title>Evaluation of ${Object.keys(evaluation.presets).join(', ') || 'no preset'}</title>
-<style>${new Markup(STYLE)}</style>
-</head>
-<body>
-${header(evaluation)}
-<nav aria-label="Contents"><ul>${sections.map(({ id, title }) => html`<li><a href="#${id}">${title}</a></li>`)}</ul></nav>
-<main>
-${sections.map(({ id, title, content }) => html`<section id="${id}"><h2>${title}</h2>${content}</section>\n`)}</main>
-</body>
-</html>
-`
-  return page.text
+  const title = `Evaluation of ${Object.keys(evaluation.presets).join(', ') || 'no preset'}`
+  return documentOf(title, header(evaluation), sectionsOf(evaluation))
 }
 
 function header(evaluation: Evaluation): Markup {
   const { date, command, adapter, programVersion, people, galleryPerPerson, probes, distractors, withoutFace } =
     evaluation
-  const fact = (name: string, value: number) => html`<div><dt>${name}</dt><dd>${count(value)}</dd></div>`
-  return html`<header><div><p class="eyebrow">lowkey-gpu ${programVersion} · <time datetime="${date}">${day(date)}</time></p><h1>Does face recognition still find these people?</h1><dl class="facts">${fact('people', people)}${fact('gallery photos each', galleryPerPerson)}${fact('probes', probes)}${fact('distractors', distractors)}${withoutFace > 0 && fact('left out, no face', withoutFace)}</dl></div><dl class="made"><div><dt>Command</dt><dd><code>${command}</code></dd></div><div><dt>Adapter</dt><dd>${adapter}</dd></div></dl></header>`
-}
-
-/** `2026-11-23T12:00:00.000Z` without fractions and letters; anything else as it is. */
-function day(date: string): string {
-  return date.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z$/, '$1 $2 UTC')
+  return html`<header><div><p class="eyebrow">lowkey-gpu ${programVersion} · <time datetime="${date}">${day(date)}</time></p><h1>Does face recognition still find these people?</h1><dl class="facts">${fact('people', count(people))}${fact('gallery photos each', count(galleryPerPerson))}${fact('probes', count(probes))}${fact('distractors', count(distractors))}${withoutFace > 0 && fact('left out, no face', count(withoutFace))}</dl></div><dl class="made"><div><dt>Command</dt><dd><code>${command}</code></dd></div><div><dt>Adapter</dt><dd>${adapter}</dd></div></dl></header>`
 }
 
 function sectionsOf(evaluation: Evaluation): Section[] {

@@ -80,6 +80,8 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tbody tr { border-top: 1px solid var(--rule); }
 td small, th small { display: block; color: var(--soft); font-weight: 400; white-space: nowrap; }
 .cards { width: 100%; }
+.text { text-align: left; } td.text { white-space: normal; } .reasons tbody th { min-width: 14rem; }
+.cards + .panels, .panels + p { margin-top: 1.2rem; }
 .cards thead [colspan] { text-align: left; }
 .cards .first { padding-left: 1.4rem; }
 .baseline td b, .baseline th { font-weight: 400; color: var(--soft); }
@@ -163,6 +165,7 @@ ${Array.from({ length: 11 }, (_, i) => `.heat-${i} { background: rgb(var(--heat)
   .cards tbody th:first-child { position: static; background: none; }
   .cards td small { min-width: 5.5em; text-align: right; }
   .cards td.none { display: none; }
+  .cards tbody td.text, .cards tbody td.text::before { display: block; }
 }
 @media (max-width: 760px) {
   .matrix, .matrix tbody { display: block; margin-left: 0; }
