@@ -1,8 +1,9 @@
 import { type Extras, embed } from './embed.ts'
 import { PhotoError } from './errors.ts'
 import { writeExif } from './exif.ts'
+import { jpegQuality } from './jpeg-quality.ts'
 import { carryBack, to8Bit } from './original.ts'
-import { checkPhoto, type Loss, type Photo, type PhotoFormat } from './photo.ts'
+import { checkPhoto, type Loss, type Photo } from './photo.ts'
 import { loadSharp } from './sharp.ts'
 
 /** File formats that can be written. */
@@ -90,20 +91,6 @@ function extrasOf(photo: Photo, format: OutputFormat, keepMetadata: boolean, mar
     ...(photo.density ? { density: photo.density } : {}),
     mark,
   }
-}
-
-/** Quality of JPEG results: of lossless photos; of those that other formats compressed, about as strongly as cameras do; and at least. */
-const [BEST_QUALITY, USUAL_QUALITY, LEAST_QUALITY] = [98, 92, 80]
-const LOSSY: readonly PhotoFormat[] = ['heic', 'avif', 'webp', 'jxl', 'jpeg']
-
-/**
- * The quality of a photo's JPEG result: that of the photo's own tables where it is a JPEG, so that the result is not many times as large.
- * Not below 80: what was compressed more strongly is compressed a second time here, which is seen. The protection does not need more:
- * at quality 75 similarities differ by .008 at most from the lossless result's (bench/results/jpeg-quality.json).
- */
-export function jpegQuality({ quality, format }: Pick<Photo, 'quality' | 'format'>): number {
-  const own = quality ?? (LOSSY.includes(format) ? USUAL_QUALITY : BEST_QUALITY)
-  return Math.max(LEAST_QUALITY, Math.min(BEST_QUALITY, own))
 }
 
 /** What a photo loses when it is written in a format, beyond what was lost on reading. */

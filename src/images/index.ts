@@ -1,11 +1,12 @@
 /* Photos in and out of files. Needs Node; sharp is loaded on first use. */
 export { amplification, amplifiedDifference, comparePicture } from './compare.ts'
 export { type Copy, copyWithoutMetadata, formatOfResult } from './copy.ts'
-export { checkSide, type EncodeOptions, encodePhoto, jpegQuality, lostInResult, type OutputFormat } from './encode.ts'
+export { checkSide, type EncodeOptions, encodePhoto, lostInResult, type OutputFormat } from './encode.ts'
 export { codeOf, type Explanation, whyUnread, whyUnwritten } from './errno.ts'
 export { ImageSupportError, OutputError, type OutputProblem, PhotoError } from './errors.ts'
 export type { PhotoMetadata } from './exif.ts'
 export { blurred, resized, throughJpeg } from './handling.ts'
+export { jpegQuality } from './jpeg-quality.ts'
 export { type NumberedBox, numberedPicture } from './numbered.ts'
 export type { Loss, Original, Photo, PhotoFormat } from './photo.ts'
 export { maxChange, psnr } from './quality.ts'

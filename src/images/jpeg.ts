@@ -2,6 +2,7 @@
  * The segments of a JPEG file (ITU-T T.81, annex B): what phones wrap around the picture, what they write wrongly though
  * every viewer opens it, how strongly it was compressed, and the file without metadata.
  */
+import { qualityOf } from './jpeg-quality.ts'
 import { type JpegSegment, jfifWithout, orientationSegment } from './jpeg-segments.ts'
 import { MARK } from './mark.ts'
 import type { Loss } from './photo.ts'
@@ -248,22 +249,6 @@ function afterEnd(found: JpegFile, rest: Uint8Array): void {
 
 function add(found: JpegFile, loss: Loss): void {
   if (!found.lost.some(({ what }) => what === loss.what)) found.lost.push(loss)
-}
-
-/** T.81, table K.1, in zigzag order: what libjpeg scales for a quality. */
-const LUMINANCE = [
-  16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61,
-  60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121,
-  112, 100, 120, 92, 101, 103, 99,
-]
-
-/** Cameras have tables of their own; what counts is how coarse they are together. */
-function qualityOf(table: Uint8Array): number | undefined {
-  if (table.length < 64) return undefined
-  const sum = table.subarray(0, 64).reduce((sum, v) => sum + v, 0)
-  const percent = (100 * sum) / LUMINANCE.reduce((sum, v) => sum + v)
-  const quality = percent <= 100 ? (200 - percent) / 2 : 5000 / percent
-  return Math.max(1, Math.min(100, Math.round(quality)))
 }
 
 /**

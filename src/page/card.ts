@@ -1,5 +1,6 @@
 /** One photo on the page: what it shows in each state. */
 import { pairSentence } from '../evaluate/verdict-words.ts'
+import type { PhotoFormat } from '../images/photo.ts'
 import { comparison } from './compare.ts'
 import { element, fill } from './elements.ts'
 import type { FaceOutcome, Failure, FoundFaceInfo, FromWorker } from './protocol.ts'
@@ -30,8 +31,8 @@ export class Card {
   readonly file: File
   /** With the folders that the photo came in. */
   readonly path: string
-  /** What the file is, by its first bytes. */
-  kind = ''
+  /** What the file is, by its first bytes; undefined where it is no photo that is known. */
+  kind: PhotoFormat | undefined
   /** Of the result. */
   format: 'jpeg' | 'png' = 'png'
   state: PhotoState = 'waiting'
@@ -84,7 +85,7 @@ export class Card {
     this.disposeComparison = undefined
     if (state === 'done' && done) fill(this.body, ...this.result(done))
     else if (state === 'failed') fill(this.body, opened && this.again())
-    else if (opened) fill(this.body, this.outlined(opened, state === 'ready'), ...this.choices(opened))
+    else if (opened) fill(this.body, this.outlined(opened, state === 'ready'), this.choices(opened))
     else fill(this.body)
   }
 
@@ -141,8 +142,8 @@ export class Card {
 
   private switchId = (face: number): string => `photo-${this.id}-face-${face}`
 
-  private choices({ faces }: Opened): Node[] {
-    if (this.state !== 'ready') return []
+  private choices({ faces }: Opened): Node | undefined {
+    if (this.state !== 'ready') return undefined
     const toggle = ({ number }: FoundFaceInfo) => {
       if (this.off.has(number)) this.off.delete(number)
       else this.off.add(number)
@@ -150,25 +151,23 @@ export class Card {
       document.getElementById(this.switchId(number))?.focus()
       this.actions.changed()
     }
-    return [
-      element(
-        'div',
-        { class: 'faces' },
-        ...faces.map((face) =>
-          element(
-            'label',
-            { class: 'switch' },
-            element('input', {
-              type: 'checkbox',
-              id: this.switchId(face.number),
-              checked: !this.off.has(face.number),
-              onchange: () => toggle(face),
-            }),
-            element('span', {}, texts.protectFace(face.number, faces.length === 1)),
-          ),
+    return element(
+      'div',
+      { class: 'faces' },
+      ...faces.map((face) =>
+        element(
+          'label',
+          { class: 'switch' },
+          element('input', {
+            type: 'checkbox',
+            id: this.switchId(face.number),
+            checked: !this.off.has(face.number),
+            onchange: () => toggle(face),
+          }),
+          element('span', {}, texts.protectFace(face.number, faces.length === 1)),
         ),
       ),
-    ]
+    )
   }
 
   private result(done: Protected): Node[] {
@@ -179,15 +178,16 @@ export class Card {
       { type: 'button', class: 'main', onclick: () => this.actions.save(this) },
       texts.save,
     )
-    return [
+    const warnings = [...(done.reduced ? [texts.reduced] : []), ...done.warnings]
+    const words = element(
+      'div',
+      { class: 'words' },
       ...done.faces.map((face) => this.verdict(face, done.faces.length)),
-      ...[...(done.reduced ? [texts.reduced] : []), ...done.warnings].map((text) =>
-        element('p', { class: 'warning' }, text),
-      ),
-      figure,
+      ...warnings.map((text) => element('p', { class: 'warning' }, text)),
       element('div', { class: 'buttons' }, save, this.again()),
       element('p', { class: 'hint' }, texts.metadataGone),
-    ]
+    )
+    return [figure, words]
   }
 
   private verdict({ number, matches, recognisers }: FaceOutcome, count: number): HTMLElement {

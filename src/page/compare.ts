@@ -56,7 +56,7 @@ export function comparison(name: string, views: readonly View[]): { figure: HTML
   function update(): void {
     const which = chosen.face === undefined ? texts.wholePhoto : texts.face(chosen.face)
     stage.style.aspectRatio = `${chosen.width} / ${chosen.height}`
-    stage.style.maxWidth = `min(100%, ${Math.round((chosen.width / chosen.height) * 34)}rem)`
+    stage.style.maxWidth = `min(100%, ${Math.round((chosen.width / chosen.height) * 30)}rem)`
     for (const [image, blob, what] of [
       [before, chosen.before, texts.before],
       [after, chosen.after, texts.after],

@@ -1,4 +1,5 @@
 /** Files to pixels by the browser's own decoders, upright and in sRGB. */
+import { qualityOf } from '../images/jpeg-quality.ts'
 import { MARK } from '../images/mark.ts'
 import { readPng } from '../images/png.ts'
 import { classify, type FileClass, HEAD_BYTES } from '../images/sniff.ts'
@@ -78,29 +79,40 @@ export function isGrey({ rgb }: Rgb): boolean {
   return true
 }
 
-/** Bytes of a file's beginning in which the mark of a result lies. */
-const MARK_BYTES = 65_536
+/** Bytes of a file's beginning that are looked through: metadata comes first, and may be long. */
+const FACTS_BYTES = 1 << 20
 
-/** The file says that it is a result of this program. */
-export async function isEarlierResult(file: File): Promise<boolean> {
-  const head = new Uint8Array(await readSlice(file, MARK_BYTES))
-  if (head[0] === 0x89) return readPng(head).marked
-  if (head[0] === 0xff && head[1] === 0xd8) return hasComment(head, MARK)
-  // WebP: EXIF's Software, which ends the file.
-  if (head[0] !== 0x52) return false
-  const end = new Uint8Array(await file.slice(-4096).arrayBuffer())
-  return new TextDecoder('latin1').decode(end).includes(MARK)
+/** What a file says of itself. */
+export interface FileFacts {
+  /** It is a result of this program. */
+  marked: boolean
+  /** Of a JPEG: the quality, 1 to 100, that would compress as strongly as its own tables. */
+  quality?: number
 }
 
-/** A JPEG has a comment of this text before its pixels. */
-function hasComment(jpeg: Uint8Array, text: string): boolean {
+/** Reads what a file says of itself. Throws UnreadableError where it cannot be opened any more. */
+export async function factsOf(file: File): Promise<FileFacts> {
+  const head = new Uint8Array(await readSlice(file, FACTS_BYTES))
+  if (head[0] === 0x89) return { marked: readPng(head).marked }
+  if (head[0] === 0xff && head[1] === 0xd8) return jpegFacts(head)
+  // WebP: EXIF's Software, at the file's end.
+  if (head[0] !== 0x52) return { marked: false }
+  const end = new Uint8Array(await file.slice(-4096).arrayBuffer())
+  return { marked: new TextDecoder('latin1').decode(end).includes(MARK) }
+}
+
+/** By the segments before the pixels (ITU-T T.81, annex B): a comment, and the first quantisation table of 8 bit. */
+function jpegFacts(jpeg: Uint8Array): FileFacts {
+  const facts: FileFacts = { marked: false }
   for (let at = 2; at + 4 <= jpeg.length && jpeg[at] === 0xff && jpeg[at + 1] !== 0xda; ) {
+    const marker = jpeg[at + 1]
     const length = (jpeg[at + 2] << 8) | jpeg[at + 3]
     const body = jpeg.subarray(at + 4, at + 2 + length)
-    if (jpeg[at + 1] === 0xfe && new TextDecoder('latin1').decode(body) === text) return true
+    if (marker === 0xfe && new TextDecoder('latin1').decode(body) === MARK) facts.marked = true
+    if (marker === 0xdb && body[0] === 0) facts.quality ??= qualityOf(body.subarray(1, 65))
     at += 2 + length
   }
-  return false
+  return facts
 }
 
 /** The first bytes of a file. Throws UnreadableError where the system does not give them: moved, deleted, a disk pulled out. */

@@ -3,20 +3,18 @@ import encodeMozjpeg, { init } from '@jsquash/jpeg/encode.js'
 import { MARK } from '../images/mark.ts'
 import type { Rgb } from './protocol.ts'
 
-/** As the command line writes JPEG: quality 98, colours at full resolution. */
-const QUALITY = 98
-
 /** Compiles the JPEG encoder, MozJPEG in WebAssembly. Once, before `encodeJpeg`. */
 export async function prepareJpeg(wasm: Uint8Array<ArrayBuffer>): Promise<void> {
   await init(await WebAssembly.compile(wasm))
 }
 
 /**
- * A JPEG file; what is transparent lies on white. With `mark` it says that it is a result.
+ * A JPEG file with colours at full resolution, as the command line writes it; what is transparent lies on white. With `mark` it says that it
+ * is a result.
  *
  * @param quality 1 to 100
  */
-export async function encodeJpeg(photo: Rgb, mark: boolean, quality = QUALITY): Promise<Uint8Array<ArrayBuffer>> {
+export async function encodeJpeg(photo: Rgb, mark: boolean, quality: number): Promise<Uint8Array<ArrayBuffer>> {
   const { width, height } = photo
   const data = rgba(photo, true)
   const grey = photo.rgb.every((value, i) => value === photo.rgb[i - (i % 3)])

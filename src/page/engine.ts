@@ -59,10 +59,15 @@ export class Engine {
     this.protector = protector
   }
 
-  /** Throws UnableError where the browser has no WebGPU, no adapter, or one that computes something else. */
-  static async start(networks: ProtectorNetworks): Promise<Engine> {
-    const { gpu, protector } = await open(networks)
-    return new Engine(networks, gpu, protector)
+  /**
+   * Throws UnableError where the browser has no WebGPU, no adapter, or one that computes something else.
+   *
+   * @param unpacked gives the networks, once there is a device for them
+   */
+  static async start(unpacked: () => Promise<ProtectorNetworks>): Promise<Engine> {
+    const gpu = await openGpu()
+    const networks = await unpacked()
+    return new Engine(networks, gpu, await Protector.create(gpu, networks))
   }
 
   get capabilities() {
@@ -116,21 +121,24 @@ export class NoDeviceError extends Error {
 }
 
 async function open(networks: ProtectorNetworks): Promise<{ gpu: Gpu; protector: Protector }> {
+  const gpu = await openGpu()
+  return { gpu, protector: await Protector.create(gpu, networks) }
+}
+
+/** A device whose numbers are right. Throws UnableError. */
+async function openGpu(): Promise<Gpu> {
   let gpu: Gpu
   try {
     gpu = await acquire()
   } catch (error) {
     if (error instanceof NoAdapterError) {
-      throw new UnableError(globalThis.navigator?.gpu ? 'no-adapter' : 'no-webgpu', error.message)
+      const reason = globalThis.navigator?.gpu ? 'no-adapter' : globalThis.isSecureContext ? 'no-webgpu' : 'insecure'
+      throw new UnableError(reason, error.message)
     }
     throw new UnableError('other', error instanceof Error ? error.message : String(error))
   }
-  try {
-    const wrong = await wrongNumbers(gpu)
-    if (wrong) throw new UnableError('wrong-numbers', wrong)
-    return { gpu, protector: await Protector.create(gpu, networks) }
-  } catch (error) {
-    gpu.destroy()
-    throw error
-  }
+  const wrong = await wrongNumbers(gpu)
+  if (!wrong) return gpu
+  gpu.destroy()
+  throw new UnableError('wrong-numbers', wrong)
 }

@@ -42,7 +42,7 @@ export function frame(actions: FrameActions) {
   const removeAll = button('', texts.removeAll, actions.removeAll)
   const bottom = element(
     'div',
-    { class: 'bottom', role: 'region', 'aria-label': texts.photos, hidden: true },
+    { class: 'bottom', role: 'region', 'aria-label': texts.next, hidden: true },
     element(
       'div',
       { class: 'inner' },

@@ -6,11 +6,11 @@ import { frame } from './frame.ts'
 import { canDecodeHeif, decodeHeif } from './heif.ts'
 import type { Incoming } from './intake.ts'
 import { ownFormat, resultName, resultNames } from './names.ts'
+import { overridesOf } from './overrides.ts'
 import { forgetPart, isHosted, rawPart, workerOf } from './parts.ts'
 import type { Failure, FromWorker, ToWorker } from './protocol.ts'
 import { partDone, Remaining, WakingClock } from './remaining.ts'
 import { save, zipped } from './saving.ts'
-import { overridesOf } from './settings.ts'
 import { texts } from './texts.ts'
 
 const cards: Card[] = []
@@ -81,7 +81,7 @@ async function add(incoming: Promise<Incoming[]> | Incoming[]): Promise<void> {
       continue
     }
     const card = new Card(++lastId, file, path, { remove, save: saveOne, again, changed: update })
-    card.kind = found?.kind === 'photo' ? found.format : ''
+    if (found?.kind === 'photo') card.kind = found.format
     cards.push(card)
     page.list.append(card.element)
     void ask(card, (decoded) => ({ type: 'open', id: card.id, file, decoded }))
@@ -186,8 +186,8 @@ function protect(): void {
   for (const card of inRun) {
     set(card, 'queued')
     card.format = format === 'png' ? 'png' : ownFormat(card.kind)
-    const { id, file, faces } = card
-    void ask(card, (decoded) => ({ type: 'protect', id, file, decoded, faces, strength, format: card.format }))
+    const { id, file, faces, kind = 'jpeg' } = card
+    void ask(card, (decoded) => ({ type: 'protect', id, file, kind, decoded, faces, strength, format: card.format }))
   }
   page.note('')
   // A screen that goes dark puts the tab to sleep; where that cannot be kept off, the clock knows.

@@ -1,5 +1,7 @@
 /** What results are called: as the command line calls them. */
 
+import type { PhotoFormat } from '../images/photo.ts'
+
 /** Extensions that are kept as they are spelled, by the format that they stand for. */
 const KEPT: Readonly<Record<string, 'jpeg' | 'png'>> = { '.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png' }
 const EXTENSION = { jpeg: '.jpg', png: '.png' } as const
@@ -31,7 +33,8 @@ export function resultNames(photos: readonly { name: string; format: 'jpeg' | 'p
 }
 
 /** The format of a photo's result: JPEG for what is JPEG or HEIC, else PNG, which loses nothing. */
-export const ownFormat = (kind: string): 'jpeg' | 'png' => (kind === 'jpeg' || kind === 'heic' ? 'jpeg' : 'png')
+export const ownFormat = (kind: PhotoFormat | undefined): 'jpeg' | 'png' =>
+  kind === 'jpeg' || kind === 'heic' ? 'jpeg' : 'png'
 
 function split(name: string): [stem: string, extension: string] {
   const at = name.lastIndexOf('.')

@@ -1,5 +1,6 @@
 /** What the page and its worker say to each other. */
 import type { PresetName } from '../attack/presets.ts'
+import type { PhotoFormat } from '../images/photo.ts'
 
 /** Strengths that the page offers. */
 export type Strength = Extract<PresetName, 'auto' | 'low' | 'medium' | 'high'>
@@ -64,7 +65,7 @@ export type Failure =
   | { kind: 'other'; message: string }
 
 /** Why nothing can be protected in this browser. */
-export type Inability = 'no-webgpu' | 'no-adapter' | 'wrong-numbers' | 'wrong-pixels' | 'damaged' | 'other'
+export type Inability = 'insecure' | 'no-webgpu' | 'no-adapter' | 'wrong-numbers' | 'wrong-pixels' | 'damaged' | 'other'
 
 export type ToWorker =
   | { type: 'start'; networks: PartData; jpeg: PartData; overrides: Overrides }
@@ -73,6 +74,7 @@ export type ToWorker =
       type: 'protect'
       id: number
       file: File
+      kind: PhotoFormat
       decoded?: Rgb
       faces: number[]
       strength: Strength

@@ -50,7 +50,7 @@ export async function wrongPixels(): Promise<string | undefined> {
   const halves = Uint8Array.from({ length: 3 * width * height }, (_, i) =>
     Math.floor(i / 3) % width < width / 2 ? 40 : 220,
   )
-  const jpeg = await encodeJpeg({ width, height, rgb: halves }, false)
+  const jpeg = await encodeJpeg({ width, height, rgb: halves }, false, 95)
   const turned = new Blob([jpeg.subarray(0, 2), orientationSegment(6) as Uint8Array<ArrayBuffer>, jpeg.subarray(2)])
   const seen = await decodePhoto(new File([turned], 'test.jpg'))
   if (seen.width !== height || seen.height !== width) return 'a JPEG is not turned upright'

@@ -1,7 +1,7 @@
-/** What a person chooses for all photos: how strong, and the kind of file. And what the address says for experts. */
+/** What a person chooses for all photos: how strong, and the kind of file. */
 import { element } from './elements.ts'
 import { type SampleName, sampleAddress } from './parts.ts'
-import type { Overrides, Strength } from './protocol.ts'
+import type { Strength } from './protocol.ts'
 import { texts } from './texts.ts'
 
 /** Pictures of each strength; `auto` looks like `medium` on this portrait. */
@@ -83,20 +83,4 @@ export function settings(): { section: HTMLElement; current(): Settings } {
     element('fieldset', { class: 'formats' }, element('legend', {}, texts.format), ...formats),
   )
   return { section, current: () => ({ strength, format }) }
-}
-
-/** `#models=sirius,dlib&steps=10&seed=2`; what is no such thing is left out. */
-export function overridesOf(hash: string): Overrides {
-  const told = new URLSearchParams(hash.replace(/^#/, ''))
-  const whole = (name: string): number | undefined => {
-    const text = told.get(name)
-    return text !== null && /^\d{1,9}$/.test(text) ? Number(text) : undefined
-  }
-  const models = told.get('models')?.split(',')
-  const [steps, seed] = [whole('steps'), whole('seed')]
-  return {
-    ...(models ? { models } : {}),
-    ...(steps ? { steps } : {}),
-    ...(seed === undefined ? {} : { seed }),
-  }
 }

@@ -74,6 +74,7 @@ export const texts = {
   },
 
   photos: '3. Protect',
+  next: 'Progress and what to do next',
   starting: 'Getting ready…',
   ready: 'Ready.',
   adapter: (name: string) => `Graphics: ${name}`,
@@ -175,6 +176,8 @@ export const texts = {
   unableTitle: 'This browser cannot do it',
   unable: {
     'no-webgpu': `Protecting photos takes WebGPU, which this browser does not have. ${BROWSERS}`,
+    insecure:
+      'This page came over an unprotected connection (http), for which browsers switch WebGPU off. Open it over https, or save it and open the file.',
     'no-adapter': `This browser has WebGPU, but offers no graphics device for it. Perhaps hardware acceleration is switched off in its settings, or the graphics driver is blocked (chrome://gpu says which). ${BROWSERS}`,
     'wrong-numbers':
       'The graphics device of this browser computes wrong numbers, so the protection would not work. Update the browser and the graphics driver, or try another browser.',

@@ -6,7 +6,8 @@ import { DeviceLostError, GpuError } from '../device/gpu.ts'
 import { smallestFace } from '../faces/mtcnn.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { PlanMemoryError } from '../graph/index.ts'
-import { decodePhoto, isEarlierResult, isGrey, UnreadableError } from './decode.ts'
+import { jpegQuality } from '../images/jpeg-quality.ts'
+import { decodePhoto, factsOf, isGrey, UnreadableError } from './decode.ts'
 import { encodeJpeg, encodePng, prepareJpeg } from './encode.ts'
 import { Engine, NoDeviceError, networksOf, UnableError } from './engine.ts'
 import { inflated } from './pack.ts'
@@ -58,7 +59,7 @@ async function start({ networks, jpeg, overrides: told }: Extract<ToWorker, { ty
     await prepareJpeg(await inflated(bytesOf(jpeg)))
     const wrong = await wrongPixels()
     if (wrong) throw new UnableError('wrong-pixels', wrong)
-    engine = await Engine.start(await networksOf(bytesOf(networks), overrides.models))
+    engine = await Engine.start(() => networksOf(bytesOf(networks), overrides.models))
     const { capabilities } = engine
     say({ type: 'ready', adapter: adapterName(capabilities), software: capabilities.software })
   } catch (error) {
@@ -73,7 +74,7 @@ const pixelsOf = ({ width, height, rgb }: Rgb): Pixels => ({ width, height, data
 const sizeOf = ({ width, height }: Rgb) => ({ width, height })
 
 async function open({ id, file, decoded }: Open): Promise<void> {
-  if (await isEarlierResult(file)) return say({ type: 'failed', id, failure: { kind: 'earlier-result' } })
+  if ((await factsOf(file)).marked) return say({ type: 'failed', id, failure: { kind: 'earlier-result' } })
   const photo = decoded ?? (await decodePhoto(file))
   const preview = await previewOf(photo)
   const choice = await engine
@@ -109,7 +110,10 @@ class FacelessError extends Error {
   }
 }
 
-async function protect({ id, file, decoded, faces, strength, format }: Protect, signal: AbortSignal): Promise<void> {
+async function protect(
+  { id, file, kind, decoded, faces, strength, format }: Protect,
+  signal: AbortSignal,
+): Promise<void> {
   const began = performance.now()
   const progress = (
     phase: Extract<FromWorker, { type: 'progress' }>['phase'],
@@ -151,7 +155,8 @@ async function protect({ id, file, decoded, faces, strength, format }: Protect, 
   signal.throwIfAborted()
   progress('encode')
   const after: Rgb = { ...photo, rgb: protection.photo.data as Uint8Array<ArrayBuffer> }
-  const bytes = format === 'jpeg' ? await encodeJpeg(after, true) : await encodePng(after, true)
+  const quality = jpegQuality({ quality: (await factsOf(file)).quality, format: kind })
+  const bytes = format === 'jpeg' ? await encodeJpeg(after, true, quality) : await encodePng(after, true)
   const views = await viewsOf(photo, after, protection.faces)
   say({
     type: 'protected',

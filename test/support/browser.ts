@@ -39,6 +39,8 @@ export interface Page {
   until<T>(expression: string, milliseconds?: number): Promise<T>
   /** Gives files or folders to the file input that a CSS selector finds, as its dialog would. */
   choose(selector: string, paths: readonly string[]): Promise<void>
+  /** Does what opens a file dialog, and answers it with files. */
+  chooseInDialog(opening: () => Promise<void>, paths: readonly string[]): Promise<void>
   /** Drops files or folders on the middle of the window. */
   drop(paths: readonly string[]): Promise<void>
   /** Presses keys one after another, by their names: `Tab`, `Enter`, `Space`, `ArrowRight`, `Shift+Tab`. */
@@ -220,6 +222,8 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
   const complaints: string[] = []
   /** Sessions of the page's dedicated workers, oldest first. */
   const workers: string[] = []
+  /** Inputs whose dialogs were opened. */
+  const choosers: number[] = []
   const dialogs: { type: string }[] = []
   const loaded = new Promise<void>((resolve) => {
     const onMessage = ({ method, params }: Answer) => {
@@ -232,6 +236,7 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
         protocol.send('Runtime.runIfWaitingForDebugger', {}, params.sessionId).catch(() => {})
       } else if (method === 'Target.detachedFromTarget') workers.splice(workers.indexOf(params.sessionId), 1)
       else if (method === 'Page.javascriptDialogOpening') dialogs.push(params)
+      else if (method === 'Page.fileChooserOpened') choosers.push(params.backendNodeId)
       else if (method === 'Network.requestWillBeSent') requests.push(params.request.url)
       else if (method === 'Network.webSocketCreated') requests.push(params.url)
       else if (method === 'Runtime.exceptionThrown')
@@ -282,6 +287,13 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
     const { nodeId } = await send('DOM.querySelector', { nodeId: root.nodeId, selector })
     if (!nodeId) throw new Error(`the page has no element ${selector}`)
     await send('DOM.setFileInputFiles', { files, nodeId })
+  }
+  const chooseInDialog = async (opening: () => Promise<void>, files: readonly string[]) => {
+    await send('Page.setInterceptFileChooserDialog', { enabled: true })
+    await opening()
+    await waitFor(() => choosers[0], 'a dialog for files', SOON_MILLISECONDS)
+    await send('DOM.setFileInputFiles', { files, backendNodeId: choosers.shift() })
+    await send('Page.setInterceptFileChooserDialog', { enabled: false })
   }
   const drop = async (files: readonly string[]) => {
     const [x, y] = await evaluate<number[]>('[innerWidth / 2, innerHeight / 2]')
@@ -337,6 +349,7 @@ async function open(protocol: Protocol, address: string, view: View = { width: 1
     evaluateInWorker,
     until,
     choose,
+    chooseInDialog,
     drop,
     press,
     answerDialog,
