@@ -1,5 +1,5 @@
 /** The page in a real Chromium, from a file on the disk, on the browser's software adapter: what a person does with it. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { unzipSync } from 'fflate'
@@ -12,6 +12,7 @@ import {
   buildPage,
   pageRoom,
   pressButton,
+  savedFile,
   settled,
   untilIdle,
   untilOpened,
@@ -54,13 +55,7 @@ async function violations(shown: Page): Promise<string[]> {
   )
 }
 
-async function download(name: string): Promise<Buffer> {
-  const path = join(saved, name)
-  for (let i = 0; i < 200 && !existsSync(path); i++) await new Promise((resolve) => setTimeout(resolve, 50))
-  if (!existsSync(path))
-    throw new Error(`${name} was not saved, but ${existsSync(saved) ? readdirSync(saved) : 'nothing'}`)
-  return readFileSync(path)
-}
+const download = (name: string) => savedFile(saved, name)
 
 const pixelsOf = async (bytes: Buffer): Promise<Buffer> => sharp(bytes).rotate().removeAlpha().raw().toBuffer()
 

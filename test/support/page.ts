@@ -1,5 +1,5 @@
 /** The page as it ships, built once for a test file; photos for it; and a browser that has WebGPU. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -121,3 +121,12 @@ export const pressButton = (page: Page, text: string): Promise<void> =>
     if (!found) throw new Error('no button ${text}, but ' + shown.map((each) => each.textContent))
     found.click()
   })()`)
+
+/** A file that the page saved, once it is there. Throws with what is there instead. */
+export async function savedFile(folder: string, name: string): Promise<Buffer> {
+  const path = join(folder, name)
+  for (let i = 0; i < 200 && !existsSync(path); i++) await new Promise((resolve) => setTimeout(resolve, 50))
+  if (!existsSync(path))
+    throw new Error(`${name} was not saved, but ${existsSync(folder) ? readdirSync(folder) : 'nothing'}`)
+  return readFileSync(path)
+}
