@@ -6,7 +6,7 @@
 import { FEATURE_DIVISOR } from '../../src/attack/presets.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
 import type { HalfOptions } from '../../src/graph/index.ts'
-import { alexnetTensors, lpipsLinTensors, mobilefacenetTensors } from '../../src/models/tensors.ts'
+import { architectureOf } from '../../src/models/architectures.ts'
 import type { LoopProblem, StoredTensor } from '../peers/loop.ts'
 import { findPeers } from '../peers/peers.ts'
 import type { Networks } from './configurations.ts'
@@ -56,10 +56,12 @@ export function problemOf({ surrogates, lpips }: Networks, area: Area): LoopProb
     lpipsWeight: preset.lpipsWeight,
     blur: preset.blur!,
     divisor: FEATURE_DIVISOR,
-    recogniser: tensors(mobilefacenetTensors().keys(), weights),
-    lpips: tensors([...alexnetTensors().keys(), ...lpipsLinTensors('alex').keys()], lpips.weights),
+    recogniser: tensors(namesOf('mobilefacenet'), weights),
+    lpips: tensors(namesOf('lpips-alex'), lpips.weights),
   }
 }
+
+const namesOf = (architecture: string): Iterable<string> => architectureOf(architecture)!.tensors().keys()
 
 export interface PeerOptions {
   /** What `acquire` was given as `gpu`. */

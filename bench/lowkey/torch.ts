@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { FEATURE_DIVISOR } from '../../src/attack/presets.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
 import type { HalfOptions } from '../../src/graph/index.ts'
-import { alexnetTensors, lpipsLinTensors, mobilefacenetTensors, type TensorShapes } from '../../src/models/tensors.ts'
+import { architectureOf } from '../../src/models/architectures.ts'
+import type { TensorShapes } from '../../src/models/recording.ts'
 import type { Configuration, Networks } from './configurations.ts'
 import { type Area, areaOf, compileLoop, gradientOf, likenessOf } from './loop.ts'
 import { type Budget, timeSteps } from './measure.ts'
@@ -41,11 +42,13 @@ async function writeTensors(folder: string, { surrogates, lpips, drawn }: Networ
       length += data.length
     }
   }
-  if (!drawn) for (const [k, { weights }] of surrogates.entries()) add(`${k}`, mobilefacenetTensors(), weights)
-  add('lpips', new Map([...alexnetTensors(), ...lpipsLinTensors('alex')]), lpips.weights)
+  if (!drawn) for (const [k, { weights }] of surrogates.entries()) add(`${k}`, tensorsOf('mobilefacenet'), weights)
+  add('lpips', tensorsOf('lpips-alex'), lpips.weights)
   await writeFile(join(folder, 'tensors.json'), JSON.stringify(index))
   await writeFile(join(folder, 'tensors.f32'), Buffer.concat(parts.map(bytesOf)))
 }
+
+const tensorsOf = (architecture: string): TensorShapes => architectureOf(architecture)!.tensors()
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Buffer =>
   Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength)

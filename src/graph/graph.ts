@@ -58,8 +58,8 @@ const SHORT = 4096
 export class Graph implements Recorder {
   readonly nodes: Node[] = []
   private readonly known = new Map<string, Node>()
-  /** Long constants by their arrays, and what those held. */
-  private readonly constants = new Map<Float32Array, Node[]>()
+  /** Long constants by the memory that their arrays are views of, and what those held. */
+  private readonly constants = new Map<ArrayBufferLike, Node[]>()
   private readonly sums = new Map<Node, number>()
   /** Short constants by a hash of their bits. */
   private readonly short = new Map<number, Node[]>()
@@ -88,22 +88,23 @@ export class Graph implements Recorder {
 
   /**
    * A weight or another value known now. Long arrays of f32 are not copied, and must stay as they are until the last `compile` of the
-   * graph; it refuses one that was changed. The same array under the same shape is one node, however often it is recorded (a network
-   * applied to several images has its weights once); so are short arrays of the same values.
+   * graph; it refuses one that was changed. The same array under the same shape, or another view of the same numbers, is one node, however
+   * often it is recorded (a network applied to several images has its weights once); so are short arrays of the same values.
    */
   constant(data: Numbers, shape: Shape, name = 'constant'): Node {
     const where = `${this.prefix}${name}`
     const given = floatsOf(data, where)
     expectShape(given.length === elements(shape), `${where}: ${given.length} values for shape ${formatShape(shape)}`)
     const short = given.length <= SHORT
-    const known = short ? this.alike(given) : (this.constants.get(given) ?? [])
-    const before = known.find((node) => sameShape(node.shape, shape) && (!short || sameBits(node.data!, given)))
+    const known = short ? this.alike(given) : (this.constants.get(given.buffer) ?? [])
+    const isSame = short ? sameBits : sameView
+    const before = known.find((node) => sameShape(node.shape, shape) && isSame(node.data!, given))
     if (before) return before
     const values = short && given === data ? given.slice() : given
     const node = this.leaf(name, shape, 'constant', values)
     known.push(node)
     if (!short) {
-      this.constants.set(given, known)
+      this.constants.set(given.buffer, known)
       this.sums.set(node, checksum(given))
     }
     return node
@@ -229,6 +230,8 @@ export function checksum(values: Float32Array): number {
   for (let i = whole; i < words.length; i++) a = Math.imul(a, 0x01000193) ^ words[i]
   return [b, c, d].reduce((sum, part) => Math.imul(sum, 0x01000193) ^ part, a) >>> 0
 }
+
+const sameView = (a: Float32Array, b: Float32Array): boolean => a.byteOffset === b.byteOffset && a.length === b.length
 
 function sameBits(a: Float32Array, b: Float32Array): boolean {
   const other = bitsOf(b)

@@ -2,10 +2,13 @@ import { add, averagePool2d, concat, flatten, globalAveragePool, maxPool2d, relu
 import { elements, expectShape, formatShape, type Tensor } from '../kernels/op.ts'
 import { type LayerWeights, membersOf } from './ensemble.ts'
 import { convolution, fullyConnected } from './layers.ts'
+import { crops, type Family, recogniserArchitecture } from './network.ts'
 
-/** Residual blocks, and those that halve the image. */
-const BLOCKS = 14
+/** Channels of the residual blocks, and those that halve the image. */
+const CHANNELS = [32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256]
 const DOWN = new Set([3, 7, 10, 13])
+
+const EMBEDDING = 128
 
 /**
  * dlib's ResNet with 29 convolutions (dlib_face_recognition_resnet_model_v1, Davis King 2017), its scale layers folded into the
@@ -20,18 +23,20 @@ export function dlibResnet29(x: Tensor, weights: LayerWeights): Tensor {
     x.shape.length === 4 && x.shape.slice(1).join() === '3,150,150',
     `dlib: x must be [N,3,150,150], not ${formatShape(x.shape)}`,
   )
-  let y = maxPool2d(relu(convolution(x, weights, 'conv1', { stride: 2 })), { kernel: 3, stride: 2 })
-  for (let i = 0; i < BLOCKS; i++) y = block(y, weights, `blocks.${i}`, DOWN.has(i))
-  return fullyConnected(flatten(globalAveragePool(y)), weights, 'fc', { bias: false })
+  const first = convolution(x, weights, 'conv1', { out: CHANNELS[0], kernel: 7, stride: 2 })
+  let y = maxPool2d(relu(first), { kernel: 3, stride: 2 })
+  for (const [i, channels] of CHANNELS.entries()) y = block(y, weights, `blocks.${i}`, channels, DOWN.has(i))
+  return fullyConnected(flatten(globalAveragePool(y)), weights, 'fc', { out: EMBEDDING, bias: false })
 }
 
 /**
  * A residual block. One that halves the image convolves without padding but averages its input in whole pairs of pixels; where
  * the first comes out smaller in pixels or the second in channels, zeros follow (dlib's add_prev of unequal tensors).
  */
-function block(x: Tensor, weights: LayerWeights, key: string, down: boolean): Tensor {
-  let y = relu(convolution(x, weights, `${key}.conv1`, down ? { stride: 2 } : { padding: 1 }))
-  y = convolution(y, weights, `${key}.conv2`, { padding: 1 })
+function block(x: Tensor, weights: LayerWeights, key: string, out: number, down: boolean): Tensor {
+  const layer = { out, kernel: 3 }
+  let y = relu(convolution(x, weights, `${key}.conv1`, { ...layer, ...(down ? { stride: 2 } : { padding: 1 }) }))
+  y = convolution(y, weights, `${key}.conv2`, { ...layer, padding: 1 })
   if (!down) return relu(add(x, y))
   const shortcut = averagePool2d(x, { kernel: 2, stride: 2 })
   const [n, channels, height, width] = shortcut.shape
@@ -48,4 +53,17 @@ function filledUp(x: Tensor, axis: number, extent: number): Tensor {
   if (missing === 0) return x
   const shape = x.shape.map((n, i) => (i === axis ? missing : n))
   return concat([x, x.recorder.constant(new Float32Array(elements(shape)), shape, 'zeros')], axis)
+}
+
+export const dlibFamily: Family = {
+  published: [
+    recogniserArchitecture({
+      id: 'dlib-resnet-29',
+      title: "dlib's ResNet with 29 convolutions",
+      input: crops(150, { range: [0, 255], mean: [122.782, 117.001, 104.298], std: [255, 255, 255] }),
+      embedding: EMBEDDING,
+      alignment: 'dlib150',
+      build: dlibResnet29,
+    }),
+  ],
 }

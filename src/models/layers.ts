@@ -1,6 +1,7 @@
 /**
- * What the networks are made of: weights as constants of the graph, and layers named as their tensors are. With the weights of an
- * ensemble of E members, channels are E times as many (ensemble.ts); shapes given here are those of one network.
+ * What the networks are made of: weights as constants of the graph, and layers named as their tensors are. Each layer declares the shapes
+ * of its tensors, from which follows what a file of weights must hold (recording.ts). With the weights of an ensemble of E members,
+ * channels are E times as many (ensemble.ts); shapes given here are those of one network.
  */
 import type { ConvOptions } from '../kernels/conv/geometry.ts'
 import {
@@ -43,59 +44,73 @@ export function normalised(x01: Tensor, { range: [black, white], mean, std }: Pi
   return add(mul(x01, recorder.constant(scale, [3, 1, 1], 'scale')), recorder.constant(offset, [3, 1, 1], 'offset'))
 }
 
-/** A weight as a constant of x's graph, under another shape where one is given; those of an ensemble joined on the first axis. */
-export function weight(x: Tensor, weights: LayerWeights, name: string, shape?: Shape): Tensor {
+/**
+ * A weight as a constant of x's graph; those of an ensemble joined on the first axis.
+ * @param shape of the tensor of one network
+ * @param as the shape it is wanted under, if another
+ * @throws WeightsError where there is none of that name and shape
+ */
+export function weight(x: Tensor, weights: LayerWeights, name: string, shape: Shape, as?: Shape): Tensor {
   if ('members' in weights) {
     const joined = joinedWeight(x, weights, name)
-    return reshape(joined, shape ?? joined.shape)
+    return reshape(joined, as ?? joined.shape)
   }
-  const tensor = weights.tensor(name)
-  return x.recorder.constant(tensor.data, shape ?? tensor.shape, name)
+  const tensor = weights.tensor(name, shape)
+  return x.recorder.constant(tensor.data, as ?? tensor.shape, name)
 }
+
+/** Channels of one network's x [N,C,...], which has those of all members of an ensemble. */
+const channelsOf = (x: Tensor, weights: LayerWeights): number => x.shape[1] / membersOf(weights).length
 
 export interface LayerOptions {
   /** False for a layer without `KEY.bias`. */
   bias?: boolean
 }
 
-export interface ConvolutionOptions extends Omit<ConvOptions, 'groups'>, LayerOptions {
-  /** Every channel is convolved by itself, with the one kernel it has. */
-  depthwise?: boolean
-}
+/** How many channels come out; of depthwise convolutions, in which every channel has one kernel for itself, as many as come in. */
+type Width = { out: number; depthwise?: false } | { out?: undefined; depthwise: true }
 
-/** Convolution with `KEY.weight` and `KEY.bias`. x [N,C,H,W]. */
-export function convolution(
-  x: Tensor,
-  weights: LayerWeights,
-  key: string,
-  { bias = true, ...options }: ConvolutionOptions = {},
-): Tensor {
-  const kernel = weight(x, weights, `${key}.weight`)
-  const shift = bias ? weight(x, weights, `${key}.bias`) : undefined
+export type ConvolutionOptions = Width &
+  LayerOptions &
+  Omit<ConvOptions, 'groups'> & {
+    /** Side of the kernels, or height and width; 1 unless told. */
+    kernel?: number | readonly [height: number, width: number]
+  }
+
+/** Convolution with `KEY.weight` [out,C,h,w] (depthwise [C,1,h,w]) and `KEY.bias` [out]. x [N,C,H,W]. */
+export function convolution(x: Tensor, weights: LayerWeights, key: string, options: ConvolutionOptions): Tensor {
+  const kernel = kernelOf(x, weights, key, options)
+  const shift = (options.bias ?? true) ? weight(x, weights, `${key}.bias`, [outOf(x, weights, options)]) : undefined
   return x.recorder.scope(key, () => conv2d(x, kernel, shift, grouped(x, kernel, weights, options)))
 }
 
-/** With the groups of a convolution: one a member, but one for all where x is what the members share, the image. */
-function grouped(
-  x: Tensor,
-  kernel: Tensor,
-  weights: LayerWeights,
-  { depthwise = false, ...options }: Omit<ConvolutionOptions, 'bias'>,
-): ConvOptions {
-  const shared = x.shape[1] === kernel.shape[1]
-  return { ...options, groups: depthwise ? kernel.shape[0] : shared ? 1 : membersOf(weights).length }
+const outOf = (x: Tensor, weights: LayerWeights, { out }: ConvolutionOptions): number => out ?? channelsOf(x, weights)
+
+function kernelOf(x: Tensor, weights: LayerWeights, key: string, options: ConvolutionOptions): Tensor {
+  const { kernel = 1, depthwise } = options
+  const [height, width] = typeof kernel === 'number' ? [kernel, kernel] : kernel
+  const inputs = depthwise ? 1 : channelsOf(x, weights)
+  return weight(x, weights, `${key}.weight`, [outOf(x, weights, options), inputs, height, width])
 }
 
-/** Fully connected layer with `KEY.weight` [out,in] and `KEY.bias`. x [N,in]. */
+/** With the groups of a convolution: one a member, but one for all where x is what the members share, the image. */
+function grouped(x: Tensor, kernel: Tensor, weights: LayerWeights, options: ConvolutionOptions): ConvOptions {
+  const { out, kernel: _, bias, depthwise, ...others } = options
+  const shared = x.shape[1] === kernel.shape[1]
+  return { ...others, groups: depthwise ? kernel.shape[0] : shared ? 1 : membersOf(weights).length }
+}
+
+/** Fully connected layer with `KEY.weight` [out,in] and `KEY.bias` [out]. x [N,in]. */
 export function fullyConnected(
   x: Tensor,
   weights: LayerWeights,
   key: string,
-  { bias = true }: LayerOptions = {},
+  options: LayerOptions & { out: number },
 ): Tensor {
-  if ('members' in weights) return fullyConnectedEnsemble(x, weights, key, { bias })
-  const matrix = weights.tensor(`${key}.weight`)
-  const shift = bias ? weight(x, weights, `${key}.bias`) : undefined
+  if ('members' in weights) return fullyConnectedEnsemble(x, weights, key, options)
+  const { out, bias = true } = options
+  const matrix = weights.tensor(`${key}.weight`, [out, x.shape[1]])
+  const shift = bias ? weight(x, weights, `${key}.bias`, [out]) : undefined
   return x.recorder.scope(key, () => linearInPieces(x, matrix, shift))
 }
 
@@ -104,9 +119,6 @@ export function fullyConnected(
  * maxStorageBufferBindingSize), but the layouts in which kernels want a matrix take up to some more room than it does.
  */
 const LARGEST_PIECE = 2 ** 26
-
-/** The pieces of matrices: the same arrays each time, so that a graph holds them once. */
-const piecesOf = new WeakMap<Float32Array, readonly Float32Array[]>()
 
 /**
  * A linear layer whose matrix may be larger than a device can bind: it is computed in pieces of whole rows, of at most 64 MiB each, and
@@ -121,16 +133,12 @@ export function linearInPieces(
   const rows = Math.max(1, Math.floor(LARGEST_PIECE / (4 * inputs)))
   const { recorder } = x
   if (outputs <= rows) return linear(x, recorder.constant(data, shape, 'weight'), bias)
-  let pieces = piecesOf.get(data)
-  if (!pieces) {
-    pieces = Array.from({ length: Math.ceil(outputs / rows) }, (_, k) =>
-      data.subarray(k * rows * inputs, (k + 1) * rows * inputs),
-    )
-    piecesOf.set(data, pieces)
+  const parts: Tensor[] = []
+  for (let row = 0; row < outputs; row += rows) {
+    const last = Math.min(row + rows, outputs)
+    const piece = data.subarray(row * inputs, last * inputs)
+    parts.push(linear(x, recorder.constant(piece, [last - row, inputs], `weight.${parts.length}`)))
   }
-  const parts = pieces.map((piece, k) =>
-    linear(x, recorder.constant(piece, [piece.length / inputs, inputs], `weight.${k}`)),
-  )
   const joined = concat(parts, 1)
   return bias ? add(joined, bias) : joined
 }
@@ -140,7 +148,12 @@ const LARGEST_JOINED = 2 ** 27
 const PANEL = 64
 
 /** One batch of products, or as few as the matrices need to be bound; x [N,E in] to [N,E out]. */
-function fullyConnectedEnsemble(x: Tensor, weights: EnsembleWeights, key: string, { bias }: LayerOptions): Tensor {
+function fullyConnectedEnsemble(
+  x: Tensor,
+  weights: EnsembleWeights,
+  key: string,
+  options: LayerOptions & { out: number },
+): Tensor {
   const { members } = weights
   const [outputs, inputs] = members[0].tensor(`${key}.weight`).shape
   const each = 4 * inputs * Math.ceil(outputs / PANEL) * PANEL
@@ -150,12 +163,12 @@ function fullyConnectedEnsemble(x: Tensor, weights: EnsembleWeights, key: string
     for (let first = 0; first < members.length; first += most) {
       const part = members.slice(first, first + most)
       const own = slice(x, 1, first * inputs, (first + part.length) * inputs)
-      parts.push(fullyConnected(own, ensembleWeights(part), key, { bias }))
+      parts.push(fullyConnected(own, ensembleWeights(part), key, options))
     }
     return concat(parts, 1)
   }
-  const matrices = weight(x, weights, `${key}.weight`, [members.length, outputs, inputs])
-  const shift = bias ? weight(x, weights, `${key}.bias`) : undefined
+  const matrices = weight(x, weights, `${key}.weight`, [outputs, inputs], [members.length, outputs, inputs])
+  const shift = (options.bias ?? true) ? weight(x, weights, `${key}.bias`, [outputs]) : undefined
   return x.recorder.scope(key, () => {
     const perMember = transpose(reshape(x, [x.shape[0], members.length, inputs]), [1, 0, 2])
     const y = transpose(matmul(perMember, matrices, { transposeB: true }), [1, 0, 2])
@@ -166,8 +179,16 @@ function fullyConnectedEnsemble(x: Tensor, weights: EnsembleWeights, key: string
 
 /** PReLU with a slope for every channel, `KEY.weight` [C]. x [N,C] or [N,C,H,W]. */
 export function channelPrelu(x: Tensor, weights: LayerWeights, key: string): Tensor {
-  const slope = weight(x, weights, `${key}.weight`, x.shape.length === 4 ? [x.shape[1], 1, 1] : [x.shape[1]])
+  const as = x.shape.length === 4 ? [x.shape[1], 1, 1] : [x.shape[1]]
+  const slope = weight(x, weights, `${key}.weight`, [channelsOf(x, weights)], as)
   return x.recorder.scope(key, () => prelu(x, slope))
+}
+
+export interface NormOptions {
+  /** Added to the variance; PyTorch's 1e-5 unless told. */
+  epsilon?: number
+  /** False for a layer that has no `KEY.weight` and `KEY.bias`. */
+  affine?: boolean
 }
 
 /** What batch normalisation has learned of its channels, each [C]. */
@@ -178,17 +199,27 @@ interface Norm {
   variance: Tensor
 }
 
-const normOf = (x: Tensor, weights: LayerWeights, key: string): Norm => ({
-  gamma: weight(x, weights, `${key}.weight`),
-  beta: weight(x, weights, `${key}.bias`),
-  mean: weight(x, weights, `${key}.running_mean`),
-  variance: weight(x, weights, `${key}.running_var`),
-})
+function normOf(x: Tensor, weights: LayerWeights, key: string, channels: number, affine = true): Norm {
+  const learned = (name: string) => weight(x, weights, `${key}.${name}`, [channels])
+  const all = channels * membersOf(weights).length
+  const same = (value: number) => x.recorder.constant(new Float32Array(all).fill(value), [all], key)
+  return {
+    gamma: affine ? learned('weight') : same(1),
+    beta: affine ? learned('bias') : same(0),
+    mean: learned('running_mean'),
+    variance: learned('running_var'),
+  }
+}
 
-/** Batch normalisation in inference with `KEY.weight`, `bias`, `running_mean` and `running_var`. x [N,C] or [N,C,H,W]. */
-export function channelNorm(x: Tensor, weights: LayerWeights, key: string): Tensor {
-  const { gamma, beta, mean, variance } = normOf(x, weights, key)
-  return x.recorder.scope(key, () => batchNorm(x, gamma, beta, mean, variance, EPSILON))
+/** Batch normalisation in inference with `KEY.weight`, `bias`, `running_mean` and `running_var`, each [C]. x [N,C] or [N,C,H,W]. */
+export function channelNorm(
+  x: Tensor,
+  weights: LayerWeights,
+  key: string,
+  { epsilon = EPSILON, affine }: NormOptions = {},
+): Tensor {
+  const { gamma, beta, mean, variance } = normOf(x, weights, key, channelsOf(x, weights), affine)
+  return x.recorder.scope(key, () => batchNorm(x, gamma, beta, mean, variance, epsilon))
 }
 
 /**
@@ -200,12 +231,12 @@ export function convolutionNorm(
   weights: LayerWeights,
   key: string,
   norm: string,
-  options: Omit<ConvolutionOptions, 'bias'> = {},
+  { epsilon = EPSILON, ...options }: ConvolutionOptions & { bias?: undefined; epsilon?: number },
 ): Tensor {
-  const kernel = weight(x, weights, `${key}.weight`)
-  const { gamma, beta, mean, variance } = normOf(x, weights, norm)
+  const kernel = kernelOf(x, weights, key, options)
+  const { gamma, beta, mean, variance } = normOf(x, weights, norm, outOf(x, weights, options))
   return x.recorder.scope(key, () => {
-    const scale = div(gamma, sqrt(affine(variance, 1, EPSILON)))
+    const scale = div(gamma, sqrt(affine(variance, 1, epsilon)))
     const scaled = mul(kernel, reshape(scale, [scale.shape[0], 1, 1, 1]))
     return conv2d(x, scaled, sub(beta, mul(mean, scale)), grouped(x, kernel, weights, options))
   })

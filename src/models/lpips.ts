@@ -7,6 +7,7 @@ import { lpipsDistance } from '../kernels/index.ts'
 import { expectShape, type Tensor } from '../kernels/op.ts'
 import { alexnetTaps } from './alexnet.ts'
 import { type NetworkWeights, normalised, type PixelMap, weight } from './layers.ts'
+import { anySize, type Family, type Naming, partArchitecture } from './network.ts'
 import { squeezenetTaps } from './squeezenet.ts'
 
 /** The networks whose features are compared, by the names of LPIPS' authors. */
@@ -41,7 +42,57 @@ export function lpipsTaps(x01: Tensor, weights: NetworkWeights, trunk: LpipsTrun
 export function lpipsDistances(a: readonly Tensor[], b: readonly Tensor[], weights: NetworkWeights): Tensor[] {
   expectShape(a.length === b.length, `lpips: ${a.length} and ${b.length} layers are of different trunks`)
   return a.map((features, k) => {
-    const lin = weight(features, weights, `lin${k}.model.1.weight`, [features.shape[1]])
+    const channels = features.shape[1]
+    const lin = weight(features, weights, `lin${k}.model.1.weight`, [1, channels, 1, 1], [channels])
     return lpipsDistance(features, b[k], lin)
   })
+}
+
+/** Pixels of a side with which both trunks can be recorded. */
+const SIDE = 64
+
+/** The state of lpips.LPIPS(): trunk and weights of the channels, these twice. */
+const module: Naming = {
+  rename: (name) => name.replace(/^net\.slice\d\./, 'features.'),
+  unused: [
+    [/^lins\./, 'second copies of the weights of the channels'],
+    [/^scaling_layer\./, 'the map of the colours, which is known'],
+  ],
+}
+
+const classifierOf = (title: string): Naming => ({
+  unused: [[/^classifier\./, `${title}'s classifier, which LPIPS does not use`]],
+})
+
+/** LPIPS' authors save SqueezeNet's trunk by itself. */
+const bare: Naming = { rename: (name) => name.replace(/^(?=\d)/, 'features.') }
+
+const whole = (trunk: LpipsTrunk) => (x: Tensor, weights: NetworkWeights) => {
+  const taps = lpipsTaps(x, weights, trunk)
+  return lpipsDistances(taps, taps, weights)
+}
+
+const partsOf = (trunk: LpipsTrunk, title: string, trunkId: string, trunkTitle: string, namings: readonly Naming[]) => {
+  const common = { input: anySize(lpipsInput), record: whole(trunk), side: SIDE }
+  const isChannels = (name: string) => name.startsWith('lin')
+  return [
+    partArchitecture('perceptual', {
+      ...{ ...common, id: trunkId, title: `${trunkTitle}'s convolutions, the trunk of LPIPS-${trunk}`, namings },
+      part: (name) => !isChannels(name),
+    }),
+    partArchitecture('perceptual', {
+      ...{ ...common, id: `lpips-lin-${trunk}`, title: `LPIPS v0.1's weights of the channels (${trunk})` },
+      part: isChannels,
+    }),
+    partArchitecture('perceptual', {
+      ...{ ...common, id: `lpips-${trunk}`, title: `LPIPS on ${title}`, namings: [{}, module] },
+    }),
+  ]
+}
+
+export const lpipsFamily: Family = {
+  published: [
+    ...partsOf('alex', 'AlexNet', 'alexnet', 'AlexNet', [classifierOf('AlexNet')]),
+    ...partsOf('squeeze', 'SqueezeNet', 'squeezenet', 'SqueezeNet 1.1', [classifierOf('SqueezeNet'), bare]),
+  ],
 }

@@ -4,7 +4,9 @@ import type { MtcnnNetworks } from '../faces/mtcnn.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
 import { flatten, maxPool2d, softmax } from '../kernels/index.ts'
 import { expectShape, type Shape, type Tensor } from '../kernels/op.ts'
+import type { Tensor as StoredFloats } from '../weights/registry.ts'
 import { channelPrelu, convolution, fullyConnected, type NetworkWeights } from './layers.ts'
+import { anySize, type Family, over128, partArchitecture } from './network.ts'
 import { PlanCache } from './plan-cache.ts'
 
 /** RGB in (v - 127.5) / 128. Probabilities are of "no face" and "face"; offsets and landmarks in units of the window's side. */
@@ -15,45 +17,47 @@ interface Judgement {
   offsets: Tensor
 }
 
-const activatedConvolution = (x: Tensor, weights: NetworkWeights, network: string, i: number): Tensor =>
-  channelPrelu(convolution(x, weights, `${network}.conv${i}`), weights, `${network}.prelu${i}`)
+type Layer = { out: number; kernel: number }
+
+const activatedConvolution = (x: Tensor, weights: NetworkWeights, network: string, i: number, layer: Layer): Tensor =>
+  channelPrelu(convolution(x, weights, `${network}.conv${i}`, layer), weights, `${network}.prelu${i}`)
 
 const pooled = (x: Tensor, kernel: number): Tensor => maxPool2d(x, { kernel, stride: 2, ceilMode: true })
 
 /** P-Net: judges every 12x12 window, 2 pixels apart, of x [N,3,H,W] (sides from 11: the pool takes what is left at the end). */
 export function pnet(x: Tensor, weights: NetworkWeights): Judgement {
-  let y = pooled(activatedConvolution(x, weights, 'pnet', 1), 2)
-  y = activatedConvolution(y, weights, 'pnet', 2)
-  y = activatedConvolution(y, weights, 'pnet', 3)
+  let y = pooled(activatedConvolution(x, weights, 'pnet', 1, { out: 10, kernel: 3 }), 2)
+  y = activatedConvolution(y, weights, 'pnet', 2, { out: 16, kernel: 3 })
+  y = activatedConvolution(y, weights, 'pnet', 3, { out: 32, kernel: 3 })
   return {
-    probability: softmax(convolution(y, weights, 'pnet.conv4_1'), 1),
-    offsets: convolution(y, weights, 'pnet.conv4_2'),
+    probability: softmax(convolution(y, weights, 'pnet.conv4_1', { out: 2 }), 1),
+    offsets: convolution(y, weights, 'pnet.conv4_2', { out: 4 }),
   }
 }
 
 /** R-Net: judges windows [N,3,24,24]. */
 export function rnet(x: Tensor, weights: NetworkWeights): Judgement {
-  let y = pooled(activatedConvolution(x, weights, 'rnet', 1), 3)
-  y = pooled(activatedConvolution(y, weights, 'rnet', 2), 3)
-  y = activatedConvolution(y, weights, 'rnet', 3)
-  y = channelPrelu(fullyConnected(flatten(y), weights, 'rnet.conv4'), weights, 'rnet.prelu4')
+  let y = pooled(activatedConvolution(x, weights, 'rnet', 1, { out: 28, kernel: 3 }), 3)
+  y = pooled(activatedConvolution(y, weights, 'rnet', 2, { out: 48, kernel: 3 }), 3)
+  y = activatedConvolution(y, weights, 'rnet', 3, { out: 64, kernel: 2 })
+  y = channelPrelu(fullyConnected(flatten(y), weights, 'rnet.conv4', { out: 128 }), weights, 'rnet.prelu4')
   return {
-    probability: softmax(fullyConnected(y, weights, 'rnet.conv5_1'), 1),
-    offsets: fullyConnected(y, weights, 'rnet.conv5_2'),
+    probability: softmax(fullyConnected(y, weights, 'rnet.conv5_1', { out: 2 }), 1),
+    offsets: fullyConnected(y, weights, 'rnet.conv5_2', { out: 4 }),
   }
 }
 
 /** O-Net: judges windows [N,3,48,48] and finds landmarks [N,10], five x and then five y. */
 export function onet(x: Tensor, weights: NetworkWeights): Judgement & { landmarks: Tensor } {
-  let y = pooled(activatedConvolution(x, weights, 'onet', 1), 3)
-  y = pooled(activatedConvolution(y, weights, 'onet', 2), 3)
-  y = pooled(activatedConvolution(y, weights, 'onet', 3), 2)
-  y = activatedConvolution(y, weights, 'onet', 4)
-  y = channelPrelu(fullyConnected(flatten(y), weights, 'onet.conv5'), weights, 'onet.prelu5')
+  let y = pooled(activatedConvolution(x, weights, 'onet', 1, { out: 32, kernel: 3 }), 3)
+  y = pooled(activatedConvolution(y, weights, 'onet', 2, { out: 64, kernel: 3 }), 3)
+  y = pooled(activatedConvolution(y, weights, 'onet', 3, { out: 64, kernel: 3 }), 2)
+  y = activatedConvolution(y, weights, 'onet', 4, { out: 128, kernel: 2 })
+  y = channelPrelu(fullyConnected(flatten(y), weights, 'onet.conv5', { out: 256 }), weights, 'onet.prelu5')
   return {
-    probability: softmax(fullyConnected(y, weights, 'onet.conv6_1'), 1),
-    offsets: fullyConnected(y, weights, 'onet.conv6_2'),
-    landmarks: fullyConnected(y, weights, 'onet.conv6_3'),
+    probability: softmax(fullyConnected(y, weights, 'onet.conv6_1', { out: 2 }), 1),
+    offsets: fullyConnected(y, weights, 'onet.conv6_2', { out: 4 }),
+    landmarks: fullyConnected(y, weights, 'onet.conv6_3', { out: 10 }),
   }
 }
 
@@ -201,3 +205,36 @@ const ofFace = (probability: Float32Array): Float32Array => probability.filter((
 
 const mapValues = <A, B>(record: Readonly<Record<string, A>>, map: (value: A) => B): Record<string, B> =>
   Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]))
+
+/**
+ * The first linear layers of R- and O-Net take 3x3 pixels, column by column in the authors' files and row by row here.
+ */
+function uprightFeatures(name: string, tensor: StoredFloats): StoredFloats {
+  if (name !== 'rnet.conv4.weight' && name !== 'onet.conv5.weight') return tensor
+  const data = new Float32Array(tensor.data.length)
+  for (let i = 0; i < data.length; i++) {
+    const pixel = i % 9
+    data[i - pixel + (pixel % 3) * 3 + Math.floor(pixel / 3)] = tensor.data[i]
+  }
+  return { shape: tensor.shape, data }
+}
+
+const sides = { pnet: 12, rnet: 24, onet: 48 }
+
+const parts = (['pnet', 'rnet', 'onet'] as const).map((net) =>
+  partArchitecture('detector', {
+    ...{ id: `mtcnn-${net}`, title: `MTCNN's ${net[0].toUpperCase()}-Net`, input: anySize(over128) },
+    ...{ record: networks[net], side: sides[net] },
+    namings: [{ rename: (name) => `${net}.${name.replace(/^features\./, '')}`, layout: uprightFeatures }],
+  }),
+)
+
+export const mtcnnFamily: Family = {
+  published: [
+    ...parts,
+    {
+      ...{ id: 'mtcnn', title: 'MTCNN', role: 'detector', input: anySize(over128), namings: [{}] },
+      tensors: () => new Map(parts.flatMap((part) => [...part.tensors()])),
+    },
+  ],
+}

@@ -3,9 +3,9 @@ import { elements, formatShape, type Shape, sameShape } from '../kernels/op.ts'
 import { WeightsError } from '../weights/errors.ts'
 import type { StoredTensor } from '../weights/numbers.ts'
 import type { Tensor as StoredFloats } from '../weights/registry.ts'
-import { type Architecture, architectureIds, architectureOf, irId } from './architectures.ts'
-import type { IrArchitecture } from './ir.ts'
-import { type resnetArchitectures, resnetArchitectures as resnets } from './resnet.ts'
+import { architectureIds, architectureOf, families } from './architectures.ts'
+import type { Architecture, Naming } from './network.ts'
+import type { TensorShapes } from './recording.ts'
 
 /** The tensors are those of no network that is known here, or it cannot be told whose they are. */
 export class UnknownNetworkError extends WeightsError {
@@ -48,100 +48,8 @@ export interface RecogniseOptions {
   prefix?: string
 }
 
-type Shapes = ReadonlyMap<string, Shape>
-
-/** A way in which files name the tensors of a network. */
-interface Dialect {
-  /** Names that such files have, the most telling first: what comes before one of them is the prefix. */
-  marks: readonly string[]
-  /** Which network it is, by the file's names (without the prefix) and shapes; undefined if it is none of this dialect. */
-  architecture: (shapes: Shapes) => string | undefined
-  /** Architectures that it may be told to be. */
-  architectures: (id: string) => boolean
-  /** The network's name of a tensor. */
-  rename?: (name: string, id: string) => string
-  /** Tensors that belong to the file but not to the network, and why. */
-  unused?: readonly (readonly [names: RegExp, why: string])[]
-  /** A tensor in the network's layout; called with the network's name. */
-  layout?: (name: string, tensor: StoredFloats) => StoredFloats
-}
-
-const is =
-  (...ids: readonly string[]) =>
-  (id: string) =>
-    ids.includes(id)
-
 /** Torch counts the batches that a normalisation has seen; it matters to training alone. */
 const COUNTERS = [/(^|\.)num_batches_tracked$/, 'counters of training'] as const
-
-const dialects: readonly Dialect[] = [
-  {
-    marks: ['input_layer.0.weight', 'body.0.res_layer.1.weight'],
-    architecture: recogniseIr,
-    architectures: (id) => /^ir-/.test(id),
-  },
-  {
-    marks: ['bn_o1.weight', 'layer1.0.conv3.weight'],
-    architecture: recogniseResnet,
-    architectures: (id) => id.startsWith('resnet-'),
-  },
-  {
-    marks: ['gdconv.depthwise.weight'],
-    architecture: () => 'mobilefacenet-foamliu',
-    architectures: is('mobilefacenet-foamliu'),
-  },
-  { marks: ['blocks.0.expand.weight'], architecture: () => 'mobilefacenet', architectures: is('mobilefacenet') },
-  { marks: ['blocks.0.conv1.weight'], architecture: () => 'dlib-resnet-29', architectures: is('dlib-resnet-29') },
-  {
-    // The state of lpips.LPIPS(): trunk and weights of the channels, these twice.
-    marks: ['net.slice1.0.weight'],
-    architecture: lpipsTrunk('lpips-'),
-    architectures: is('lpips-alex', 'lpips-squeeze'),
-    rename: (name) => name.replace(/^net\.slice\d\./, 'features.'),
-    unused: [
-      [/^lins\./, 'second copies of the weights of the channels'],
-      [/^scaling_layer\./, 'the map of the colours, which is known'],
-    ],
-  },
-  {
-    marks: ['lin0.model.1.weight'],
-    architecture: (shapes) => (shapes.has('features.0.weight') ? lpipsTrunk('lpips-')(shapes) : lpipsLin(shapes)),
-    architectures: is('lpips-lin-alex', 'lpips-lin-squeeze', 'lpips-alex', 'lpips-squeeze'),
-  },
-  {
-    marks: ['features.12.expand3x3.weight'],
-    architecture: () => 'squeezenet',
-    architectures: is('squeezenet'),
-    unused: [[/^classifier\./, "SqueezeNet's classifier, which LPIPS does not use"]],
-  },
-  {
-    // As LPIPS' authors save the trunk by itself.
-    marks: ['12.expand3x3.weight'],
-    architecture: () => 'squeezenet',
-    architectures: is('squeezenet'),
-    rename: (name) => `features.${name}`,
-  },
-  {
-    marks: ['features.10.weight'],
-    architecture: (shapes) => (shapeIs(shapes, 'features.0.weight', [64, 3, 11, 11]) ? 'alexnet' : undefined),
-    architectures: is('alexnet'),
-    unused: [[/^classifier\./, "AlexNet's classifier, which LPIPS does not use"]],
-  },
-  {
-    marks: ['pnet.conv1.weight'],
-    architecture: (shapes) => (shapes.has('onet.conv1.weight') ? 'mtcnn' : undefined),
-    architectures: is('mtcnn'),
-  },
-  ...(['pnet', 'rnet', 'onet'] as const).map(
-    (net, i): Dialect => ({
-      marks: [`conv${i + 4}_1.weight`],
-      architecture: () => `mtcnn-${net}`,
-      architectures: is(`mtcnn-${net}`),
-      rename: (name) => `${net}.${name.replace(/^features\./, '')}`,
-      layout: uprightFeatures,
-    }),
-  ),
-]
 
 /**
  * Finds the network in a file's tensors and gives these in its own names and order.
@@ -155,8 +63,7 @@ export function recogniseNetwork(
   file: string,
   options: RecogniseOptions = {},
 ): RecognisedNetwork {
-  const { dialect, prefix, id } = identify(found, file, options)
-  const architecture = architectureOf(id)!
+  const { architecture, naming, prefix } = identify(found, file, options)
   const leftOut = new Map<string, number>()
   const note = (why: string) => leftOut.set(why, (leftOut.get(why) ?? 0) + 1)
   const own = new Map<string, { name: string; tensor: StoredTensor }>()
@@ -167,9 +74,9 @@ export function recogniseNetwork(
       continue
     }
     const bare = name.slice(prefix.length)
-    const unused = [COUNTERS, ...(dialect.unused ?? [])].find(([names]) => names.test(bare))
+    const unused = [COUNTERS, ...(naming.unused ?? [])].find(([names]) => names.test(bare))
     if (unused) note(unused[1])
-    else own.set(dialect.rename?.(bare, id) ?? bare, { name, tensor })
+    else own.set(naming.rename?.(bare) ?? bare, { name, tensor })
   }
   const tensors = new Map<string, StoredFloats>()
   let parameters = 0
@@ -182,7 +89,7 @@ export function recogniseNetwork(
       continue
     }
     const floats = { shape, data: held.tensor.data as Float32Array }
-    tensors.set(name, dialect.layout?.(name, floats) ?? floats)
+    tensors.set(name, naming.layout?.(name, floats) ?? floats)
     parameters += elements(shape)
   }
   for (const { name, tensor } of own.values()) {
@@ -208,44 +115,123 @@ function fault(name: string, inFile: string, { dtype, shape, data }: StoredTenso
   return undefined
 }
 
+/** A network that a file may hold. */
 interface Candidate {
-  dialect: Dialect
+  architecture: Architecture
+  naming: Naming
+  /** Of the file's names of its tensors. */
   prefix: string
-  id: string
+  /** The file's names of tensors that it has, by name and shape. */
+  fitting: ReadonlySet<string>
+  /** Its tensors that the file has, at least by name. */
+  present: number
 }
 
+/** Names are looked at from each of so many dots on; deeper ones are no part of a network's name. */
+const DEEPEST = 16
+
+/** A name from each of its dots on: what may stand before a network's name of it, and that name. */
+function* endingsOf(name: string): Generator<readonly [prefix: string, bare: string]> {
+  for (let at = 0, depth = 0; at >= 0 && depth < DEEPEST; depth++) {
+    yield [name.slice(0, at), name.slice(at)]
+    const dot = name.indexOf('.', at)
+    at = dot < 0 ? -1 : dot + 1
+  }
+}
+
+/** More networks than a file has, each under its own prefix. */
+const MOST_PREFIXES = 16
+
+/** What stands before the names of a file's tensors that are those of a network; what stands before most of them comes first. */
+function prefixesOf(found: ReadonlyMap<string, StoredTensor>, tensors: TensorShapes, naming: Naming): string[] {
+  const counts = new Map<string, number>()
+  for (const name of found.keys()) {
+    for (const [prefix, bare] of endingsOf(name))
+      if (tensors.has(naming.rename?.(bare) ?? bare)) counts.set(prefix, (counts.get(prefix) ?? 0) + 1)
+  }
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, MOST_PREFIXES)
+    .map(([prefix]) => prefix)
+}
+
+/** The file's tensors after a prefix by the network's names of them, with the file's names. */
+function under(found: ReadonlyMap<string, StoredTensor>, prefix: string, naming: Naming) {
+  const shapes = new Map<string, Shape>()
+  const names = new Map<string, string>()
+  for (const [name, { shape }] of found) {
+    if (!name.startsWith(prefix)) continue
+    const bare = name.slice(prefix.length)
+    const own = naming.rename?.(bare) ?? bare
+    shapes.set(own, shape)
+    names.set(own, name)
+  }
+  return { shapes, names }
+}
+
+/**
+ * The network that most of the file's tensors are of, by name and shape, and that misses the fewest. Unless it is told which it is, half
+ * of a network's tensors must be there.
+ */
 function identify(found: ReadonlyMap<string, StoredTensor>, file: string, { as, prefix }: RecogniseOptions): Candidate {
   if (as !== undefined && !architectureOf(as))
     throw new UnknownNetworkError(file, `cannot be "${as}": there are ${architectureIds.join(', ')}`)
-  const candidates: Candidate[] = []
-  for (const dialect of dialects) {
-    if (as !== undefined && !dialect.architectures(as)) continue
-    for (const start of prefix === undefined ? prefixesOf(found, dialect.marks) : [prefix]) {
-      const shapes = new Map<string, Shape>()
-      for (const [name, { shape }] of found) if (name.startsWith(start)) shapes.set(name.slice(start.length), shape)
-      if (!dialect.marks.some((mark) => shapes.has(mark))) continue
-      const id = as ?? dialect.architecture(shapes)
-      if (id !== undefined) candidates.push({ dialect, prefix: start, id })
-    }
-    // Dialects that come first say more.
-    if (candidates.length > 0) break
-  }
-  const [candidate, ...others] = candidates
-  if (!candidate) throw unknown(found, file, as)
-  if (others.length > 0) {
-    const prefixes = candidates.map((each) => `"${each.prefix}"`).join(', ')
+  const candidates = candidatesOf(found, as, prefix)
+  const half = ({ architecture, fitting }: Candidate) => 2 * fitting.size >= architecture.tensors().size
+  const likely = candidates.filter((each) => (as === undefined ? half(each) : each.present > 0))
+  const score = ({ architecture, fitting }: Candidate) => 2 * fitting.size - architecture.tensors().size
+  // Sorting keeps the order of those that are alike: families that come first, and the shortest prefix.
+  const [best, ...others] = likely.sort((a, b) => score(b) - score(a) || a.prefix.length - b.prefix.length)
+  if (!best) throw unknown(found, file, as)
+  const rivals = others.filter((other) => half(other) && ![...other.fitting].some((name) => best.fitting.has(name)))
+  if (rivals.length > 0) {
+    const prefixes = [...new Set([best, ...rivals].map((each) => `"${each.prefix}"`))].join(', ')
     throw new UnknownNetworkError(file, `holds several networks: name the one by its prefix, one of ${prefixes}`)
   }
-  return candidate
+  return best
 }
 
-/** What stands before the first of the marks that there is. */
-function prefixesOf(found: ReadonlyMap<string, StoredTensor>, marks: readonly string[]): string[] {
-  for (const mark of marks) {
-    const names = [...found.keys()].filter((name) => name === mark || name.endsWith(`.${mark}`))
-    if (names.length > 0) return names.map((name) => name.slice(0, -mark.length))
+function candidatesOf(found: ReadonlyMap<string, StoredTensor>, as?: string, prefix?: string): Candidate[] {
+  const candidates: Candidate[] = []
+  for (const { published, spelled, idOf } of families) {
+    const asked = as === undefined ? undefined : (published.find(({ id }) => id === as) ?? spelled?.(as))
+    if (as !== undefined && !asked) continue
+    const seen = new Set<string>()
+    for (const known of asked ? [asked] : published) {
+      for (const [n, naming] of known.namings.entries()) {
+        const starts = prefix === undefined ? prefixesOf(found, known.tensors(), naming) : [prefix]
+        for (const start of starts) {
+          const { shapes, names } = under(found, start, naming)
+          const other = asked ? undefined : idOf?.(shapes)
+          for (const architecture of other === undefined ? [known] : [known, architectureOf(other)]) {
+            const key = `${architecture?.id} ${n} ${start}`
+            if (!architecture || seen.has(key)) continue
+            seen.add(key)
+            candidates.push(candidateOf(architecture, naming, start, shapes, names))
+          }
+        }
+      }
+    }
   }
-  return []
+  return candidates
+}
+
+function candidateOf(
+  architecture: Architecture,
+  naming: Naming,
+  prefix: string,
+  shapes: TensorShapes,
+  names: ReadonlyMap<string, string>,
+): Candidate {
+  const fitting = new Set<string>()
+  let present = 0
+  for (const [name, shape] of architecture.tensors()) {
+    const held = shapes.get(name)
+    if (!held) continue
+    present++
+    if (sameShape(held, shape)) fitting.add(names.get(name)!)
+  }
+  return { architecture, naming, prefix, fitting, present }
 }
 
 const SHOWN_NAMES = 8
@@ -255,72 +241,4 @@ function unknown(found: ReadonlyMap<string, StoredTensor>, file: string, as?: st
   const more = found.size > SHOWN_NAMES ? `\n  and ${found.size - SHOWN_NAMES} more` : ''
   const what = as === undefined ? `is no network that is known here (${architectureIds.join(', ')})` : `is no ${as}`
   return new UnknownNetworkError(file, `${what}; its tensors are${names.join('')}${more}`)
-}
-
-function shapeIs(shapes: Shapes, name: string, shape: Shape): boolean {
-  const found = shapes.get(name)
-  return found !== undefined && sameShape(found, shape)
-}
-
-/** More units or blocks than any network has: names alone must not make long lists. */
-const UNIT_LIMIT = 999
-
-/** How many numbered parts there are, by the names of their tensors. */
-function countOf(shapes: Shapes, numbered: RegExp): number {
-  let count = 0
-  for (const name of shapes.keys()) {
-    const match = numbered.exec(name)
-    if (match) count = Math.max(count, Number(match[1]) + 1)
-  }
-  return Math.min(count, UNIT_LIMIT)
-}
-
-/** An IR network by the widths of its units and the length of its embedding. */
-function recogniseIr(shapes: Shapes): string | undefined {
-  const channels: number[] = []
-  const units: number[] = []
-  for (let i = 0; i < countOf(shapes, /^body\.(\d{1,3})\./); i++) {
-    // A unit that is missing counts to the stage before it, so that it will be missed.
-    const width = shapes.get(`body.${i}.res_layer.1.weight`)?.[0] ?? channels.at(-1) ?? 64
-    if (width !== channels.at(-1)) {
-      channels.push(width)
-      units.push(0)
-    }
-    units[units.length - 1]++
-  }
-  if (units.length !== 4) return undefined
-  const squeezeExcitation = shapes.has('body.0.res_layer.5.fc1.weight')
-  const embedding = shapes.get('output_layer.3.weight')?.[0] ?? 512
-  const architecture = { units, channels, embedding, squeezeExcitation } as unknown as IrArchitecture
-  const id = irId(architecture)
-  return architectureOf(id) && id
-}
-
-function recogniseResnet(shapes: Shapes): string | undefined {
-  const blocks = [1, 2, 3, 4].map((stage) => countOf(shapes, new RegExp(`^layer${stage}\\.(\\d{1,3})\\.`)))
-  const names = Object.keys(resnets) as (keyof typeof resnetArchitectures)[]
-  const name = names.find((key) => sameShape(resnets[key], blocks))
-  return name?.toLowerCase().replace('_', '-')
-}
-
-function lpipsTrunk(start: string): Dialect['architecture'] {
-  return (shapes) => {
-    if (shapes.has('lin6.model.1.weight')) return `${start}squeeze`
-    return shapeIs(shapes, 'lin1.model.1.weight', [1, 192, 1, 1]) ? `${start}alex` : undefined
-  }
-}
-
-const lpipsLin = lpipsTrunk('lpips-lin-')
-
-/**
- * The first linear layers of MTCNN's R- and O-Net take 3x3 pixels, column by column in the authors' files and row by row here.
- */
-function uprightFeatures(name: string, tensor: StoredFloats): StoredFloats {
-  if (name !== 'rnet.conv4.weight' && name !== 'onet.conv5.weight') return tensor
-  const data = new Float32Array(tensor.data.length)
-  for (let i = 0; i < data.length; i++) {
-    const pixel = i % 9
-    data[i - pixel + (pixel % 3) * 3 + Math.floor(pixel / 3)] = tensor.data[i]
-  }
-  return { shape: tensor.shape, data }
 }

@@ -1,7 +1,9 @@
 import { add, flatten, maxPool2d, relu } from '../kernels/index.ts'
 import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
 import { type LayerWeights, membersOf } from './ensemble.ts'
+import { faceEvolveInput } from './ir.ts'
 import { channelNorm, convolutionNorm, fullyConnected } from './layers.ts'
+import { crops, type Family, recogniserArchitecture } from './network.ts'
 
 /** Bottlenecks of the four stages of face.evoLVe's ResNets (backbone/model_resnet.py), by their names there. */
 export const resnetArchitectures = {
@@ -11,6 +13,9 @@ export const resnetArchitectures = {
 } as const satisfies Record<string, readonly number[]>
 
 const EXPANSION = 4
+
+/** Length of the embedding. */
+const EMBEDDING = 512
 
 /**
  * The ResNet (He et al. 2016) that face.evoLVe trains for faces, in inference: batch normalisation with its running
@@ -26,7 +31,7 @@ export function resnet(x: Tensor, weights: LayerWeights, blocks: readonly number
     x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
     `resnet: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
   )
-  let y = relu(convolutionNorm(x, weights, 'conv1', 'bn1', { stride: 2, padding: 3 }))
+  let y = relu(convolutionNorm(x, weights, 'conv1', 'bn1', { out: 64, kernel: 7, stride: 2, padding: 3 }))
   y = maxPool2d(y, { kernel: 3, stride: 2, padding: 1 })
   blocks.forEach((count, stage) => {
     const width = 64 * 2 ** stage
@@ -35,14 +40,29 @@ export function resnet(x: Tensor, weights: LayerWeights, blocks: readonly number
     }
   })
   y = flatten(channelNorm(y, weights, 'bn_o1'))
-  return channelNorm(fullyConnected(y, weights, 'fc'), weights, 'bn_o2')
+  return channelNorm(fullyConnected(y, weights, 'fc', { out: EMBEDDING }), weights, 'bn_o2')
 }
 
 function bottleneck(x: Tensor, weights: LayerWeights, key: string, width: number, stride: number): Tensor {
-  const layer = (y: Tensor, i: number, padding: number, by: number) =>
-    convolutionNorm(y, weights, `${key}.conv${i}`, `${key}.bn${i}`, { stride: by, padding })
-  const y = layer(relu(layer(relu(layer(x, 1, 0, 1)), 2, 1, stride)), 3, 0, 1)
-  const kept = stride === 1 && x.shape[1] === EXPANSION * width * membersOf(weights).length
-  const shortcut = kept ? x : convolutionNorm(x, weights, `${key}.downsample.0`, `${key}.downsample.1`, { stride })
+  const layer = (y: Tensor, i: number, options: { out: number; kernel?: number; padding?: number; stride?: number }) =>
+    convolutionNorm(y, weights, `${key}.conv${i}`, `${key}.bn${i}`, options)
+  const out = EXPANSION * width
+  const narrow = relu(layer(x, 1, { out: width }))
+  const y = layer(relu(layer(narrow, 2, { out: width, kernel: 3, padding: 1, stride })), 3, { out })
+  const kept = stride === 1 && x.shape[1] === out * membersOf(weights).length
+  const shortcut = kept ? x : convolutionNorm(x, weights, `${key}.downsample.0`, `${key}.downsample.1`, { out, stride })
   return relu(add(y, shortcut))
+}
+
+export const resnetFamily: Family = {
+  published: Object.entries(resnetArchitectures).map(([name, blocks]) =>
+    recogniserArchitecture({
+      id: name.toLowerCase().replace('_', '-'),
+      title: `${name.replace('_', '-')} of face.evoLVe`,
+      input: crops(112, faceEvolveInput),
+      embedding: EMBEDDING,
+      alignment: 'arcface112',
+      build: (x, weights) => resnet(x, weights, blocks),
+    }),
+  ),
 }

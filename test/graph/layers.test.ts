@@ -30,9 +30,9 @@ describe('a matrix beyond a binding', () => {
   test('is computed in pieces, and so is its gradient', async () => {
     const g = graph()
     const x = g.input('x', [1, inputs])
-    const y = fullyConnected(x, weights, 'fc')
+    const y = fullyConnected(x, weights, 'fc', { out: outputs })
     // Applied twice, a matrix is held once.
-    expect(fullyConnected(x, weights, 'fc')).toBe(y)
+    expect(fullyConnected(x, weights, 'fc', { out: outputs })).toBe(y)
     const v = uniform(3, outputs)
     const loss = sum(mul(y, g.constant(v, [1, outputs])))
     using plan = await compile(gpu, { y, gradient: grad(loss, x) })

@@ -17,8 +17,8 @@ import { foamliuMobilefacenet } from '../../src/models/foamliu.ts'
 import { type IrArchitecture, ir } from '../../src/models/ir.ts'
 import { convolution, fullyConnected, type NetworkWeights } from '../../src/models/layers.ts'
 import { mobilefacenet } from '../../src/models/mobilefacenet.ts'
+import { recordedShapes } from '../../src/models/recording.ts'
 import { resnet } from '../../src/models/resnet.ts'
-import { irTensors, resnetTensors } from '../../src/models/tensors.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import { testWeights } from '../golden/case.ts'
 import { torchWeights } from '../golden/weights.ts'
@@ -70,11 +70,14 @@ function varied(weights: NetworkWeights, seed: number): NetworkWeights {
   }
 }
 
-const irShapes = (architecture: IrArchitecture): Shapes => Object.fromEntries(irTensors(architecture))
+/** What a network has at its usual size. */
+const shapesOf = (build: Build): Shapes => Object.fromEntries(recordedShapes(build, [1, 3, 112, 112]))
+
+const irShapes = (architecture: IrArchitecture): Shapes => shapesOf((x, weights) => ir(x, weights, architecture))
 
 /** A ResNet of two stages, whose last maps are 14x14, with a short embedding. */
 function resnetShapes(blocks: readonly [number, number], embedding: number): Shapes {
-  const shapes: Record<string, Shape> = Object.fromEntries(resnetTensors(blocks))
+  const shapes: Record<string, Shape> = { ...shapesOf((x, weights) => resnet(x, weights, blocks)) }
   const [channels] = shapes['bn_o1.weight']
   for (const name of Object.keys(shapes)) if (/^(fc|bn_o2)/.test(name)) shapes[name] = [embedding]
   return { ...shapes, 'fc.weight': [embedding, channels * 14 * 14] }
@@ -186,8 +189,8 @@ describe('an ensemble', () => {
   test('of members of different shapes is refused by the name of the tensor', () => {
     const members = [8, 6].map((k) => drawn({ 'a.weight': [k, 3, 3, 3], 'a.bias': [k] }, k))
     const x = graph().input('x', [1, 3, 8, 8])
-    expect(() => convolution(x, ensembleWeights(members), 'a')).toThrow(ShapeError)
-    expect(() => convolution(x, ensembleWeights(members), 'a')).toThrow(
+    expect(() => convolution(x, ensembleWeights(members), 'a', { out: 8, kernel: 3 })).toThrow(ShapeError)
+    expect(() => convolution(x, ensembleWeights(members), 'a', { out: 8, kernel: 3 })).toThrow(
       /a\.weight is \[8,3,3,3\] of one .* \[6,3,3,3\] of another/,
     )
   })
@@ -200,7 +203,9 @@ describe('an ensemble', () => {
       const inputs = Array.from({ length: count }, (_, k) => g.input(`x${k}`, [1, 128, 4, 4]))
       return compile(
         gpu,
-        Object.fromEntries(inputs.map((x, k) => [`y${k}`, convolution(x, weights, 'a', { padding: 1 })])),
+        Object.fromEntries(
+          inputs.map((x, k) => [`y${k}`, convolution(x, weights, 'a', { out: 64, kernel: 3, padding: 1 })]),
+        ),
       )
     }
     using once = await planOf(1)
@@ -217,7 +222,7 @@ describe('an ensemble', () => {
     const members = [1, 2, 3].map((seed) => drawn({ 'fc.weight': [outputs, inputs], 'fc.bias': [outputs] }, seed))
     const x = uniform(9, 3 * inputs)
     const g = graph()
-    const y = fullyConnected(g.input('x', [1, 3 * inputs]), ensembleWeights(members), 'fc')
+    const y = fullyConnected(g.input('x', [1, 3 * inputs]), ensembleWeights(members), 'fc', { out: outputs })
     expect(g.nodes.filter((node) => node.op?.name === 'matmul').map((node) => node.shape[0])).toEqual([2, 1])
     using plan = await compile(gpu, { y }, { poison: true })
     plan.write('x', x)

@@ -65,7 +65,9 @@ describe('layers', () => {
       ...Object.fromEntries(['weight', 'bias', 'running_mean', 'running_var'].map((name) => [`n.${name}`, [5]])),
     })
     const x = uniform(1, 2 * 3 * 9 * 7)
-    const folded = await run([2, 3, 9, 7], x, (y) => convolutionNorm(y, weights, 'c', 'n', { stride: 2, padding: 1 }))
+    const folded = await run([2, 3, 9, 7], x, (y) =>
+      convolutionNorm(y, weights, 'c', 'n', { out: 5, kernel: 3, stride: 2, padding: 1 }),
+    )
     const apart = await run([2, 3, 9, 7], x, (y, g) => {
       const { data, shape } = weights.tensor('c.weight')
       return channelNorm(conv2d(y, g.constant(data, shape), undefined, { stride: 2, padding: 1 }), weights, 'n')
@@ -304,9 +306,9 @@ describe('gradients', () => {
     })
     const g = graph()
     const [a, b] = [g.input('a', [1, 3, 8, 8]), g.input('b', [1, 3, 8, 8])]
-    sum(convolutionNorm(a, weights, 'c', 'n'))
+    sum(convolutionNorm(a, weights, 'c', 'n', { out: 4, kernel: 3 }))
     const before = g.nodes.length
-    sum(convolutionNorm(b, weights, 'c', 'n'))
+    sum(convolutionNorm(b, weights, 'c', 'n', { out: 4, kernel: 3 }))
     // Only the second convolution and its sum are new.
     expect(g.nodes.length - before).toBe(2)
   })
