@@ -1,4 +1,5 @@
 /** One photo from the pixels to the file, in the phases that are measured: what `Protector` does, without further rounds. */
+
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,9 +9,10 @@ import { Attack } from '../../src/attack/loop.ts'
 import { uniformNoise } from '../../src/attack/noise.ts'
 import { changeShape } from '../../src/attack/objective.ts'
 import type { Preset } from '../../src/attack/presets.ts'
-import { alignmentOf, faceRegion, type Region, samplingMatrix, softMask, wholePhoto } from '../../src/attack/region.ts'
+import { faceRegion, type Region, samplingMatrix, softMask, wholePhoto } from '../../src/attack/region.ts'
 import { addChange, workingPlanes } from '../../src/attack/resample.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
+import { alignmentOf } from '../../src/faces/alignment.ts'
 import { detectFaces, type Face, type MtcnnNetworks } from '../../src/faces/mtcnn.ts'
 import type { Pixels } from '../../src/faces/pixels.ts'
 import { encodePhoto } from '../../src/images/index.ts'

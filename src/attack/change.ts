@@ -1,8 +1,9 @@
 /** The change of one face: where it stays, and whether what came out is a photo. */
+import { alignmentOf } from '../faces/alignment.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { AttackError } from './loop.ts'
-import { alignmentOf, type Region, softMask } from './region.ts'
+import { type Region, softMask } from './region.ts'
 import { workingPlanes } from './resample.ts'
 import { textureOf } from './texture.ts'
 

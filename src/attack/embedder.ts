@@ -1,12 +1,11 @@
 /** Embeddings of aligned faces, as a face recognition service would compute them: one crop, no mirror image. */
 import type { Gpu } from '../device/gpu.ts'
-import type { Landmarks } from '../faces/alignment.ts'
+import { alignmentOf, type Landmarks } from '../faces/alignment.ts'
 import { cropFace } from '../faces/crop.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
 import { normalize } from '../kernels/index.ts'
 import type { Surrogate } from './objective.ts'
-import { alignmentOf } from './region.ts'
 
 /** A face to embed, and the photo it is in. */
 export interface PhotoFace {

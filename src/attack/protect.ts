@@ -1,6 +1,6 @@
 /** A photo in, a protected photo out: detection, the attack on every face, and what it achieved. */
 import type { Gpu } from '../device/gpu.ts'
-import type { Affine, Landmarks } from '../faces/alignment.ts'
+import { type Affine, alignmentOf, type Landmarks } from '../faces/alignment.ts'
 import { type FaceNetworks, type FoundFace, findFaces } from '../faces/find.ts'
 import type { Face, MtcnnNetworks } from '../faces/mtcnn.ts'
 import { mostOverlapping } from '../faces/overlap.ts'
@@ -22,7 +22,7 @@ import { Attack } from './loop.ts'
 import { uniformNoise } from './noise.ts'
 import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
-import { alignmentOf, faceRegion, type Region, samplingMatrix, wholePhoto } from './region.ts'
+import { faceRegion, type Region, samplingMatrix, wholePhoto } from './region.ts'
 import { addChange, workingPlanes } from './resample.ts'
 
 export { FaceChoiceError, NoFaceError } from './choose.ts'

@@ -1,6 +1,5 @@
 /** Where in the photo the attack on one face works, and at what resolution. */
-import { type Affine, align112, align150, inverse, type Landmarks, type Point, transform } from '../faces/alignment.ts'
-import type { Recogniser } from '../models/recognisers.ts'
+import { type Affine, align112, inverse, type Landmarks, type Point, transform } from '../faces/alignment.ts'
 
 /** A rectangle of the photo in whole pixels, seen at `width`/`scaleX` by `height`/`scaleY` working pixels. */
 export interface Region {
@@ -12,10 +11,6 @@ export interface Region {
   workWidth: number
   workHeight: number
 }
-
-/** The map from photo to crop of an alignment. */
-export const alignmentOf = (alignment: Recogniser['alignment'], landmarks: Landmarks): Affine =>
-  alignment === 'dlib150' ? align150(landmarks) : align112(landmarks)
 
 /** Photo pixels per working pixel along x and y. */
 export const scaleOf = (r: Region): [number, number] => [r.width / r.workWidth, r.height / r.workHeight]

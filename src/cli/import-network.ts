@@ -83,10 +83,12 @@ export async function importFile(path: string, options: ImportOptions, published
   const file = basename(path)
   const hash = await sha256(bytes)
   const manifest = await loadManifest()
-  const known = published ?? manifest.published.find((each) => isPublished(each, file, hash))
-  const id = options.name ?? known?.id ?? idOf(file)
-  await checkId(id, manifest.networks, options.overwrite)
+  if (options.name !== undefined) await checkId(options.name, manifest.networks, options.overwrite)
   const found = isOnnx(path, options) ? readOnnxFile(bytes, path, options) : await readTensors(bytes, path, options)
+  const isOfIts = ({ architecture }: PublishedFile) => architecture === found.architecture
+  const known = published ?? manifest.published.find((each) => isPublished(each, file, hash) && isOfIts(each))
+  const id = options.name ?? known?.id ?? idOf(file)
+  if (options.name === undefined) await checkId(id, manifest.networks, options.overwrite)
   const source: ImportSource = {
     kind: 'import',
     file,
@@ -119,7 +121,7 @@ async function readBytes(path: string): Promise<Uint8Array> {
   }
 }
 
-/** By its checksum; by its name alone only where no checksum is known. */
+/** By its checksum; by its name alone only where no checksum is known. Several may have one name. */
 const isPublished = ({ file, sha256 }: PublishedFile, name: string, hash: string): boolean =>
   sha256 === null ? file === name : hash.startsWith(sha256)
 

@@ -1,6 +1,7 @@
 /** `lowkey-gpu weights import`: networks that the user brings. */
 import { HALF_PRECISION_LIMIT } from '../evaluate/half-precision.ts'
 import { architectureIds, architectureOf } from '../models/architectures.ts'
+import { ALIGNMENTS } from '../weights/registry.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
 import { type ImportOptions, importFile, ONNX } from './import-network.ts'
 import { integer, oneOf, parse } from './options.ts'
@@ -18,7 +19,7 @@ it is, checks every tensor and keeps it in the weights folder; \`protect --model
       --input-size N      side of the image in pixels, or HEIGHTxWIDTH, where the file leaves it open
       --output NAME       the output of an ONNX file that is the embedding, where there are several
       --threshold T       cosine from which two faces count as one person's; \`weights accuracy\` measures it
-      --alignment KIND    arcface112 (default) or dlib150
+      --alignment KIND    arcface112 (default), dlib150 or facenet160
       --f16 WHEN          auto (default: half precision where no embedding changes by ${HALF_PRECISION_LIMIT} in cosine), yes or no
       --overwrite         replace a network of that name
       --gpu NAME          part of an adapter's name
@@ -84,7 +85,7 @@ function readOptions(values: ReturnType<typeof parse<typeof optionTable>>['value
     size: sizeOf(values['input-size']),
     output: values.output,
     threshold: thresholdOf(values.threshold),
-    alignment: oneOf('--alignment', values.alignment, ['arcface112', 'dlib150']),
+    alignment: oneOf('--alignment', values.alignment, ALIGNMENTS),
     f16: oneOf('--f16', values.f16, ['auto', 'yes', 'no']) ?? 'auto',
     overwrite: values.overwrite ?? false,
     gpu: values.gpu,

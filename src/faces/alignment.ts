@@ -34,6 +34,35 @@ export const referenceEyes150: [Point, Point] = [
   [100.3, 47.1],
 ]
 
+/**
+ * Where facenet-pytorch's recogniser has the five landmarks on average: its crops of 160x160 pixels are the detector's boxes with a margin
+ * of 14 pixels.
+ */
+const referenceLandmarks160: Landmarks = [
+  [0, 0],
+  [0, 0],
+  [0, 0],
+  [0, 0],
+  [0, 0],
+]
+
+/** A way to cut a face out. */
+interface CropAlignment {
+  /** Side of the square crop in pixels. */
+  readonly size: number
+  /** Where in the crop the first landmarks are to lie: the similarity that comes nearest is taken. */
+  readonly targets: readonly Point[]
+}
+
+/** The ways in which recognisers have faces cut out. */
+export const alignments = {
+  arcface112: { size: 112, targets: referenceLandmarks112 },
+  dlib150: { size: 150, targets: referenceEyes150 },
+  facenet160: { size: 160, targets: referenceLandmarks160 },
+} as const satisfies Record<string, CropAlignment>
+
+export type AlignmentName = keyof typeof alignments
+
 /** Landmarks closer together than this, in pixels (root mean square from their mean), are one point: no face. */
 const smallestSpread = 1e-3
 
@@ -82,15 +111,17 @@ export function similarity(points: readonly Point[], targets: readonly Point[]):
   return fromMatrix(mat3d.multiply(mat3d.translation(to), mat3d.translate(turned, vec2d.negate(from))))
 }
 
-/** The map from the photo to LowKey's 112x112 crop. Throws FaceGeometryError as `similarity` does. */
-export function align112(landmarks: Landmarks): Affine {
-  return similarity(landmarks, referenceLandmarks112)
+/** The map from the photo to the crop of an alignment. Throws FaceGeometryError as `similarity` does. */
+export function alignmentOf(name: AlignmentName, landmarks: Landmarks): Affine {
+  const { targets } = alignments[name]
+  return similarity(landmarks.slice(0, targets.length), targets)
 }
 
+/** The map from the photo to LowKey's 112x112 crop. Throws FaceGeometryError as `similarity` does. */
+export const align112 = (landmarks: Landmarks): Affine => alignmentOf('arcface112', landmarks)
+
 /** The map from the photo to the 150x150 crop of dlib's recogniser, by the two eyes. Throws as `similarity` does. */
-export function align150(landmarks: Landmarks): Affine {
-  return similarity([landmarks[0], landmarks[1]], referenceEyes150)
-}
+export const align150 = (landmarks: Landmarks): Affine => alignmentOf('dlib150', landmarks)
 
 /** The map back. Throws FaceGeometryError for a map that is not finite or flattens the plane. */
 export function inverse(map: Affine): Affine {

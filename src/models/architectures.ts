@@ -1,19 +1,29 @@
 /** The networks that files of weights can hold. Each family is written in one file; to add one, add its line here. */
+import { adafaceFamily } from './adaface.ts'
 import { dlibFamily } from './dlib.ts'
 import { foamliuFamily } from './foamliu.ts'
+import { inceptionResnetFamily } from './inception-resnet.ts'
 import { irFamily } from './ir.ts'
+import { iresnetFamily } from './iresnet.ts'
 import { lpipsFamily } from './lpips.ts'
 import { siriusFamily } from './mobilefacenet.ts'
 import { mtcnnFamily } from './mtcnn.ts'
 import type { Architecture, Family } from './network.ts'
 import { resnetFamily } from './resnet.ts'
+import { treb1enFamily } from './treb1en.ts'
+import { xiaoccerFamily } from './xiaoccer.ts'
 
 /** All families; of two that a file fits as well, the first counts. */
 export const families: readonly Family[] = [
   irFamily,
   resnetFamily,
+  iresnetFamily,
+  adafaceFamily,
   foamliuFamily,
   siriusFamily,
+  treb1enFamily,
+  xiaoccerFamily,
+  inceptionResnetFamily,
   dlibFamily,
   lpipsFamily,
   mtcnnFamily,

@@ -10,14 +10,11 @@ import {
   recogniserArchitecture,
   symmetric,
 } from './network.ts'
-import { countOf, ranked, type TensorShapes } from './recording.ts'
+import { ranked, type TensorShapes } from './recording.ts'
+import { readStages, type SizedStages, sameStages, spellStages, stagesIn } from './stages.ts'
 
 /** Units and channels of the four stages; every stage halves the image, 112 to 7. */
-export interface IrArchitecture {
-  units: readonly [number, number, number, number]
-  channels: readonly [number, number, number, number]
-  /** Length of the embedding. */
-  embedding: number
+export interface IrArchitecture extends SizedStages {
   /** Units end with a squeeze-and-excitation block (Hu et al. 2018). */
   squeezeExcitation: boolean
 }
@@ -112,16 +109,13 @@ const named = new Map<string, IrArchitecture>(
   ]),
 )
 
-/** Units and channels in an id, for networks that are not published: `ir-1x8-1x16-1x24-1x32-e64`. */
-const SPELLED = /^ir(-se)?-(\d{1,3})x(\d{1,4})-(\d{1,3})x(\d{1,4})-(\d{1,3})x(\d{1,4})-(\d{1,3})x(\d{1,4})-e(\d{1,5})$/
-
-/** The id of an IR network: that of the published one, else one that spells it out. */
+/** The id of an IR network: that of the published one, else one that spells it out (`ir-se-1x8-1x16-1x24-1x32-e64`). */
 export function irId(architecture: IrArchitecture): string {
-  const sizesOf = ({ units, channels, embedding, squeezeExcitation }: IrArchitecture) =>
-    JSON.stringify([units, channels, embedding, squeezeExcitation])
-  for (const [id, known] of named) if (sizesOf(known) === sizesOf(architecture)) return id
-  const { units, channels, embedding, squeezeExcitation } = architecture
-  return `ir${squeezeExcitation ? '-se' : ''}-${units.map((count, i) => `${count}x${channels[i]}`).join('-')}-e${embedding}`
+  const { squeezeExcitation } = architecture
+  const known = [...named].find(
+    ([, each]) => each.squeezeExcitation === squeezeExcitation && sameStages(each, architecture),
+  )
+  return known ? known[0] : `ir-${squeezeExcitation ? 'se-' : ''}${spellStages(architecture)}`
 }
 
 function described(id: string, architecture: IrArchitecture): RecogniserArchitecture {
@@ -139,7 +133,7 @@ function described(id: string, architecture: IrArchitecture): RecogniserArchitec
 }
 
 /** The order of PyTorch's state dictionaries: that in which the classes declare their modules. */
-const asDeclared = (shapes: TensorShapes): TensorShapes =>
+export const asDeclared = (shapes: TensorShapes): TensorShapes =>
   ranked(shapes, (name) => {
     const unit = /^body\.(\d+)\.(shortcut)?/.exec(name)
     if (unit) return 2 + 2 * Number(unit[1]) + (unit[2] ? 0 : 1)
@@ -160,52 +154,19 @@ const namings: readonly Naming[] = [
 
 /** The network of an id that spells out its layers. */
 function spelled(id: string): RecogniserArchitecture | undefined {
-  const match = SPELLED.exec(id)
-  if (!match) return undefined
-  const [u1, c1, u2, c2, u3, c3, u4, c4, embedding] = match.slice(2).map(Number)
-  const architecture: IrArchitecture = {
-    units: [u1, u2, u3, u4],
-    channels: [c1, c2, c3, c4],
-    embedding,
-    squeezeExcitation: match[1] !== undefined,
-  }
-  const isNone = Math.min(u1, c1, u2, c2, u3, c3, u4, c4, embedding) === 0
-  return isNone || irId(architecture) !== id ? undefined : described(id, architecture)
+  const [, se, text] = /^ir-(se-)?(.*)$/.exec(id) ?? []
+  const stages = readStages(text ?? '')
+  const architecture = stages && { ...stages, squeezeExcitation: se !== undefined }
+  return architecture && irId(architecture) === id ? described(id, architecture) : undefined
 }
 
 /** By the widths of the units and the length of the embedding. */
 function idOf(shapes: TensorShapes): string | undefined {
-  const widths = Array.from(
-    { length: countOf(shapes, /^body\.(\d{1,3})\./) },
-    (_, i) => shapes.get(`body.${i}.res_layer.1.weight`)?.[0],
-  )
-  const stages = stagesOf(widths)
+  const stages = stagesIn(shapes, /^body\.(\d{1,3})\./, (i) => `body.${i}.res_layer.1.weight`)
   if (!stages) return undefined
   const squeezeExcitation = shapes.has('body.0.res_layer.5.fc1.weight')
   const embedding = shapes.get('output_layer.3.weight')?.[0] ?? 512
   return irId({ ...stages, embedding, squeezeExcitation })
-}
-
-/**
- * Units and channels of four stages by the channels of all units, one after another; undefined where there are not four. A unit whose
- * channels are not known counts to the stage before it, so that it will be missed.
- */
-export function stagesOf(
-  widths: readonly (number | undefined)[],
-): Pick<IrArchitecture, 'units' | 'channels'> | undefined {
-  const channels: number[] = []
-  const units: number[] = []
-  for (const width of widths.map((width) => width ?? channels.at(-1) ?? 64)) {
-    if (width !== channels.at(-1)) {
-      channels.push(width)
-      units.push(0)
-    }
-    units[units.length - 1]++
-  }
-  if (units.length !== 4) return undefined
-  const [u1, u2, u3, u4] = units
-  const [c1, c2, c3, c4] = channels
-  return { units: [u1, u2, u3, u4], channels: [c1, c2, c3, c4] }
 }
 
 export const irFamily: Family = {

@@ -1,4 +1,5 @@
 /** Recognisers by the names of the manifest. */
+import { alignments } from '../faces/alignment.ts'
 import { flip, resize } from '../kernels/index.ts'
 import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
 import { WeightsError } from '../weights/errors.ts'
@@ -33,9 +34,6 @@ export interface Recogniser {
   build(x01: Tensor, weights: LayerWeights): Tensor
 }
 
-/** Sides of the crops of the alignments. */
-const sizes: Record<RecogniserEntry['alignment'], number> = { arcface112: 112, dlib150: 150 }
-
 /** The manifest names something as a recogniser that is none, or one of an architecture that is not known here. */
 export class UnknownArchitectureError extends WeightsError {
   override name = 'UnknownArchitectureError'
@@ -57,7 +55,7 @@ export function recogniser(entry: ManifestEntry): Recogniser {
   }
   const { id, alignment, embedding, threshold, input } = entry
   const { build } = architecture
-  const size = sizes[alignment]
+  const { size } = alignments[alignment]
   return {
     id,
     size,
@@ -77,7 +75,7 @@ const ONNX = 'onnx'
 const onnxNetworks = new WeakMap<LayerWeights, FaceNetwork>()
 
 function onnxRecogniser({ id, alignment, embedding, threshold, input, file }: RecogniserEntry): Recogniser {
-  const size = sizes[alignment]
+  const { size } = alignments[alignment]
   const networkOf = (weights: LayerWeights): FaceNetwork => {
     const known = onnxNetworks.get(weights)
     if (known) return known

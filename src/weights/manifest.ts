@@ -1,5 +1,5 @@
 import { WeightsError } from './errors.ts'
-import type { Manifest, ManifestEntry, PublishedFile } from './registry.ts'
+import { ALIGNMENTS, type Manifest, type ManifestEntry, type PublishedFile } from './registry.ts'
 
 type Check = (value: unknown) => boolean
 
@@ -43,7 +43,7 @@ const ENTRY: Record<string, Check> = {
 const RECOGNISER: Record<string, Check> = {
   ...ENTRY,
   embedding: natural,
-  alignment: oneOf('arcface112', 'dlib150'),
+  alignment: oneOf(...ALIGNMENTS),
   threshold: cosine,
   thresholdSource: text,
   'l2Threshold?': (value) => typeof value === 'object',

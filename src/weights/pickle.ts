@@ -280,6 +280,7 @@ export function unpickle(
         stack.push(world.persistent(pop()))
         break
       case 0x52: // REDUCE
+      case 0x81: // NEWOBJ: a class called with arguments
         reduce()
         break
       case 0x62: {

@@ -75,15 +75,19 @@ export interface PerceptualEntry extends EntryBase {
   role: 'perceptual'
 }
 
+/** The ways to cut faces out that entries may name. */
+export const ALIGNMENTS = ['arcface112', 'dlib150', 'facenet160'] as const
+
 export interface RecogniserEntry extends EntryBase {
   role: 'recogniser'
   /** Length of the embedding. It is not normalised by the network. */
   embedding: number
   /**
    * How the face is cut out: `arcface112` is the least-squares similarity of five landmarks onto ArcFace's 112x112
-   * template; `dlib150` is the similarity that puts the eyes at (47.7, 47.1) and (100.3, 47.1) of 150x150.
+   * template; `dlib150` is the similarity that puts the eyes at (47.7, 47.1) and (100.3, 47.1) of 150x150; `facenet160` is that of five
+   * landmarks onto where they lie on average in 160x160 pixels of a detector's box (faces/alignment.ts).
    */
-  alignment: 'arcface112' | 'dlib150'
+  alignment: (typeof ALIGNMENTS)[number]
   /** Cosine similarity at and above which two faces count as the same person. */
   threshold: number
   /** The published rule, where it is a distance: of embeddings as they come, and what it is for unit vectors. */

@@ -3,8 +3,8 @@
  * containers are read: the zip archive of PyTorch 1.6 and later (`NAME/data.pkl`, one entry a storage) and the older one
  * (five pickles, then the storages). https://github.com/pytorch/pytorch/blob/main/torch/serialization.py
  *
- * The pickles inside are programs. They are not executed: the few names that describe tensors are known here, and a file
- * that refers to any other is refused.
+ * The pickles inside are programs. They are not executed: the few names that describe tensors are known here, so are those that PyTorch
+ * Lightning's checkpoints have beside the weights, of which empty dictionaries are made, and a file that refers to any other is refused.
  */
 import { WeightsError } from './errors.ts'
 import {
@@ -84,6 +84,9 @@ class StorageType {
     this.name = name
   }
 }
+
+/** What checkpoints of PyTorch Lightning keep beside the weights: callbacks, arguments, schedules. Nothing is taken of it. */
+const BESIDE = /^(pytorch_lightning|lightning(_fabric)?)\.|^(argparse\.Namespace|collections\.(Counter|defaultdict))$/
 
 const MAGIC = 0x1950a86a20f9469cfc6cn
 const PROTOCOL = 1001
@@ -220,6 +223,7 @@ function worldOf(file: string, storageOf: (type: string, key: string, count: num
     global(module, name) {
       if (module === 'torch' && Object.hasOwn(STORAGES, name)) return new StorageType(name)
       const path = `${module}.${name}`
+      if (BESIDE.test(path)) return () => new Map()
       return Object.hasOwn(known, path) ? known[path] : refuse(module, name, file)
     },
     persistent(id) {

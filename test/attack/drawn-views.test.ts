@@ -6,6 +6,7 @@ import { matrixInput, recordObjective, type Surrogate } from '../../src/attack/o
 import { type Preset, presets } from '../../src/attack/presets.ts'
 import { type Affine, transform } from '../../src/faces/alignment.ts'
 import { compile, graph } from '../../src/graph/index.ts'
+import type { Recogniser } from '../../src/models/recognisers.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
 import { uniform } from '../support/random.ts'
@@ -22,7 +23,7 @@ const [height, width] = [40, 44]
 const shape = { height, width, faces: 1, grey: false }
 const clean = uniform(62, 3 * height * width, 0.2, 0.8)
 const place: Affine = [0.33, 0.04, 1, -0.04, 0.33, 3]
-const alignments = new Map([
+const alignments = new Map<Recogniser['alignment'], Affine[]>([
   ['arcface112', [place]],
   ['dlib150', [place.map((v) => 4.5 * v) as Affine]],
 ] as const)

@@ -3,6 +3,7 @@ import type { Perceptual, Surrogate } from '../../src/attack/objective.ts'
 import { conv2d, flatten, linear, prelu } from '../../src/kernels/index.ts'
 import { elements, type Shape, type Tensor } from '../../src/kernels/op.ts'
 import type { NetworkWeights } from '../../src/models/layers.ts'
+import type { Recogniser } from '../../src/models/recognisers.ts'
 import { uniform } from './random.ts'
 
 /** Seeded weights: kernels with the deviation that keeps activations the same size, LPIPS' weights not negative. */
@@ -24,7 +25,7 @@ function seededWeights(seed: number, shapes: Readonly<Record<string, Shape>>): N
 }
 
 /** A recogniser of two convolutions and a linear layer. */
-export function tinyRecogniser(seed: number, id: string, alignment: 'arcface112' | 'dlib150', size: number): Surrogate {
+export function tinyRecogniser(seed: number, id: string, alignment: Recogniser['alignment'], size: number): Surrogate {
   const stride = Math.ceil(size / 24)
   const first = Math.floor((size - 5) / stride) + 1
   const second = Math.floor((first - 3) / 3) + 1

@@ -201,7 +201,7 @@ describe('weights import', () => {
     [['import', 'micro.safetensors', '--threshold', '2'], /--threshold takes a cosine/],
     [['import', 'micro.safetensors', '--colours', 'GBR'], /--colours takes RGB, BGR/],
     [['import', 'micro.safetensors', '--f16', 'maybe'], /--f16 takes auto, yes, no/],
-    [['import', 'micro.safetensors', '--alignment', 'none'], /--alignment takes arcface112, dlib150/],
+    [['import', 'micro.safetensors', '--alignment', 'none'], /--alignment takes arcface112, dlib150, facenet160/],
     [['import', 'micro.safetensors', '--input-size', '9'], /--input-size takes a whole number from 16/],
     [['import', 'micro.safetensors', '--name', 'x', '--input-size', '128'], /takes 112x112 pixels/],
     [['import', 'micro.safetensors', '--name', 'x', '--output', 'y'], /--output is for ONNX/],
