@@ -1,5 +1,6 @@
 /** Seeded weights of architectures, as files hold them. */
-import { type Architecture, architectureOf } from '../../src/models/architectures.ts'
+import { architectureOf } from '../../src/models/architectures.ts'
+import type { Architecture } from '../../src/models/network.ts'
 import type { StoredTensor } from '../../src/weights/numbers.ts'
 import type { Tensor } from '../../src/weights/registry.ts'
 import { seededTensor } from '../golden/generator.ts'

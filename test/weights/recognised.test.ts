@@ -1,7 +1,8 @@
 /** Which network a file holds. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { graph } from '../../src/graph/index.ts'
-import { architectureIds, architectureOf, irId } from '../../src/models/architectures.ts'
+import { architectureIds, architectureOf } from '../../src/models/architectures.ts'
+import { irId } from '../../src/models/ir.ts'
 import { recogniseNetwork, UnfitTensorsError, UnknownNetworkError } from '../../src/models/recognise.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import type { StoredTensor } from '../../src/weights/numbers.ts'
