@@ -35,15 +35,15 @@ export const referenceEyes150: [Point, Point] = [
 ]
 
 /**
- * Where facenet-pytorch's recogniser has the five landmarks on average: its crops of 160x160 pixels are the detector's boxes with a margin
- * of 14 pixels.
+ * Where facenet-pytorch's recogniser has the five landmarks: its crops of 160x160 pixels are MTCNN's boxes with a margin of 14 pixels. The
+ * mean of 59 photos of LFW, made symmetric.
  */
 const referenceLandmarks160: Landmarks = [
-  [0, 0],
-  [0, 0],
-  [0, 0],
-  [0, 0],
-  [0, 0],
+  [47.4, 65.2],
+  [112.6, 65.2],
+  [80, 95.8],
+  [50.9, 118.9],
+  [109.1, 118.9],
 ]
 
 /** A way to cut a face out. */

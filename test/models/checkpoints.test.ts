@@ -5,6 +5,13 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import {
+  type AlignmentName,
+  alignmentOf,
+  alignments,
+  referenceLandmarks112,
+  transform,
+} from '../../src/faces/alignment.ts'
 import { compile, grad, graph } from '../../src/graph/index.ts'
 import { sum } from '../../src/kernels/index.ts'
 import { elements, type Shape } from '../../src/kernels/op.ts'
@@ -140,6 +147,20 @@ describe.each(Object.entries(golden.embeddings))('%s', (id, { side, f32, names }
     expect(y.shape).toEqual([2, 2 * architecture.embedding])
     expect(grad(sum(y), x).shape).toEqual([2, 3, side, side])
   })
+})
+
+test('each alignment puts a face inside its crop, upright and at one scale', () => {
+  for (const [name, { size, targets }] of Object.entries(alignments)) {
+    const map = alignmentOf(name as AlignmentName, referenceLandmarks112)
+    const centre = transform(map, referenceLandmarks112[2])
+    for (const value of centre) expect(value / size, name).toBeCloseTo(0.5, 0)
+    expect(targets.flat().every((value) => value > 0 && value < size)).toBe(true)
+    // The five landmarks of an average face are where the crop has them, within a few pixels.
+    targets.forEach((target, k) => {
+      const [x, y] = transform(map, referenceLandmarks112[k])
+      expect(Math.hypot(x - target[0], y - target[1]), `${name} ${k}`).toBeLessThan(0.05 * size)
+    })
+  }
 })
 
 describe('a checkpoint of PyTorch Lightning', () => {

@@ -1,39 +1,32 @@
 /** docs/architecture.md says what is so: which folder imports which, and what needs Node. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { build, type Metafile } from 'esbuild'
 import { describe, expect, test } from 'vitest'
+import {
+  CIRCLE,
+  circular,
+  folderOf,
+  importersOf,
+  importsIn,
+  importsOf,
+  LONGEST,
+  problems,
+  roomsOf,
+  sourcesOf,
+  tooLong,
+  wrongWays,
+} from '../../build/architecture.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
 const text = readFileSync(join(repository, 'docs/architecture.md'), 'utf8')
-const files = readdirSync(join(repository, 'src'), { recursive: true, encoding: 'utf8' })
-  .map((file) => file.replaceAll('\\', '/'))
-  .filter((file) => file.endsWith('.ts'))
-
-interface Import {
-  /** From src/ on, or a package. */
-  to: string
-  /** Gone when the types are. */
-  type: boolean
-}
-
-/** What a source imports or exports from elsewhere. */
-function importsOf(file: string): Import[] {
-  const source = readFileSync(join(repository, 'src', file), 'utf8')
-  const statements = source.matchAll(/^(?:import|export)\b((?:(?!^(?:import|export)\b)[^'])*?)from '([^']+)'/gms)
-  const dynamic = source.matchAll(/\bimport\('([^']+)'\)/g)
-  return [
-    ...Array.from(statements, ([, names, to]) => ({ to, type: /^\s+type\b/.test(names) })),
-    ...Array.from(dynamic, ([, to]) => ({ to, type: false })),
-  ].map(({ to, type }) => ({ to: to.startsWith('.') ? join(dirname(file), to).replaceAll('\\', '/') : to, type }))
-}
-const imports = new Map(files.map((file) => [file, importsOf(file)]))
-const folderOf = (file: string): string | undefined => (file.includes('/') ? file.split('/')[0] : undefined)
+const sources = sourcesOf('src')
+const files = [...sources.keys()]
+const imports = importsIn(sources)
 
 describe('imports', () => {
-  const order = /^cli ─▶ .*$/m.exec(text)![0].split(' ─▶ ')
-  const leaves = /^(.*): leaves, which import nothing of the others but files$/m.exec(text)![1].split(', ')
+  const { order, leaves } = roomsOf(text)
 
   test('are seen: every folder is on the page, and most files import something', () => {
     const folders = [...new Set(files.flatMap((file) => folderOf(file) ?? []))].sort()
@@ -42,41 +35,46 @@ describe('imports', () => {
   })
 
   test('point one way', () => {
-    const wrong = [...imports].flatMap(([file, each]) =>
-      each.flatMap(({ to }) => {
-        const [from, target] = [folderOf(file), folderOf(to)]
-        if (!from || from === target || to.startsWith('..') || !imports.has(to)) return []
-        const allowed =
-          target === 'files' ||
-          (order.includes(from) && (leaves.includes(target!) || order.indexOf(from) < order.indexOf(target!)))
-        return allowed ? [] : [`${file} imports ${to}`]
-      }),
-    )
-    expect(wrong).toEqual([])
+    expect(wrongWays(imports, { order, leaves })).toEqual([])
   })
 
-  test('make no circles but the one that the page names', () => {
-    const circles = new Set<string>()
-    const done = new Set<string>()
-    const visit = (file: string, path: string[]) => {
-      const at = path.indexOf(file)
-      if (at >= 0) return void circles.add(path.slice(at).sort().join(' '))
-      if (done.has(file)) return
-      for (const { to, type } of imports.get(file) ?? []) if (!type && imports.has(to)) visit(to, [...path, file])
-      done.add(file)
-    }
-    for (const file of files) visit(file, [])
-    const inCircles = new Set([...circles].flatMap((circle) => circle.split(' ')))
-    expect([...inCircles].sort()).toEqual([
-      'kernels/conv-transpose2d.ts',
-      'kernels/conv2d-weight-gradient.ts',
-      'kernels/conv2d.ts',
+  test('that point the other way are found', () => {
+    const changed = new Map(imports)
+    changed.set('kernels/op.ts', importsOf('kernels/op.ts', "import { graph } from '../graph/index.ts'\n"))
+    changed.set('faces/boxes.ts', importsOf('faces/boxes.ts', "import type { Shape } from '../kernels/op.ts'\n"))
+    changed.set('images/read.ts', importsOf('images/read.ts', "import { folder } from '../files/folders.ts'\n"))
+    changed.set('files/folders.ts', [])
+    expect(wrongWays(changed, { order, leaves })).toEqual([
+      'src/faces/boxes.ts imports src/kernels/op.ts: faces may not use kernels',
+      'src/kernels/op.ts imports src/graph/index.ts: kernels may not use graph',
     ])
   })
 
+  test('make no circles but the one that the page names', () => {
+    expect(circular(imports)).toEqual(CIRCLE)
+    for (const name of ['conv2d', 'convTranspose2d', 'conv2dWeightGradient']) expect(text).toContain(`\`${name}\``)
+  })
+
   test('of webgpu are in one file', () => {
-    const users = [...imports].filter(([, each]) => each.some(({ to, type }) => to === 'webgpu' && !type))
-    expect(users.map(([file]) => file)).toEqual(['device/node.ts'])
+    expect(importersOf(imports, 'webgpu')).toEqual(['device/node.ts'])
+  })
+})
+
+describe('files', () => {
+  test('are no longer than they may be, and nothing else breaks a rule', () => {
+    expect(problems()).toEqual([])
+    const long = new Map([['long.ts', '\n'.repeat(401)]])
+    expect(tooLong('src', long)).toEqual(['src/long.ts has 401 lines: at most 400'])
+    expect(tooLong('test', long)).toEqual([])
+    expect(Object.keys(LONGEST)).toContain('src')
+  })
+
+  test('of src are in the folders that the page describes, and each folder has its row', () => {
+    const rows = Array.from(text.matchAll(/^\| `src\/(\w+)` +\|/gm), ([, folder]) => folder)
+    expect(rows.sort()).toEqual([...new Set(files.flatMap((file) => folderOf(file) ?? []))].sort())
+    // Files that the page names are there.
+    for (const [, name] of text.matchAll(/`(?:src\/)?((?!src\/|test\/)\w[\w-]*(?:\/[\w-]+)+\.ts)`/g))
+      expect(files, name).toContain(name)
   })
 })
 
