@@ -155,10 +155,10 @@ test('each alignment puts a face inside its crop, upright and at one scale', () 
     const centre = transform(map, referenceLandmarks112[2])
     for (const value of centre) expect(value / size, name).toBeCloseTo(0.5, 0)
     expect(targets.flat().every((value) => value > 0 && value < size)).toBe(true)
-    // The five landmarks of an average face are where the crop has them, within a few pixels.
+    // An average face's landmarks are where the crop has them, within some pixels: facenet's crops are boxes, stretched to squares.
     targets.forEach((target, k) => {
       const [x, y] = transform(map, referenceLandmarks112[k])
-      expect(Math.hypot(x - target[0], y - target[1]), `${name} ${k}`).toBeLessThan(0.05 * size)
+      expect(Math.hypot(x - target[0], y - target[1]), `${name} ${k}`).toBeLessThan(0.06 * size)
     })
   }
 })
