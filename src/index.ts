@@ -7,7 +7,6 @@ export { Embedder, similarityOf } from './attack/embedder.ts'
 export { FawkesAttack, type FawkesOptions } from './attack/fawkes.ts'
 export { type FawkesMode, fawkesModes } from './attack/fawkes-modes.ts'
 export { Attack, AttackError, type AttackImages, type ObjectiveValue, type RunOptions } from './attack/loop.ts'
-export { uniformNoise } from './attack/noise.ts'
 export {
   type Objective,
   type ObjectiveShape,
@@ -15,7 +14,7 @@ export {
   recordObjective,
   type Surrogate,
 } from './attack/objective.ts'
-export { type Preset, type PresetName, presetOf, presets } from './attack/presets.ts'
+export { type Preset, type PresetName, presets } from './attack/presets.ts'
 export {
   FaceChoiceError,
   type FaceReport,
@@ -38,6 +37,7 @@ export {
 } from './device/gpu.ts'
 export { measureRoofs, type Roofs } from './device/roofs.ts'
 export { type Accuracy, accuracyOf, type EmbeddedFaces, embedFaces, type LabelledPhoto } from './evaluate/accuracy.ts'
+export { presetOf } from './evaluate/preset-text.ts'
 export { type Affine, align112, align150, FaceGeometryError, type Landmarks } from './faces/alignment.ts'
 export { cropFace } from './faces/crop.ts'
 export {
@@ -53,6 +53,7 @@ export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export type { Pixels } from './faces/pixels.ts'
 export { detectFacesYunet, type YunetNetworks } from './faces/yunet.ts'
 export * from './graph/index.ts'
+export { uniformNoise } from './graph/noise.ts'
 export * from './kernels/index.ts'
 export {
   type Backward,

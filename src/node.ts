@@ -1,8 +1,8 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** What only Node can do: open an adapter through Dawn, find weights on disk, read and write photos. */
+export { keepTuning } from './attack/kept-tuning.ts'
 export {
   DEFAULT_SURROGATES,
-  keepTuning,
   loadDetector,
   loadNetworks,
   loadPerceptual,

@@ -2,7 +2,7 @@
  * The published loop (signed steps, nothing of what this project adds) on one photo: what other engines are compared with, and what
  * precisions are compared on.
  */
-import { uniformNoise } from '../../src/attack/noise.ts'
+
 import { matrixInput, recordObjective } from '../../src/attack/objective.ts'
 import { type Preset, presets } from '../../src/attack/presets.ts'
 import { faceRegion, samplingMatrix, softMask, wholePhoto } from '../../src/attack/region.ts'
@@ -12,6 +12,7 @@ import { type Affine, alignmentOf } from '../../src/faces/alignment.ts'
 import { detectFaces } from '../../src/faces/mtcnn.ts'
 import type { Pixels } from '../../src/faces/pixels.ts'
 import { compile, graph, type HalfOptions, type Plan } from '../../src/graph/index.ts'
+import { uniformNoise } from '../../src/graph/noise.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
 import type { Recogniser } from '../../src/models/recognisers.ts'
 import type { Networks } from './configurations.ts'

@@ -30,9 +30,3 @@ export function checkResult(before: Float32Array, after: Float32Array): void {
     throw new AttackError('the protected face came out black; nothing was written')
   }
 }
-
-export function psnrOf(a: Float32Array, b: Float32Array): number {
-  let total = 0
-  for (let i = 0; i < a.length; i++) total += (a[i] - b[i]) ** 2
-  return total === 0 ? Number.POSITIVE_INFINITY : -10 * Math.log10(total / a.length)
-}

@@ -5,7 +5,8 @@
  * distribution with their mean and main components. One draw gives a coherent direction for all recognisers, because components
  * were found for all of them together.
  */
-import { uniformNoise } from './noise.ts'
+import { fnv1a } from '../graph/hash.ts'
+import { uniformNoise } from '../graph/noise.ts'
 
 /** How unit embeddings of many people are spread in the space of one recogniser. */
 export interface Population {
@@ -45,7 +46,6 @@ export const MOST_COMPONENTS = 128
  * The draw of a photo: the same photo and seed always give the same one, other photos another. Planes are [3,height,width] in 0..1.
  */
 export function directionDraw(planes: Float32Array, seed: number): Float32Array {
-  let hash = 0x811c9dc5 ^ seed
-  for (const value of planes) hash = Math.imul(hash ^ Math.round(255 * value), 0x01000193)
-  return normalNoise(hash, MOST_COMPONENTS)
+  const levels = planes.map((value) => Math.round(255 * value))
+  return normalNoise(fnv1a(levels, 0x811c9dc5 ^ seed), MOST_COMPONENTS)
 }

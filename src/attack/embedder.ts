@@ -5,6 +5,7 @@ import { cropFace } from '../faces/crop.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
 import { normalize } from '../kernels/index.ts'
+import { PlanCache } from '../models/plan-cache.ts'
 import type { Surrogate } from './objective.ts'
 
 /** A face to embed, and the photo it is in. */
@@ -26,7 +27,7 @@ export class Embedder implements Disposable {
   private readonly gpu: Gpu
   private readonly recognisers: readonly Surrogate[]
   /** Compiled plans by recogniser and batch; that of a whole batch is compiled when it is first needed. */
-  private readonly plans = new Map<string, Promise<Plan>>()
+  private readonly plans = new PlanCache()
 
   /** Networks are compiled when they are first needed. */
   constructor(gpu: Gpu, recognisers: readonly Surrogate[]) {
@@ -91,12 +92,6 @@ export class Embedder implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const plan of this.plans.values()) {
-      plan.then(
-        (made) => made.destroy(),
-        () => {},
-      )
-    }
     this.plans.clear()
   }
 
@@ -118,16 +113,12 @@ export class Embedder implements Disposable {
   }
 
   private planFor({ network, weights }: Surrogate, size: number, background = false): Promise<Plan> {
-    const key = `${network.id} ${size}`
-    const known = this.plans.get(key)
-    if (known) return known
-    const g = graph()
-    const crops = g.input('crops', [size, 3, network.size, network.size])
-    const embedding = g.scope(network.id, () => normalize(network.build(crops, weights)))
-    const plan = compile(this.gpu, { embedding }, { background })
-    this.plans.set(key, plan)
-    plan.catch(() => this.plans.delete(key))
-    return plan
+    return this.plans.get(`${network.id} ${size}`, () => {
+      const g = graph()
+      const crops = g.input('crops', [size, 3, network.size, network.size])
+      const embedding = g.scope(network.id, () => normalize(network.build(crops, weights)))
+      return compile(this.gpu, { embedding }, { background })
+    })
   }
 }
 

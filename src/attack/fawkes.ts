@@ -8,14 +8,15 @@ import type { Gpu } from '../device/gpu.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import { checkPixels, type Pixels } from '../faces/pixels.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
+import { uniformNoise } from '../graph/noise.ts'
 import { elements } from '../kernels/op.ts'
 import { type FawkesMode, FIRST_MODIFIER, PADDING, SIDE, TANH_SCALE } from './fawkes-modes.ts'
 import { modifierShape, recordFawkes } from './fawkes-objective.ts'
 import { AttackError } from './loop.ts'
-import { uniformNoise } from './noise.ts'
 import type { Surrogate } from './objective.ts'
 import type { Region } from './region.ts'
 import { addChange, resamplePlanes, workingPlanes } from './resample.ts'
+import { takeSteps } from './stepping.ts'
 
 export { type FawkesMode, fawkesModes } from './fawkes-modes.ts'
 
@@ -27,9 +28,6 @@ export interface FawkesOptions {
   /** Ends the run between steps with the signal's reason. */
   signal?: AbortSignal
 }
-
-/** Time between waits for the GPU: long enough to keep it busy, short enough for progress and interruption. */
-const PROGRESS_MS = 100
 
 export class FawkesAttack implements Disposable {
   readonly mode: FawkesMode
@@ -108,23 +106,14 @@ export class FawkesAttack implements Disposable {
     plan.write('best', new Float32Array(1))
     plan.write('kept', new Float32Array(planes.length))
     this.writeAverages(count)
-    let stride = 1
-    for (let done = 0; done < steps; ) {
-      signal?.throwIfAborted()
-      const now = performance.now()
-      const until = Math.min(steps, done + stride)
-      for (; done < until; done++) {
-        plan.run()
-        if (done > 0) continue
-        // After its first step the published program puts the modifier into a new variable, and Adadelta begins anew.
-        plan.write('first', new Float32Array(1))
-        this.writeAverages(count)
-      }
-      await plan.gpu.wait()
-      onProgress(done)
-      if (performance.now() - now < PROGRESS_MS / 2) stride *= 2
+    const send = (step: number) => {
+      plan.run()
+      if (step > 0) return
+      // After its first step the published program puts the modifier into a new variable, and Adadelta begins anew.
+      plan.write('first', new Float32Array(1))
+      this.writeAverages(count)
     }
-    signal?.throwIfAborted()
+    await takeSteps(plan.gpu, steps, send, { onProgress, signal })
     const [modifier, kept] = await Promise.all([plan.read('modifier'), plan.read('kept')])
     if (![modifier, kept].every((values) => values.every(Number.isFinite))) {
       throw new AttackError(

@@ -1,6 +1,6 @@
 /** Random views of a face: no two services cut faces out at exactly the same place. Plain or blurred, as it is or mirrored: a step has one. */
 import type { Affine } from '../faces/alignment.ts'
-import { uniformNoise } from './noise.ts'
+import { uniformNoise } from '../graph/noise.ts'
 import type { Preset } from './presets.ts'
 
 /** Side of the crop that `shift` is measured in; larger crops see the same views. */

@@ -20,6 +20,7 @@ import {
   stacksOf,
   viewInput,
 } from './objective.ts'
+import { takeSteps } from './stepping.ts'
 
 /** The photo's part of an attack. Planes are [3,height,width] in 0..1. */
 export interface AttackImages {
@@ -53,9 +54,6 @@ export interface RunOptions {
   /** Ends the run between steps with the signal's reason. */
   signal?: AbortSignal
 }
-
-/** Time between waits for the GPU: long enough to keep it busy, short enough for progress and interruption. */
-const PROGRESS_MS = 100
 
 /** The result holds numbers that no photo can have; nothing may be written from it. */
 export class AttackError extends Error {
@@ -167,25 +165,11 @@ export class Attack implements Disposable {
     if (!(Number.isInteger(steps) && steps >= 0)) throw new RangeError(`attack: steps is a whole number, not ${steps}`)
     const { plan } = this
     plan.write('delta', start)
-    let stride = 1
-    // Steps are sent while those before them are computed: the GPU waits for nobody.
-    let before = Promise.resolve()
-    for (let sent = 0; sent < steps; ) {
-      signal?.throwIfAborted()
-      const now = performance.now()
-      const until = Math.min(steps, sent + stride)
-      for (; sent < until; sent++) {
-        this.writeStep(seed, sent, steps, stepScale)
-        plan.run()
-      }
-      await before
-      const done = sent
-      before = plan.gpu.wait().then(() => onProgress?.(done))
-      before.catch(() => {}) // it is awaited below, unless the signal ends the run
-      if (performance.now() - now < PROGRESS_MS / 2) stride *= 2
+    const send = (step: number) => {
+      this.writeStep(seed, step, steps, stepScale)
+      plan.run()
     }
-    await before
-    signal?.throwIfAborted()
+    await takeSteps(plan.gpu, steps, send, { onProgress, signal })
     const delta = await plan.read('delta')
     if (!delta.every(Number.isFinite)) {
       throw new AttackError(

@@ -1,13 +1,9 @@
-/** What a run needs of this machine: networks from the weights folders, and the cache folder's record of the fastest kernels. */
-import { join } from 'node:path'
-import type { Gpu } from '../device/gpu.ts'
-import { fileTuning } from '../graph/node.ts'
-import { adapterSlug } from '../graph/tune.ts'
+/** The networks of this machine: what lies in the weights folders, loaded for a run. */
 import { assemblies } from '../models/architectures.ts'
 import type { LpipsTrunk } from '../models/lpips.ts'
 import { recogniser } from '../models/recognisers.ts'
 import { YUNET } from '../models/yunet.ts'
-import { cacheFolder, knownNetworks, loadWeights } from '../weights/node.ts'
+import { knownNetworks, loadWeights } from '../weights/node.ts'
 import { joinedWeights, type ManifestEntry, type RecogniserEntry, type Weights } from '../weights/registry.ts'
 import type { Perceptual, Surrogate } from './objective.ts'
 import { loadPopulations } from './populations.ts'
@@ -22,17 +18,6 @@ const LPIPS = 'lpips-alex-scratch'
 /** A recogniser was asked for that there is none of. */
 export class UnknownModelError extends Error {
   override name = 'UnknownModelError'
-}
-
-/**
- * Has the fastest kernels of a real GPU found out once and remembered, in `tuning/ADAPTER.json` of the cache folder: from then on every
- * process uses the same, and the same seed gives the same bytes. Where the adapter is the processor no trials are made, and this does
- * nothing.
- */
-export function keepTuning(gpu: Gpu): void {
-  const { capabilities } = gpu
-  if (capabilities.software) return
-  gpu.tuning = fileTuning(join(cacheFolder(), 'tuning', `${adapterSlug(capabilities)}.json`))
 }
 
 /**

@@ -2,8 +2,6 @@
 
 export interface Preset {
   name: string
-  /** One sentence for `--help`. */
-  summary: string
   /** Steps of signed gradient ascent. */
   steps: number
   /** Change of a pixel value (0..1) in one step. */
@@ -45,7 +43,6 @@ export interface Preset {
 /** LowKey as published (ICLR 2021): 50 steps of 0.0025, c_sim 0.05, 7x7 blur with sigma 3, the whole photo. */
 const paper: Preset = {
   name: 'paper',
-  summary: 'LowKey as published; the whole photo may change',
   steps: 50,
   stepSize: 0.0025,
   rounds: 0,
@@ -68,10 +65,9 @@ const paper: Preset = {
  * get smaller, one drawn view a step, features relative to the population's mean, a direction for each photo, less in flat areas, and the face
  * alone. Strengths differ in the size of a step; the strongest also drives features beyond no likeness.
  */
-const face = (name: string, stepSize: number, awayLimit: number, summary: string): Preset => ({
+const face = (name: string, stepSize: number, awayLimit: number): Preset => ({
   ...paper,
   name,
-  summary,
   stepSize,
   noise: 0.001,
   lpipsWeight: 0.04,
@@ -88,73 +84,17 @@ const face = (name: string, stepSize: number, awayLimit: number, summary: string
 
 export type PresetName = 'auto' | 'low' | 'medium' | 'high' | 'paper' | 'small' | 'no-blur'
 
-/** By the name that `--strength` takes. */
+/** By the name that `--strength` takes. `auto` is medium, and goes on while a recogniser that is attacked still matches. */
 export const presets: Readonly<Record<PresetName, Preset>> = {
-  auto: {
-    ...face(
-      'auto',
-      0.007,
-      2,
-      'the default: medium, and on from there while a recogniser that is attacked still matches',
-    ),
-    rounds: 8,
-  },
-  low: face('low', 0.0047, 2, 'the least visible change, and the least protection'),
-  medium: face('medium', 0.007, 2, 'a change that you will see'),
-  high: face('high', 0.014, 2.6, 'the strongest protection; the change is plain to see'),
+  auto: { ...face('auto', 0.007, 2), rounds: 8 },
+  low: face('low', 0.0047, 2),
+  medium: face('medium', 0.007, 2),
+  high: face('high', 0.014, 2.6),
   paper,
-  small: {
-    ...paper,
-    name: 'small',
-    summary: 'the small attack of the paper: LPIPS weighs five times as much',
-    lpipsWeight: 0.25,
-  },
-  'no-blur': { ...paper, name: 'no-blur', summary: 'the paper without its blurred branch', blur: undefined },
+  // The small attack of the paper: LPIPS weighs five times as much.
+  small: { ...paper, name: 'small', lpipsWeight: 0.25 },
+  'no-blur': { ...paper, name: 'no-blur', blur: undefined },
 }
-
-/** Other names of presets. */
-const ALIASES: Readonly<Record<string, string>> = { default: 'auto' }
 
 /** What the mean over embedding dimensions divides by in the published code, kept for networks of other embedding sizes. */
 export const FEATURE_DIVISOR = 512
-
-/**
- * The preset of a text "NAME" or "NAME:field=value:...", for experiments: numbers, `true` and `false`, `none` for undefined, and lists
- * "a/b/c" for the numbers of blur (size/sigma) and drawn (degrees/scale/shift).
- * Throws RangeError for a name, a field or a value that there is not.
- */
-export function presetOf(text: string): Preset {
-  const [name, ...changes] = text.split(':')
-  const known = Object.hasOwn(ALIASES, name) ? ALIASES[name] : name
-  const preset: Preset | undefined = Object.hasOwn(presets, known) ? presets[known as PresetName] : undefined
-  if (!preset) throw new RangeError(`there is no preset "${name}"; there are ${Object.keys(presets).join(', ')}`)
-  const changed: Record<string, unknown> = { ...preset, name: text }
-  for (const change of changes) {
-    const [field, value = ''] = change.split('=')
-    if (field === 'name' || field === 'summary' || !Object.hasOwn(preset, field))
-      throw new RangeError(`"${change}": a preset has no "${field}" to set`)
-    changed[field] = parsed(change, field, value, preset[field as keyof Preset])
-  }
-  return changed as unknown as Preset
-}
-
-const PARTS: Readonly<Record<string, readonly string[]>> = {
-  blur: ['size', 'sigma'],
-  drawn: ['degrees', 'scale', 'shift'],
-}
-
-function parsed(change: string, field: string, value: string, old: unknown): unknown {
-  const parts = Object.hasOwn(PARTS, field) ? PARTS[field] : undefined
-  if (parts) {
-    if (value === 'none') return undefined
-    const numbers = value.split('/').map(Number)
-    if (numbers.length === parts.length && numbers.every(Number.isFinite))
-      return Object.fromEntries(parts.map((part, i) => [part, numbers[i]]))
-    throw new RangeError(`"${change}": ${field} takes ${parts.join('/')} or none`)
-  }
-  if (typeof old === 'number' && value !== '' && Number.isFinite(Number(value))) return Number(value)
-  if (typeof old === 'boolean' && (value === 'true' || value === 'false')) return value === 'true'
-  const words: Record<string, readonly string[]> = { area: ['photo', 'face'], rounding: ['floor', 'nearest'] }
-  if (typeof old === 'string' && words[field]?.includes(value)) return value
-  throw new RangeError(`"${change}": that is no value of ${field}`)
-}

@@ -4,22 +4,23 @@ import { type Affine, alignmentOf, type Landmarks } from '../faces/alignment.ts'
 import { type FaceNetworks, type FoundFace, findFaces } from '../faces/find.ts'
 import type { Face, MtcnnNetworks } from '../faces/mtcnn.ts'
 import { mostOverlapping } from '../faces/overlap.ts'
-import type { Pixels } from '../faces/pixels.ts'
+import { type Pixels, signalToNoise } from '../faces/pixels.ts'
 import { type Turn, turnUpright } from '../faces/turning.ts'
 import type { YunetNetworks } from '../faces/yunet.ts'
 import type { CompileOptions, HalfOptions } from '../graph/index.ts'
+import { uniformNoise } from '../graph/noise.ts'
 import { elements } from '../kernels/op.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
+import { PlanCache } from '../models/plan-cache.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import { yunetNetworks } from '../models/yunet.ts'
 import type { Weights } from '../weights/registry.ts'
-import { changeMask, checkResult, psnrOf, visibleChange } from './change.ts'
+import { changeMask, checkResult, visibleChange } from './change.ts'
 import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, position, warningsOf } from './choose.ts'
 import { directionDraw } from './directions.ts'
 import { Embedder, type FaceEmbeddings, similarityOf } from './embedder.ts'
 import { stopwatch } from './laps.ts'
 import { Attack } from './loop.ts'
-import { uniformNoise } from './noise.ts'
 import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
 import { faceRegion, type Region, samplingMatrix, wholePhoto } from './region.ts'
@@ -142,7 +143,7 @@ export class Protector implements Disposable {
   private readonly yunet: (YunetNetworks & Disposable) | undefined
   private readonly embedder: Embedder
   /** Objectives compiled last, the latest used at the end; faces of one working size share them. */
-  private readonly attacks = new Map<string, Attack>()
+  private readonly attacks = new PlanCache<Attack>(MOST_ATTACKS)
   /** Ends when the photo that was asked for last is done, or has failed. */
   private busy: Promise<unknown> = Promise.resolve()
 
@@ -268,7 +269,7 @@ export class Protector implements Disposable {
       attack.load({ ...images, base: protectedPlanes })
       const value = await attack.evaluate(new Float32Array(delta.length))
       lpips = Math.max(lpips, value.lpips)
-      psnr = Math.min(psnr, psnrOf(original, protectedPlanes))
+      psnr = Math.min(psnr, signalToNoise(original, protectedPlanes, 1))
       clock.lap('measure')
     }
 
@@ -309,7 +310,7 @@ export class Protector implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const attack of this.attacks.values()) attack[Symbol.dispose]()
+    this.attacks.clear()
     this.embedder[Symbol.dispose]()
     this.detector[Symbol.dispose]()
     this.yunet?.[Symbol.dispose]()
@@ -341,7 +342,7 @@ export class Protector implements Disposable {
     })
   }
 
-  private async attackFor(
+  private attackFor(
     { workWidth, workHeight }: Region,
     faces: number,
     grey: boolean,
@@ -351,17 +352,8 @@ export class Protector implements Disposable {
     const masked = preset.area === 'face'
     const shape = { width: workWidth, height: workHeight, faces, grey }
     const key = JSON.stringify([shape, preset, options.products, options.storage])
-    const known = this.attacks.get(key)
-    this.attacks.delete(key)
-    for (const [oldest, attack] of this.attacks) {
-      if (this.attacks.size < MOST_ATTACKS) break
-      attack[Symbol.dispose]()
-      this.attacks.delete(oldest)
-    }
     const { surrogates, lpips } = this.networks
-    const attack = known ?? (await Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked, options))
-    this.attacks.set(key, attack)
-    return attack
+    return this.attacks.get(key, () => Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked, options))
   }
 
   private matrices(region: Region, faces: readonly Face[]): Map<Recogniser['alignment'], Affine[]> {

@@ -2,14 +2,8 @@
 import { existsSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Embedder } from '../attack/embedder.ts'
-import {
-  DEFAULT_SURROGATES,
-  keepTuning,
-  loadDetector,
-  loadOtherDetector,
-  loadRecogniser,
-  recognisersOf,
-} from '../attack/node.ts'
+import { keepTuning } from '../attack/kept-tuning.ts'
+import { DEFAULT_SURROGATES, loadDetector, loadOtherDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
 import { NoFaceError } from '../attack/protect.ts'
 import {
   type CheckNetworks,

@@ -2,8 +2,8 @@
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { Embedder } from '../attack/embedder.ts'
+import { keepTuning } from '../attack/kept-tuning.ts'
 import {
-  keepTuning,
   loadDetector,
   loadOtherDetector,
   loadPerceptualPair,

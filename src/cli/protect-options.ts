@@ -7,7 +7,7 @@ import { faceChoice, LIST_SUFFIX } from './face-list.ts'
 import { attackHelp } from './models.ts'
 import { integer, oneOf, parse } from './options.ts'
 import { RESULT_SUFFIX } from './paths.ts'
-import { measuredStrengths } from './strengths.ts'
+import { strengthLines } from './strength-help.ts'
 
 interface Option {
   type: 'string' | 'boolean'
@@ -31,13 +31,7 @@ const option = {
     type: 'string',
     short: 's',
     takes: 'LEVEL',
-    help: [
-      'how much of the change may be seen',
-      ...Object.values(presets).map(({ name, summary }) => {
-        const measured = Object.hasOwn(measuredStrengths, name) ? `. ${measuredStrengths[name]}` : ''
-        return `  ${name.padEnd(8)} ${summary}${measured}`
-      }),
-    ],
+    help: ['how much of the change may be seen', ...strengthLines()],
   },
   format: {
     type: 'string',

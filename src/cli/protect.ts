@@ -1,5 +1,6 @@
 /** `lowkey-gpu protect`: photos in, protected photos out. */
-import { keepTuning, loadNetworks, recognisersOf } from '../attack/node.ts'
+import { keepTuning } from '../attack/kept-tuning.ts'
+import { loadNetworks, recognisersOf } from '../attack/node.ts'
 import { Protector, type ProtectorNetworks } from '../attack/protect.ts'
 import type { Gpu } from '../device/node.ts'
 import { knownNetworks } from '../weights/node.ts'

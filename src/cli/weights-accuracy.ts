@@ -1,6 +1,7 @@
 /** `lowkey-gpu weights accuracy`: how well the recognisers tell the people of a folder apart. */
 import { Embedder } from '../attack/embedder.ts'
-import { keepTuning, loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
+import { keepTuning } from '../attack/kept-tuning.ts'
+import { loadDetector, loadRecogniser, recognisersOf } from '../attack/node.ts'
 import { type Accuracy, accuracyOf, embedFaces } from '../evaluate/accuracy.ts'
 import type { PersonPhoto } from '../evaluate/protocol.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'

@@ -1,5 +1,5 @@
 /** How much rates would change with other people: photos of one person are alike, so that what counts is how many people there are. */
-import { uniformNoise } from '../attack/noise.ts'
+import { uniformNoise } from '../graph/noise.ts'
 
 /** What of a rate is one person's: how many times it happened, of how many. */
 export interface Share {

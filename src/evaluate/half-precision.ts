@@ -3,6 +3,7 @@ import { similarityOf } from '../attack/embedder.ts'
 import type { Surrogate } from '../attack/objective.ts'
 import type { Gpu } from '../device/gpu.ts'
 import { compile, graph } from '../graph/index.ts'
+import { uniformNoise } from '../graph/noise.ts'
 import { normalize } from '../kernels/index.ts'
 
 /** Half precision is taken where it changes a cosine by less than this. */
@@ -42,18 +43,19 @@ async function embedTrials(gpu: Gpu, { network, weights }: Surrogate): Promise<F
  */
 function trialImages(size: number): Float32Array {
   const images = new Float32Array(IMAGES * 3 * size * size)
-  let state = 1
-  // Park and Miller, "Random number generators: good ones are hard to find", 1988.
-  const random = () => (state = (state * 48271) % 0x7fffffff) / 0x7fffffff
+  const noises = uniformNoise(1, images.length, 0.5)
+  const coefficients = uniformNoise(2, IMAGES * 3 * 3, 0.5).map((v) => v + 0.5)
   let at = 0
   for (let image = 0; image < IMAGES; image++) {
     const noise = image / (IMAGES - 1)
     for (let channel = 0; channel < 3; channel++) {
-      const [across, down, phase] = [random() * 3, random() * 3, random()]
+      const first = 3 * (3 * image + channel)
+      const [across, down, phase] = [3 * coefficients[first], 3 * coefficients[first + 1], coefficients[first + 2]]
       for (let y = 0; y < size; y++) {
         for (let x = 0; x < size; x++) {
           const wave = 0.5 + 0.45 * Math.sin(2 * Math.PI * ((across * x + down * y) / size + phase))
-          images[at++] = (1 - noise) * wave + noise * random()
+          images[at] = (1 - noise) * wave + noise * (noises[at] + 0.5)
+          at++
         }
       }
     }

@@ -1,12 +1,13 @@
 /** The ways of protecting a photo that are compared. */
 import { FawkesAttack, type FawkesMode, fawkesModes } from '../attack/fawkes.ts'
-import { type Preset, presetOf } from '../attack/presets.ts'
+import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, Protector, type ProtectorNetworks } from '../attack/protect.ts'
 import type { Gpu } from '../device/gpu.ts'
 import type { Landmarks } from '../faces/alignment.ts'
 import { detectFaces } from '../faces/mtcnn.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
+import { presetOf } from './preset-text.ts'
 
 /** A protected photo, the faces that were, and the seconds it took without measuring the result. */
 export interface ProtectedPhoto {
@@ -71,7 +72,7 @@ function fawkes(mode: FawkesMode): Method {
   return {
     name: mode.name,
     constants: mode,
-    isCode: (file) => file.startsWith('fawkes') || ['noise.ts', 'resample.ts'].includes(file),
+    isCode: (file) => file.startsWith('fawkes') || ['resample.ts', 'stepping.ts'].includes(file),
     async open(gpu, { detector, surrogates }) {
       const networks = await mtcnnNetworks(gpu, detector)
       const attacks = new Map<boolean, FawkesAttack>()

@@ -1,8 +1,8 @@
 /** How visible the change of a protected photo is. */
 import { faceRegion } from '../attack/region.ts'
 import type { Landmarks } from '../faces/alignment.ts'
-import type { Pixels } from '../faces/pixels.ts'
-import { maxChange, psnr } from '../images/index.ts'
+import { type Pixels, signalToNoise } from '../faces/pixels.ts'
+import { checkSameSize, maxChange, type Photo } from '../images/index.ts'
 import type { LpipsMeter } from './perceptual.ts'
 import type { PhotoResult } from './results.ts'
 import { ssimOf } from './ssim.ts'
@@ -20,6 +20,15 @@ export interface Meters {
 
 /** What psnr gives where nothing has changed is no number that JSON has: no 8-bit photo that changed reaches this. */
 const HIGHEST_PSNR = 150
+
+/**
+ * Peak signal-to-noise ratio in dB over all values of `rgb`; Infinity where the photos are equal.
+ * @throws RangeError for photos of different sizes
+ */
+export function psnr(a: Pick<Photo, 'width' | 'height' | 'rgb'>, b: Pick<Photo, 'width' | 'height' | 'rgb'>): number {
+  checkSameSize('psnr', a, b)
+  return signalToNoise(a.rgb, b.rgb, 255)
+}
 
 /**
  * Compares a protected photo with the clean one.

@@ -49,3 +49,13 @@ export function writePlanes(image: Pixels, target: Float32Array, at: number): vo
     }
   }
 }
+
+/**
+ * Peak signal-to-noise ratio in dB of as many values, `10 log10(peak^2 / mean squared difference)`; Infinity where they are equal.
+ * @param peak the difference of white and black
+ */
+export function signalToNoise(a: ArrayLike<number>, b: ArrayLike<number>, peak: number): number {
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2
+  return sum === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10((peak ** 2 * a.length) / sum)
+}

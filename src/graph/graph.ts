@@ -11,6 +11,7 @@ import {
   sameShape,
   type Tensor,
 } from '../kernels/op.ts'
+import { fnv1a } from './hash.ts'
 import { floatsOf, type Numbers } from './numbers.ts'
 
 /**
@@ -169,7 +170,7 @@ export class Graph implements Recorder {
 
   /** Constants of the same hash; others like these values are added to the list. */
   private alike(values: Float32Array): Node[] {
-    const hash = hashOf(values)
+    const hash = fnv1a(bitsOf(values))
     const nodes = this.short.get(hash) ?? []
     this.short.set(hash, nodes)
     return nodes
@@ -205,13 +206,6 @@ export const exactNumber = (_: string, value: unknown): unknown =>
 
 const bitsOf = ({ buffer, byteOffset, length }: Float32Array): Uint32Array =>
   new Uint32Array(buffer, byteOffset, length)
-
-/** FNV-1a over the words of 32 bits. */
-function hashOf(values: Float32Array): number {
-  let hash = 0x811c9dc5
-  for (const word of bitsOf(values)) hash = Math.imul(hash ^ word, 0x01000193)
-  return hash
-}
 
 /**
  * A number that changes with any one value and nearly always with several: four sums of 32 bits side by side, each weighted by place, as

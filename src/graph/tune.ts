@@ -12,7 +12,9 @@ import { median } from '../device/stopwatch.ts'
 import { elements, type Kernel, type Op, type Target, type Tensor } from '../kernels/op.ts'
 import { shaderSource } from '../kernels/wgsl.ts'
 import { exactNumber, Graph, type Node } from './graph.ts'
+import { textHash } from './hash.ts'
 import { type Adapter, type ChooseKernel, costOf, kernelsOf } from './lower.ts'
+import { uniformNoise } from './noise.ts'
 import { pipelineFor } from './pipelines.ts'
 
 /** A trial's compiled operation, output `y`; a `Plan` is one. */
@@ -146,15 +148,9 @@ function keyOf(gpu: Target, node: Node, kernels: readonly Kernel[], rivals: read
   return JSON.stringify([adapterFacts(gpu), node.op?.name, node.args, inputs, names, hash(code)], exactNumber)
 }
 
-/** FNV-1a over UTF-16 units, twice from different offsets: 16 hexadecimal digits. http://www.isthe.com/chongo/tech/comp/fnv/ */
-function hash(text: string): string {
-  const parts = [0x811c9dc5, 0x5bd1e995].map((offset) => {
-    let h = offset
-    for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
-    return (h >>> 0).toString(16).padStart(8, '0')
-  })
-  return parts.join('')
-}
+/** Two hashes from different offsets: 16 hexadecimal digits. */
+const hash = (text: string): string =>
+  [undefined, 0x5bd1e995].map((start) => (textHash(text, start) >>> 0).toString(16).padStart(8, '0')).join('')
 
 const QUEUE = Symbol('trials')
 
@@ -177,7 +173,7 @@ async function tryRivals({ node, kernels, rivals }: Contest, compile: CompileTri
   const total = [node, ...node.inputs].reduce((n, { shape }) => n + 4 * elements(shape), 0)
   if (total > LARGEST_BYTES) return undefined
   const g = new Graph()
-  const data = node.inputs.map(({ shape }, k) => randomNumbers(k + 1, elements(shape)))
+  const data = node.inputs.map(({ shape }, k) => uniformNoise(k + 1, elements(shape), 1))
   const inputs = node.inputs.map(({ shape, rate }, k) =>
     rate === 'constant' ? g.constant(data[k], shape, `x${k}`) : g.input(`x${k}`, shape),
   )
@@ -264,17 +260,6 @@ async function race(plans: ReadonlyMap<Kernel, TrialPlan>): Promise<Map<Kernel, 
     }
   }
   return new Map([...measured].map(([kernel, times]) => [kernel, median(times)]))
-}
-
-/** Numbers in [-1, 1), the same for the same seed (Marsaglia 2003, "Xorshift RNGs"). */
-function randomNumbers(seed: number, count: number): Float32Array {
-  let state = Math.imul(seed, 0x9e3779b1) >>> 0
-  return Float32Array.from({ length: count }, () => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return state / 2 ** 31
-  })
 }
 
 /**

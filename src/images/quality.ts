@@ -3,19 +3,6 @@ import { checkPhoto, type Photo } from './photo.ts'
 type Pixels = Pick<Photo, 'width' | 'height' | 'rgb'>
 
 /**
- * Peak signal-to-noise ratio in dB over all values of `rgb`, `10 log10(255^2 / mean squared difference)`; Infinity where
- * the photos are equal.
- *
- * @throws {RangeError} the photos differ in size
- */
-export function psnr(a: Pixels, b: Pixels): number {
-  checkSameSize('psnr', a, b)
-  let sum = 0
-  for (let i = 0; i < a.rgb.length; i++) sum += (a.rgb[i] - b.rgb[i]) ** 2
-  return sum === 0 ? Infinity : 10 * Math.log10((255 ** 2 * a.rgb.length) / sum)
-}
-
-/**
  * The greatest change of any value of `rgb`, 0 to 255.
  *
  * @throws {RangeError} the photos differ in size

@@ -1,22 +1,26 @@
-/** Compiled plans of a network that takes images of many sizes. */
+/** What was compiled for a size or another key, kept for the next time. */
 import type { Plan } from '../graph/index.ts'
 
-/** Compiled plans by key; the one used least recently goes when there are too many. */
-export class PlanCache {
+/** Compiled plans, or what holds one, by key; the one used least recently goes before there would be too many. */
+export class PlanCache<T extends Disposable = Plan> {
   private readonly capacity: number
-  private readonly plans = new Map<string, Promise<Plan>>()
+  private readonly plans = new Map<string, Promise<T>>()
 
-  constructor(capacity: number) {
+  /** @param capacity how many are kept; all unless told */
+  constructor(capacity = Number.POSITIVE_INFINITY) {
     this.capacity = capacity
   }
 
-  get(key: string, make: () => Promise<Plan>): Promise<Plan> {
-    const plan = this.plans.get(key) ?? make()
+  /** What is kept under a key, else what `make` compiles. What fails is made anew the next time. */
+  get(key: string, make: () => Promise<T>): Promise<T> {
+    const known = this.plans.get(key)
     // A Map keeps the order of insertion: the plan used last is the last one.
     this.plans.delete(key)
+    // What goes is freed before its memory is asked for again.
+    if (!known && this.plans.size >= this.capacity) this.release(this.plans.keys().next().value as string)
+    const plan = known ?? make()
     this.plans.set(key, plan)
     plan.catch(() => this.plans.delete(key))
-    if (this.plans.size > this.capacity) this.release(this.plans.keys().next().value as string)
     return plan
   }
 
@@ -28,7 +32,7 @@ export class PlanCache {
     const plan = this.plans.get(key)
     this.plans.delete(key)
     plan?.then(
-      (made) => made.destroy(),
+      (made) => made[Symbol.dispose](),
       () => {},
     )
   }

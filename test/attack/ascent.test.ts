@@ -4,7 +4,6 @@ import { STEP_INPUT } from '../../src/attack/ascent.ts'
 import { directionDraw, directionOf, type Population } from '../../src/attack/directions.ts'
 import { jitterMatrices, mirroredMatrix } from '../../src/attack/jitter.ts'
 import { Attack, type AttackImages } from '../../src/attack/loop.ts'
-import { uniformNoise } from '../../src/attack/noise.ts'
 import {
   blurredInput,
   directionInput,
@@ -13,10 +12,12 @@ import {
   type Surrogate,
   viewInput,
 } from '../../src/attack/objective.ts'
-import { type Preset, presetOf, presets } from '../../src/attack/presets.ts'
+import { type Preset, presets } from '../../src/attack/presets.ts'
 import { textureOf } from '../../src/attack/texture.ts'
+import { presetOf } from '../../src/evaluate/preset-text.ts'
 import type { Affine } from '../../src/faces/alignment.ts'
 import { compile, graph } from '../../src/graph/index.ts'
+import { uniformNoise } from '../../src/graph/noise.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
 import { random, uniform } from '../support/random.ts'

@@ -1,9 +1,9 @@
 /** The first noise, and an attack step by step. */
 import { describe, expect, test } from 'vitest'
 import { Attack, AttackError, type AttackImages } from '../../src/attack/loop.ts'
-import { uniformNoise } from '../../src/attack/noise.ts'
 import type { ObjectiveShape } from '../../src/attack/objective.ts'
 import { presets } from '../../src/attack/presets.ts'
+import { uniformNoise } from '../../src/graph/noise.ts'
 import { testGpu } from '../support/gpu.ts'
 import { uniform } from '../support/random.ts'
 import { tinyLpips, tinySurrogates } from '../support/tiny-networks.ts'

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { keepTuning } from '../../src/attack/node.ts'
+import { keepTuning } from '../../src/attack/kept-tuning.ts'
 import type { Gpu, TuningCache, TuningChoice } from '../../src/device/gpu.ts'
 import { acquire } from '../../src/device/node.ts'
 import { compile, graph, type Plan, PlanMemoryError } from '../../src/graph/index.ts'

@@ -15,12 +15,12 @@ import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import sharp from 'sharp'
 import { describe, expect, test, vi } from 'vitest'
+import { psnr } from '../../src/evaluate/visibility.ts'
 import {
   encodePhoto,
   maxChange,
   OutputError,
   pendingFiles,
-  psnr,
   readPhoto,
   writeFileAtomically,
 } from '../../src/images/index.ts'
