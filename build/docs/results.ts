@@ -9,6 +9,7 @@ import type {
   Identification,
   PresetResult,
   Verification,
+  VictimFacts,
   VictimResult,
 } from '../../src/evaluate/results.ts'
 
@@ -35,16 +36,11 @@ export interface VictimSummary {
   overPeople?: VictimResult['overPeople']
 }
 
-export interface PresetSummary {
-  surrogates: readonly string[]
-  people: number
-  photos: number
-  lpips: number
-  lpipsHeldOut: number | null
-  ssim: number
-  /** dB. */
-  psnr: number
-  secondsPerPhoto: number
+/** Fields of a result that are numbers of all photos, in the order of the committed files. */
+const FIGURES = ['lpips', 'lpipsHeldOut', 'ssim', 'psnr', 'secondsPerPhoto'] as const
+
+export interface PresetSummary
+  extends Pick<PresetResult, 'surrogates' | 'people' | 'photos' | (typeof FIGURES)[number]> {
   /** Pixels outside of face regions, over all photos. */
   changedOutside: number
   /** Photos in which the detector still finds the face. */
@@ -67,7 +63,7 @@ export interface Run {
   probes: number
   distractors: number
   withoutFace: number
-  victims: readonly { id: string; threshold: number; strictThreshold: number }[]
+  victims: readonly VictimFacts[]
   presets: Readonly<Record<string, PresetSummary>>
 }
 
@@ -115,11 +111,9 @@ function presetSummary(preset: PresetResult): PresetSummary {
     surrogates: preset.surrogates,
     people: preset.people,
     photos: preset.photos,
-    lpips: rounded(preset.lpips),
-    lpipsHeldOut: preset.lpipsHeldOut === null ? null : rounded(preset.lpipsHeldOut),
-    ssim: rounded(preset.ssim),
-    psnr: rounded(preset.psnr),
-    secondsPerPhoto: rounded(preset.secondsPerPhoto),
+    ...(Object.fromEntries(
+      FIGURES.map((figure) => [figure, preset[figure] === null ? null : rounded(preset[figure])]),
+    ) as Pick<PresetResult, (typeof FIGURES)[number]>),
     changedOutside: asTaken.reduce((sum, photo) => sum + photo.changedOutside, 0),
     found: asTaken.filter((photo) => photo.found !== false).length,
     victims: mapped(preset.victims, victimSummary),

@@ -23,12 +23,11 @@ export function adamUpdates(
   options: AdamOptions = {},
 ): Updates {
   const learned = inputsOf('adamUpdates', parameters)
-  const gradients = grad(loss, learned)
   const step = (loss as Node).recorder.state('adam.step', [], 1)
-  const updates = learned.flatMap((parameter, i): Updates => {
+  const updates = eachUpdated(loss, learned, (parameter, gradient) => {
     const { recorder: g, name, shape } = parameter
     const state = { mean: g.state(`${name}.mean`, shape), variance: g.state(`${name}.variance`, shape) }
-    const next = adam(parameter, gradients[i], state, step, rate, options)
+    const next = adam(parameter, gradient, state, step, rate, options)
     return [
       [parameter, next.parameter],
       [state.mean, next.mean],
@@ -48,16 +47,24 @@ export function sgdUpdates(
   rate: Tensor | number,
   options: SgdOptions = {},
 ): Updates {
-  const learned = inputsOf('sgdUpdates', parameters)
-  const gradients = grad(loss, learned)
-  return learned.flatMap((parameter, i): Updates => {
+  return eachUpdated(loss, inputsOf('sgdUpdates', parameters), (parameter, gradient) => {
     const velocity = parameter.recorder.state(`${parameter.name}.velocity`, parameter.shape)
-    const next = sgd(parameter, gradients[i], velocity, rate, options)
+    const next = sgd(parameter, gradient, velocity, rate, options)
     return [
       [parameter, next.parameter],
       [velocity, next.velocity],
     ]
   })
+}
+
+/** What the optimiser makes of each parameter and its gradient. */
+function eachUpdated(
+  loss: Tensor,
+  parameters: readonly Node[],
+  update: (parameter: Node, gradient: Tensor) => Updates,
+): Updates {
+  const gradients = grad(loss, parameters)
+  return parameters.flatMap((parameter, i) => update(parameter, gradients[i]))
 }
 
 function inputsOf(name: string, parameters: readonly Tensor[]): Node[] {

@@ -71,20 +71,18 @@ export function recogniser(entry: ManifestEntry): Recogniser {
 /** Networks that came as ONNX files have their layers in the file of their weights. */
 const ONNX = 'onnx'
 
-/** Networks by the file they are in. */
-const onnxNetworks = new WeakMap<LayerWeights, FaceNetwork>()
-
 function onnxRecogniser({ id, alignment, embedding, threshold, input, file }: RecogniserEntry): Recogniser {
   const { size } = alignments[alignment]
+  /** Its graph is prepared once for weights that it is recorded with again and again. */
+  let prepared: { weights: LayerWeights; network: FaceNetwork } | undefined
   const networkOf = (weights: LayerWeights): FaceNetwork => {
-    const known = onnxNetworks.get(weights)
-    if (known) return known
+    if (prepared?.weights === weights) return prepared.network
     if (!('metadata' in weights)) throw new WeightsError(file, 'is not loaded with its metadata, which hold the graph')
     const { width, height } = input
     const network = storedFaceNetwork(weights as Weights, file, width && height ? [height, width] : undefined)
     if (network.embedding !== embedding)
       throw new WeightsError(file, `makes embeddings of ${network.embedding} numbers, not ${embedding}`)
-    onnxNetworks.set(weights, network)
+    prepared = { weights, network }
     return network
   }
   return {

@@ -48,6 +48,8 @@ export interface OnnxTensor {
   readonly shape: readonly number[]
   /** Decoded when first asked for. */
   readonly data: OnnxNumbers
+  /** The values as graphs take them: the same array each time, so that a graph holds a constant once. */
+  readonly singles: Float32Array
 }
 
 /** The bytes of a file beside the model, by its location as the model writes it; undefined if there is none. */
@@ -147,6 +149,7 @@ export function readTensor(
 /** A tensor whose values are made when first asked for, and then kept. */
 export function onnxTensor(type: OnnxType, shape: readonly number[], make: () => OnnxNumbers): OnnxTensor {
   let data: OnnxNumbers | undefined
+  let singles: Float32Array | undefined
   return {
     type,
     shape,
@@ -154,8 +157,24 @@ export function onnxTensor(type: OnnxType, shape: readonly number[], make: () =>
       data ??= make()
       return data
     },
+    get singles() {
+      singles ??= this.data instanceof Float32Array ? this.data : Float32Array.from(this.data)
+      return singles
+    },
   }
 }
+
+/** The same elements under another shape. */
+export const reshapedTensor = (tensor: OnnxTensor, shape: readonly number[]): OnnxTensor => ({
+  type: tensor.type,
+  shape,
+  get data() {
+    return tensor.data
+  },
+  get singles() {
+    return tensor.singles
+  },
+})
 
 /** Adds an extent to a shape that is being read. */
 export function pushExtent(shape: number[], extent: number, refuse: Refuse): void {

@@ -2,7 +2,7 @@
 import { formatShape, type Recorder, type Tensor } from '../../kernels/op.ts'
 import { nodeError, type OnnxAttributes, type OnnxNode } from '../../weights/onnx-model.ts'
 import { isFloat, type OnnxNumbers, type OnnxType } from '../../weights/onnx-tensor.ts'
-import { isKnown, type Known, numbersOf, singlesOf, type Value } from './values.ts'
+import { isKnown, type Known, numbersOf, type Value } from './values.ts'
 
 /** How an operator of ONNX becomes operations of ours. */
 export interface Operator {
@@ -91,7 +91,7 @@ export class Call {
   tensorOf(value: Value, name: string): Tensor {
     if (!isKnown(value)) return value
     if (!isFloat(value.type)) this.fail(`takes "${name}" of type ${value.type}: only floats are computed on the GPU`)
-    return this.place.recorder.constant(singlesOf(value), value.shape, name)
+    return this.place.recorder.constant(value.singles, value.shape, name)
   }
 
   optionalTensor(k: number): Tensor | undefined {

@@ -4,7 +4,7 @@ import { elements, type Shape, type Tensor } from '../../kernels/op.ts'
 import { isFloat } from '../../weights/onnx-tensor.ts'
 import { linearInPieces } from '../layers.ts'
 import type { Call, Operator } from './call.ts'
-import { isKnown, singlesOf } from './values.ts'
+import { isKnown } from './values.ts'
 
 /** NumPy's matmul: a vector is a row on the left and a column on the right, and the axis is dropped from the result. */
 function product(call: Call): Tensor {
@@ -38,7 +38,7 @@ function gemm(call: Call): Tensor {
   if (transposeB && !transposeA && alpha === 1 && isKnown(weights) && isFloat(weights.type) && second[1] === first[1]) {
     // A layer as PyTorch writes it. Its matrix may be larger than a device can bind.
     const bias = c && beta === 1 && isRow(c.shape, second[0]) ? reshape(c, [second[0]]) : undefined
-    const y = linearInPieces(a, { shape: second, data: singlesOf(weights) }, bias)
+    const y = linearInPieces(a, { shape: second, data: weights.singles }, bias)
     return bias ? y : plus(y, c, beta)
   }
   const y = matmul(a, call.tensor(1), { transposeA, transposeB })

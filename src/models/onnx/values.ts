@@ -1,6 +1,13 @@
 /** Values that flow between the nodes: tensors of the graph that is recorded, and numbers that are known while it is. */
 import type { Shape, Tensor } from '../../kernels/op.ts'
-import { isFloat, type OnnxNumbers, type OnnxTensor, type OnnxType, onnxTensor } from '../../weights/onnx-tensor.ts'
+import {
+  isFloat,
+  type OnnxNumbers,
+  type OnnxTensor,
+  type OnnxType,
+  onnxTensor,
+  reshapedTensor,
+} from '../../weights/onnx-tensor.ts'
 
 /** A constant of the model, or what was computed of constants and shapes alone. */
 export type Known = OnnxTensor
@@ -37,7 +44,7 @@ const narrow: Partial<Record<OnnxType, (value: number) => number>> = {
 export const castTo = (type: OnnxType, value: number): number => narrow[type]?.(value) ?? value
 
 /** The same elements under another shape. */
-export const reshaped = ({ type, data }: Known, shape: Shape): Known => known(type, shape, data)
+export const reshaped = (value: Known, shape: Shape): Known => reshapedTensor(value, shape)
 
 /**
  * Elements of `from` at other places: `source` turns an element's position in `shape` into its position in `from`. They are written into
@@ -57,15 +64,4 @@ export function rearranged(
     for (let axis = shape.length - 1; axis >= 0 && ++at[axis] === shape[axis]; axis--) at[axis] = 0
   }
   return known(from.type, shape, data)
-}
-
-/** f32 values by the numbers they come from: the same array each time, so that a graph holds a constant once. */
-const singles = new WeakMap<Float64Array, Float32Array>()
-
-/** The values as the graph takes them. */
-export function singlesOf({ data }: Known): Float32Array {
-  if (data instanceof Float32Array) return data
-  let values = singles.get(data)
-  if (!values) singles.set(data, (values = Float32Array.from(data)))
-  return values
 }
