@@ -15,14 +15,14 @@ import {
   outputShape,
   type Pair,
 } from './conv/geometry.ts'
-import { productKernels } from './conv/gpu.ts'
 import { hasPhases, transposeProduct } from './conv/implicit.ts'
 import { canFold, productTranspose } from './conv/lowered.ts'
-import { productLanes } from './conv/product.ts'
 import { canFilter, winograd } from './conv/winograd.ts'
 import { winogradTiles } from './conv/winograd-tiles.ts'
 import { conv2d } from './conv2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
+import { productKernels } from './gemm/gpu.ts'
+import { productLanes } from './gemm/product.ts'
 import { type Case, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
 import { sum } from './reduce.ts'
 import { reshape } from './reshape.ts'

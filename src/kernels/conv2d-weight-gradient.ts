@@ -13,12 +13,12 @@ import {
   type Pair,
   weightShape,
 } from './conv/geometry.ts'
-import { productKernels } from './conv/gpu.ts'
 import { canCount, weightGradientProduct } from './conv/implicit.ts'
 import { canUnfoldAll, productWeightGradient } from './conv/lowered.ts'
-import { productLanes } from './conv/product.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2d } from './conv2d.ts'
+import { productKernels } from './gemm/gpu.ts'
+import { productLanes } from './gemm/product.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
 
 export interface WeightGradientArgs extends ConvArgs {

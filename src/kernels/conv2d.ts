@@ -12,14 +12,14 @@ import {
   forEachProduct,
   outputShape,
 } from './conv/geometry.ts'
-import { productKernels } from './conv/gpu.ts'
 import { forwardProduct } from './conv/implicit.ts'
 import { productForward } from './conv/lowered.ts'
-import { productLanes } from './conv/product.ts'
 import { canFilter, winograd } from './conv/winograd.ts'
 import { winogradTiles } from './conv/winograd-tiles.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
+import { productKernels } from './gemm/gpu.ts'
+import { productLanes } from './gemm/product.ts'
 import type { Case, Op, Shape, Tensor } from './op.ts'
 import { sum } from './reduce.ts'
 import { reshape } from './reshape.ts'

@@ -1,10 +1,10 @@
 /** Matrix products, batched, and linear layers. */
 import { broadcastShape, forEachBroadcast, mergedDims, operandStrides } from './broadcast.ts'
-import { productKernels } from './conv/gpu.ts'
-import { type Packing, pack, packedElements, round4 } from './conv/pack.ts'
-import { product, productLanes } from './conv/product.ts'
-import { areFew, type FewRows, fewRows } from './conv/rows.ts'
-import type { TiledProduct } from './conv/tile.ts'
+import { productKernels } from './gemm/gpu.ts'
+import { type Packing, pack, packedElements, round4 } from './gemm/pack.ts'
+import { product, productLanes } from './gemm/product.ts'
+import { areFew, type FewRows, fewRows } from './gemm/rows.ts'
+import type { TiledProduct } from './gemm/tile.ts'
 import {
   type BufferRef,
   type Case,

@@ -122,3 +122,6 @@ fn ${name}(lane: u32, value: ${type}) -> ${type} {
 
 /** `laneReduction` that adds. */
 export const laneSum = (name: string, type = 'f32'): string => laneReduction(name, type, (a, b) => `${a} + ${b}`)
+
+/** 0 to n - 1: what generated code is unrolled over. */
+export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)

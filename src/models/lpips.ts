@@ -72,7 +72,13 @@ const whole = (trunk: LpipsTrunk) => (x: Tensor, weights: NetworkWeights) => {
   return lpipsDistances(taps, taps, weights)
 }
 
-const partsOf = (trunk: LpipsTrunk, title: string, trunkId: string, trunkTitle: string, namings: readonly Naming[]) => {
+const architecturesOf = (
+  trunk: LpipsTrunk,
+  title: string,
+  trunkId: string,
+  trunkTitle: string,
+  namings: readonly Naming[],
+) => {
   const common = { input: anySize(lpipsInput), record: whole(trunk), side: SIDE }
   const isChannels = (name: string) => name.startsWith('lin')
   return [
@@ -92,7 +98,7 @@ const partsOf = (trunk: LpipsTrunk, title: string, trunkId: string, trunkTitle: 
 
 export const lpipsFamily: Family = {
   published: [
-    ...partsOf('alex', 'AlexNet', 'alexnet', 'AlexNet', [classifierOf('AlexNet')]),
-    ...partsOf('squeeze', 'SqueezeNet', 'squeezenet', 'SqueezeNet 1.1', [classifierOf('SqueezeNet'), bare]),
+    ...architecturesOf('alex', 'AlexNet', 'alexnet', 'AlexNet', [classifierOf('AlexNet')]),
+    ...architecturesOf('squeeze', 'SqueezeNet', 'squeezenet', 'SqueezeNet 1.1', [classifierOf('SqueezeNet'), bare]),
   ],
 }

@@ -4,7 +4,7 @@ import type { MtcnnNetworks } from '../faces/mtcnn.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
 import { flatten, maxPool2d, softmax } from '../kernels/index.ts'
 import { expectShape, type Shape, type Tensor } from '../kernels/op.ts'
-import type { Tensor as StoredFloats } from '../weights/registry.ts'
+import type { WeightTensor } from '../weights/registry.ts'
 import { channelPrelu, convolution, fullyConnected, type NetworkWeights } from './layers.ts'
 import { anySize, type Family, over128, partArchitecture } from './network.ts'
 import { PlanCache } from './plan-cache.ts'
@@ -209,7 +209,7 @@ const mapValues = <A, B>(record: Readonly<Record<string, A>>, map: (value: A) =>
 /**
  * The first linear layers of R- and O-Net take 3x3 pixels, column by column in the authors' files and row by row here.
  */
-function uprightFeatures(name: string, tensor: StoredFloats): StoredFloats {
+function uprightFeatures(name: string, tensor: WeightTensor): WeightTensor {
   if (name !== 'rnet.conv4.weight' && name !== 'onet.conv5.weight') return tensor
   const data = new Float32Array(tensor.data.length)
   for (let i = 0; i < data.length; i++) {

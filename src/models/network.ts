@@ -3,7 +3,7 @@
  * tensors. architectures.ts lists all of them. Which tensors they have follows from recording them.
  */
 import type { Shape, Tensor } from '../kernels/op.ts'
-import type { ManifestEntry, NetworkInput, RecogniserEntry, Tensor as StoredFloats } from '../weights/registry.ts'
+import type { ManifestEntry, NetworkInput, RecogniserEntry, WeightTensor } from '../weights/registry.ts'
 import type { LayerWeights } from './ensemble.ts'
 import type { NetworkWeights, PixelMap } from './layers.ts'
 import { recordedShapes, type TensorShapes } from './recording.ts'
@@ -15,7 +15,7 @@ export interface Naming {
   /** Tensors that belong to the file but not to the network, by the file's names, and why. */
   unused?: readonly (readonly [names: RegExp, why: string])[]
   /** A tensor in the network's layout; called with the network's name. */
-  layout?: (name: string, tensor: StoredFloats) => StoredFloats
+  layout?: (name: string, tensor: WeightTensor) => WeightTensor
 }
 
 interface ArchitectureBase {

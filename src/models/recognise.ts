@@ -2,7 +2,7 @@
 import { elements, formatShape, type Shape, sameShape } from '../kernels/op.ts'
 import { WeightsError } from '../weights/errors.ts'
 import type { StoredTensor } from '../weights/numbers.ts'
-import type { Tensor as StoredFloats } from '../weights/registry.ts'
+import type { WeightTensor } from '../weights/registry.ts'
 import { architectureIds, architectureOf, families } from './architectures.ts'
 import type { Architecture, Naming } from './network.ts'
 import type { TensorShapes } from './recording.ts'
@@ -34,7 +34,7 @@ export interface RecognisedNetwork {
   /** Of the names in the file, `state_dict.module.` for example. */
   prefix: string
   /** The network's tensors by its own names, in its own order. */
-  tensors: ReadonlyMap<string, StoredFloats>
+  tensors: ReadonlyMap<string, WeightTensor>
   /** Numbers in them. */
   parameters: number
   /** Tensors of the file that the network does not use, a sentence for each kind. */
@@ -78,7 +78,7 @@ export function recogniseNetwork(
     if (unused) note(unused[1])
     else own.set(naming.rename?.(bare) ?? bare, { name, tensor })
   }
-  const tensors = new Map<string, StoredFloats>()
+  const tensors = new Map<string, WeightTensor>()
   let parameters = 0
   for (const [name, shape] of architecture.tensors()) {
     const held = own.get(name)

@@ -5,7 +5,7 @@ import { convertSirius } from './convert/sirius.ts'
 import { WeightsError } from './errors.ts'
 import { readNpy, readNpz } from './npy.ts'
 import type { StoredTensor } from './numbers.ts'
-import type { Tensor } from './registry.ts'
+import type { WeightTensor } from './registry.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readTfjs } from './tfjs.ts'
 import { readTorch } from './torch.ts'
@@ -96,7 +96,11 @@ const FACE_API = [
   },
 ]
 
-async function readFaceApi(bytes: Uint8Array, file: string, beside: FileBeside): Promise<ReadonlyMap<string, Tensor>> {
+async function readFaceApi(
+  bytes: Uint8Array,
+  file: string,
+  beside: FileBeside,
+): Promise<ReadonlyMap<string, WeightTensor>> {
   const files = new Map<string, Uint8Array>()
   for (const name of shardNames(bytes)) {
     const shard = await beside(name)
@@ -125,5 +129,5 @@ function shardNames(manifest: Uint8Array): string[] {
 }
 
 /** What a converter gives, as a reader would. */
-const floats = (tensors: ReadonlyMap<string, Tensor>): ReadonlyMap<string, StoredTensor> =>
+const floats = (tensors: ReadonlyMap<string, WeightTensor>): ReadonlyMap<string, StoredTensor> =>
   new Map([...tensors].map(([name, { shape, data }]) => [name, { dtype: 'F32', shape, data }]))

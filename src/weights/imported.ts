@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { WeightsError } from './errors.ts'
 import { parseImported } from './manifest.ts'
 import { placeFile } from './place.ts'
-import { type ManifestEntry, sha256, type Tensor } from './registry.ts'
+import { type ManifestEntry, sha256, type WeightTensor } from './registry.ts'
 import { type WritableTensor, writeSafetensors } from './safetensors.ts'
 
 /** The manifest lies in a folder of weights, too. */
@@ -66,7 +66,7 @@ export type NewEntry<Entry extends ManifestEntry = ManifestEntry> = Entry extend
 
 /** What a network's file is made of. */
 export interface NetworkContents {
-  tensors: ReadonlyMap<string, Tensor>
+  tensors: ReadonlyMap<string, WeightTensor>
   /** Written into the file beside what it says of itself. */
   metadata?: Readonly<Record<string, string>>
 }
@@ -106,7 +106,7 @@ export async function packNetwork(
 const isHalved = (shape: readonly number[]): boolean => shape.length > 1
 
 /** Name of a tensor with numbers beyond half precision, which ends at 65504; undefined if there is none. */
-export function beyondHalves(tensors: ReadonlyMap<string, Tensor>): string | undefined {
+export function beyondHalves(tensors: ReadonlyMap<string, WeightTensor>): string | undefined {
   for (const [name, { shape, data }] of tensors) {
     if (isHalved(shape) && data.some((value) => Math.abs(value) >= 65520)) return name
   }

@@ -11,7 +11,7 @@ import {
   type OnnxValue,
 } from './onnx-model.ts'
 import { isFloat, OnnxError, type OnnxTensor, type OnnxType, onnxTensor, onnxTypes } from './onnx-tensor.ts'
-import type { Tensor } from './registry.ts'
+import type { WeightTensor } from './registry.ts'
 
 /** What a safetensors file takes of a model. */
 export interface StoredOnnx {
@@ -99,7 +99,7 @@ function encodeAttribute(value: OnnxAttribute['value']): unknown {
 /** An opened safetensors file. */
 export interface OnnxSource {
   readonly metadata: Readonly<Record<string, string>>
-  tensor(name: string): Tensor
+  tensor(name: string): WeightTensor
 }
 
 /**

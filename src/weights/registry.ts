@@ -127,7 +127,7 @@ export interface Manifest {
 }
 
 /** A tensor of a loaded network: C order, PyTorch's conventions (convolution OIHW, depthwise [C,1,kh,kw], linear [out,in]). */
-export interface Tensor {
+export interface WeightTensor {
   readonly shape: readonly number[]
   readonly data: Float32Array
 }
@@ -144,7 +144,7 @@ export interface Weights {
    * @param shape what the caller expects; checked when given
    * @throws WeightsError naming the file and the tensor if there is none of that name, or if its shape is another
    */
-  tensor(name: string, shape?: readonly number[]): Tensor
+  tensor(name: string, shape?: readonly number[]): WeightTensor
 }
 
 /**

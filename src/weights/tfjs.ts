@@ -4,7 +4,7 @@
  * `byte * scale + min`. https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts
  */
 import { WeightsError } from './errors.ts'
-import type { Tensor } from './registry.ts'
+import type { WeightTensor } from './registry.ts'
 
 /** A manifest or shard that does not fit this description. */
 export class TfjsError extends WeightsError {
@@ -26,8 +26,8 @@ export function readTfjs(
   manifest: Uint8Array,
   shards: ReadonlyMap<string, Uint8Array>,
   file: string,
-): Map<string, Tensor> {
-  const tensors = new Map<string, Tensor>()
+): Map<string, WeightTensor> {
+  const tensors = new Map<string, WeightTensor>()
   const groups = parseGroups(manifest, file)
   const paths = groups.flatMap((group) => group.paths)
   if (new Set(paths).size !== paths.length) throw new TfjsError(file, 'names a shard twice')

@@ -21,7 +21,7 @@ import type { NetworkWeights } from '../../src/models/layers.ts'
 import type { RecogniserArchitecture } from '../../src/models/network.ts'
 import { recogniseNetwork } from '../../src/models/recognise.ts'
 import type { StoredTensor } from '../../src/weights/numbers.ts'
-import { sha256, type Tensor } from '../../src/weights/registry.ts'
+import { sha256, type WeightTensor } from '../../src/weights/registry.ts'
 import { readTorch } from '../../src/weights/torch.ts'
 import { drawSymmetric, drawUniform } from '../golden/generator.ts'
 import { relmax } from '../support/compare.ts'
@@ -89,7 +89,7 @@ function drawn(t: number, name: string, shape: Shape): Float32Array {
 const fileOf = (id: string, prefix = ''): Map<string, StoredTensor> =>
   new Map(listOf(id).map(([name, shape], t) => [prefix + name, { dtype: 'F32', shape, data: drawn(t, name, shape) }]))
 
-const weightsOf = (tensors: ReadonlyMap<string, Tensor>): NetworkWeights => ({
+const weightsOf = (tensors: ReadonlyMap<string, WeightTensor>): NetworkWeights => ({
   tensor(name) {
     const tensor = tensors.get(name)
     if (!tensor) throw new Error(`no ${name}`)

@@ -9,7 +9,7 @@ import { readWeightFile } from '../../src/weights/import.ts'
 import { beyondHalves, importedNetworks } from '../../src/weights/imported.ts'
 import { knownNetworks, loadWeights, verifyWeights } from '../../src/weights/node.ts'
 import { decodeFloat16, encodeFloat16 } from '../../src/weights/numbers.ts'
-import type { RecogniserEntry, Tensor } from '../../src/weights/registry.ts'
+import type { RecogniserEntry, WeightTensor } from '../../src/weights/registry.ts'
 import { writeSafetensors } from '../../src/weights/safetensors.ts'
 import { goldenCase } from '../golden/case.ts'
 import { lowkey, room } from '../support/cli.ts'
@@ -331,7 +331,7 @@ describe('networks in several files', () => {
     expect(run.code, run.stderr).toBe(0)
     return run.stderr
   }
-  const positive = (tensors: Map<string, Tensor>) =>
+  const positive = (tensors: Map<string, WeightTensor>) =>
     new Map([...tensors].map(([name, { shape, data }]) => [name, { shape, data: data.map(Math.abs) }]))
 
   test('LPIPS takes the place of the embedded one when trunk and channels are there', async () => {

@@ -6,7 +6,7 @@ import { irId } from '../../src/models/ir.ts'
 import { recogniseNetwork, UnfitTensorsError, UnknownNetworkError } from '../../src/models/recognise.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import type { StoredTensor } from '../../src/weights/numbers.ts'
-import type { Tensor } from '../../src/weights/registry.ts'
+import type { WeightTensor } from '../../src/weights/registry.ts'
 import { goldenSets } from '../golden/case.ts'
 import { known, MICRO, seeded, stored } from '../support/networks.ts'
 
@@ -53,7 +53,7 @@ describe('architectures', () => {
       if (architecture.role !== 'recogniser') throw new Error(`${id} is no recogniser`)
       const unused = new Map(architecture.tensors())
       const shapes = architecture.tensors()
-      const tensor = (name: string): Tensor => {
+      const tensor = (name: string): WeightTensor => {
         const shape = shapes.get(name)
         if (!shape) throw new Error(`${id} asks for ${name}, which is not in its list`)
         unused.delete(name)
@@ -147,13 +147,16 @@ describe('a file of weights is recognised', () => {
   })
 
   test("the state of LPIPS' own module, trunk and channels in one", () => {
-    const positive = ({ shape, data }: Tensor) => ({ shape, data: data.map(Math.abs) })
-    const trunk = [...seeded('alexnet')].map(([name, tensor], i): [string, Tensor] => [
+    const positive = ({ shape, data }: WeightTensor) => ({ shape, data: data.map(Math.abs) })
+    const trunk = [...seeded('alexnet')].map(([name, tensor], i): [string, WeightTensor] => [
       name.replace('features.', `net.slice${1 + (i >> 1)}.`),
       tensor,
     ])
-    const lin = [...seeded('lpips-lin-alex')].map(([name, tensor]): [string, Tensor] => [name, positive(tensor)])
-    const copies = lin.map(([name, tensor], k): [string, Tensor] => [name.replace(`lin${k}`, `lins.${k}`), tensor])
+    const lin = [...seeded('lpips-lin-alex')].map(([name, tensor]): [string, WeightTensor] => [name, positive(tensor)])
+    const copies = lin.map(([name, tensor], k): [string, WeightTensor] => [
+      name.replace(`lin${k}`, `lins.${k}`),
+      tensor,
+    ])
     const { architecture, tensors, leftOut } = recognise(stored(new Map([...trunk, ...lin, ...copies])))
     expect(architecture.id).toBe('lpips-alex')
     expect(tensors.size).toBe(15)

@@ -6,7 +6,7 @@
  * the rows of one channel; each loads vectors of its own columns and has those next to them from its neighbours' registers.
  */
 import { type Binding, type Kernel, u32 } from '../op.ts'
-import { linearEntry, linearGrid } from '../wgsl.ts'
+import { linearEntry, linearGrid, range } from '../wgsl.ts'
 import type { Geometry } from './geometry.ts'
 
 /** One axis of a tile: which pixel and tap contribute to each of its results. */
@@ -19,8 +19,6 @@ interface Axis {
   /** [pixel in the window, tap] of every result. */
   taps: (readonly [number, number])[][]
 }
-
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 function axis(g: Geometry, a: 0 | 1, tile: number, transposed: boolean): Axis | undefined {
   const [stride, dilation, padding] = [g.stride[a], g.dilation[a], g.padding[a]]

@@ -3,9 +3,10 @@
  * taps first and channels second, in units of four channels of one tap: its pixel and whether it lies inside the image are
  * worked out once for all four.
  */
+
+import { inverse, QUOTIENT_LIMIT, type TiledProduct } from '../gemm/tile.ts'
 import { type Binding, elements, u32 } from '../op.ts'
 import { type Geometry, geometryParams, imageShape, outputShape, weightShape } from './geometry.ts'
-import { inverse, QUOTIENT_LIMIT, type TiledProduct } from './tile.ts'
 
 const fours = (n: number): number => Math.ceil(n / 4)
 

@@ -1,8 +1,9 @@
 /** conv2d and its gradients as unfolding, matrix products and folding, for adapters that are the processor itself. */
+
+import { pack, packedElements, round4 } from '../gemm/pack.ts'
+import { product } from '../gemm/product.ts'
 import type { BufferRef, Dispatch, Kernel } from '../op.ts'
 import type { Geometry } from './geometry.ts'
-import { pack, packedElements, round4 } from './pack.ts'
-import { product } from './product.ts'
 import { fold, pixels4, unfold } from './unfold.ts'
 
 /** Elements of the largest buffer of columns (32 MiB, a processor's cache); larger ones are computed in parts. */

@@ -2,10 +2,11 @@
  * 3x3 convolutions of stride 1 by Winograd's minimal filtering on real GPUs: the products between the transforms are tiles,
  * whose columns are the tiles of pixels. See winograd.ts, which does the same on processors.
  */
+
+import { bestTile } from '../gemm/tile.ts'
 import { type Binding, type Dispatch, type Kernel, type Param, type Target, u32 } from '../op.ts'
-import { linearEntry, linearGrid, usedParams } from '../wgsl.ts'
+import { linearEntry, linearGrid, range, usedParams } from '../wgsl.ts'
 import type { Geometry } from './geometry.ts'
-import { bestTile } from './tile.ts'
 import { FOUR, sandwich, type Transforms, TWO } from './winograd-transforms.ts'
 
 /** Channels of a group from which on it is worth a trial: below, the transforms' traffic outweighs the saved arithmetic. */
@@ -32,8 +33,6 @@ export function winogradTiles(
     })
   return { faster: of(true), others: of(false) }
 }
-
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 /** WGSL: four channels of a sum from 4q on, clamped, and which of them there are. */
 const CHANNELS = `

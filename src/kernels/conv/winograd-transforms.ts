@@ -1,4 +1,5 @@
 /** The transforms of Winograd's minimal filtering for 3x3 kernels, as matrices and as WGSL. */
+import { range } from '../wgsl.ts'
 
 /** F(out x out, 3x3): B^T, G and A^T of Lavin and Gray. */
 export interface Transforms {
@@ -62,8 +63,6 @@ export const TWO: Transforms = {
     [0, 1, -1, -1],
   ],
 }
-
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 /** WGSL for matrix * x * matrix^T, where x is `x0`, `x1`, .. row by row; gives the elements' expressions row by row. */
 export function sandwich(

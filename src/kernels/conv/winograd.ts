@@ -3,10 +3,11 @@
  * Neural Networks, CVPR 2016): 6x6 input pixels give 4x4 output pixels with 36 multiplications a channel instead of 144. The
  * transformed weights are constants; the products between the transforms are 36 independent matrix products.
  */
+
+import { product } from '../gemm/product.ts'
 import { type Binding, type BufferRef, type Dispatch, type Kernel, u32 } from '../op.ts'
-import { linearEntry, linearGrid } from '../wgsl.ts'
+import { linearEntry, linearGrid, range } from '../wgsl.ts'
 import type { Geometry } from './geometry.ts'
-import { product } from './product.ts'
 import { FOUR, sandwich } from './winograd-transforms.ts'
 
 /** Output and input pixels along one side of a tile. */
@@ -16,8 +17,6 @@ const POSITIONS = IN * IN
 
 /** Columns of a panel of the transformed weights; see product.ts. */
 const PANEL = 32
-
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 // Threads beyond the last compute what the last does, and store nothing: behind a return lavapipe compiles all code for longer.
 

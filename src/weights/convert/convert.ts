@@ -1,5 +1,5 @@
 import { WeightsError } from '../errors.ts'
-import type { ManifestEntry, Tensor } from '../registry.ts'
+import type { ManifestEntry, WeightTensor } from '../registry.ts'
 import { writeSafetensors } from '../safetensors.ts'
 import { convertDlib } from './dlib.ts'
 import { convertMtcnn } from './mtcnn.ts'
@@ -8,7 +8,7 @@ import { convertSirius } from './sirius.ts'
 
 /** A network's tensors, and what is written beside them. */
 interface Converted {
-  tensors: ReadonlyMap<string, Tensor>
+  tensors: ReadonlyMap<string, WeightTensor>
   metadata?: Readonly<Record<string, string>>
 }
 

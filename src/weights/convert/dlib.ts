@@ -17,7 +17,7 @@
  *     x = mean over rows and columns        [N,256,2,2] -> [N,256]
  *     embedding = fc.weight x               no bias -> [N,128], not normalised
  */
-import type { Tensor } from '../registry.ts'
+import type { WeightTensor } from '../registry.ts'
 import { readTfjs } from '../tfjs.ts'
 import { permute } from './layout.ts'
 import { SourceTensors, sourceFile } from './source.ts'
@@ -44,10 +44,10 @@ const DLIB_BLOCKS: [name: string, from: number, to: number][] = [
  * @param files `face_recognition_model-weights_manifest.json` and its shard, by base name
  * @throws WeightsError if a tensor is missing, left over or of another shape
  */
-export function convertDlib(files: ReadonlyMap<string, Uint8Array>): Map<string, Tensor> {
+export function convertDlib(files: ReadonlyMap<string, Uint8Array>): Map<string, WeightTensor> {
   const manifest = 'face_recognition_model-weights_manifest.json'
   const source = new SourceTensors(readTfjs(sourceFile(files, manifest), files, manifest), manifest)
-  const out = new Map<string, Tensor>()
+  const out = new Map<string, WeightTensor>()
   convolution('conv32_down', 'conv1', 7, 3, 32)
   DLIB_BLOCKS.forEach(([name, from, to], i) => {
     convolution(`${name}/conv1`, `blocks.${i}.conv1`, 3, from, to)

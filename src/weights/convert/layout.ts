@@ -1,10 +1,10 @@
-import type { Tensor } from '../registry.ts'
+import type { WeightTensor } from '../registry.ts'
 
 /**
  * Reorders a tensor's axes: axis k of the result is axis `axes[k]` of `tensor`, as numpy's transpose does. The result is
  * a copy in C order.
  */
-export function permute(tensor: Tensor, axes: readonly number[]): Tensor {
+export function permute(tensor: WeightTensor, axes: readonly number[]): WeightTensor {
   const { shape, data } = tensor
   const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, n) => product * n, 1))
   const to = axes.map((axis) => shape[axis])
@@ -26,7 +26,7 @@ export function permute(tensor: Tensor, axes: readonly number[]): Tensor {
 }
 
 /** The same numbers in the same order under another shape. */
-export function reshape(tensor: Tensor, shape: readonly number[]): Tensor {
+export function reshape(tensor: WeightTensor, shape: readonly number[]): WeightTensor {
   return { shape, data: tensor.data }
 }
 

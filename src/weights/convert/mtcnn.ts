@@ -6,7 +6,7 @@
  * Names and layouts are face.evoLVe's (`features.` left out), with one difference: the first linear layers of R- and
  * O-Net take features flattened in the plain order channel, row, column.
  */
-import type { Tensor } from '../registry.ts'
+import type { WeightTensor } from '../registry.ts'
 import { readTfjs } from '../tfjs.ts'
 import { permute, reshape } from './layout.ts'
 import { SourceTensors, sourceFile } from './source.ts'
@@ -52,10 +52,10 @@ const LINEARS: Record<string, [source: string, name: string, from: number, to: n
  * @param files `mtcnn_model-weights_manifest.json` and its shard, by base name
  * @throws WeightsError if a tensor is missing, left over or of another shape
  */
-export function convertMtcnn(files: ReadonlyMap<string, Uint8Array>): Map<string, Tensor> {
+export function convertMtcnn(files: ReadonlyMap<string, Uint8Array>): Map<string, WeightTensor> {
   const manifest = 'mtcnn_model-weights_manifest.json'
   const source = new SourceTensors(readTfjs(sourceFile(files, manifest), files, manifest), manifest)
-  const out = new Map<string, Tensor>()
+  const out = new Map<string, WeightTensor>()
   for (const net of ['pnet', 'rnet', 'onet']) {
     for (const [name, k, from, to] of CONVOLUTIONS[net]) {
       // [column, row, in, out] -> [out, in, row, column]
@@ -80,7 +80,7 @@ export function convertMtcnn(files: ReadonlyMap<string, Uint8Array>): Map<string
 }
 
 /** [3 columns x 3 rows x channels, out] -> [out, channels x 3 rows x 3 columns]; both nets arrive here with 3x3 pixels. */
-function flattenedAsChw(weight: Tensor): Tensor {
+function flattenedAsChw(weight: WeightTensor): WeightTensor {
   const [from, to] = weight.shape
   return reshape(permute(reshape(weight, [3, 3, from / 9, to]), [3, 2, 1, 0]), [to, from])
 }

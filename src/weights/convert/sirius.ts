@@ -18,7 +18,7 @@
  *     embedding = linear(x)                 512 -> 192, not normalised
  */
 import { WeightsError } from '../errors.ts'
-import type { Tensor } from '../registry.ts'
+import type { WeightTensor } from '../registry.ts'
 import { readTflite, type TfliteGraph, type TfliteOperator } from '../tflite.ts'
 import { permute, reshape, sameShape } from './layout.ts'
 import { sourceFile } from './source.ts'
@@ -35,7 +35,7 @@ const BLOCKS: [from: number, expanded: number, to: number, stride: number][] = [
 
 /** One convolution of the graph, in the order of the pass. Weights are OIHW, or [channels, 1, kh, kw] where depthwise. */
 interface Layer {
-  weight: Tensor
+  weight: WeightTensor
   bias: Float32Array
   slope?: Float32Array
 }
@@ -44,10 +44,10 @@ interface Layer {
  * @param files `MobileFaceNet.tflite`, by base name
  * @throws WeightsError if the graph is not, operator by operator, the network described above
  */
-export function convertSirius(files: ReadonlyMap<string, Uint8Array>): Map<string, Tensor> {
+export function convertSirius(files: ReadonlyMap<string, Uint8Array>): Map<string, WeightTensor> {
   const file = 'MobileFaceNet.tflite'
   const chain = new Chain(readTflite(sourceFile(files, file), file), file)
-  const out = new Map<string, Tensor>()
+  const out = new Map<string, WeightTensor>()
   const put = (name: string, { weight, bias, slope }: Layer): void => {
     out.set(`${name}.weight`, weight)
     out.set(`${name}.bias`, { shape: [bias.length], data: bias })
@@ -111,7 +111,7 @@ class Chain {
     return operator
   }
 
-  #constant(index: number, shape: readonly number[]): Tensor {
+  #constant(index: number, shape: readonly number[]): WeightTensor {
     const { name, shape: actual, data } = this.#graph.tensors[index]
     if (!(data instanceof Float32Array) || !sameShape(actual, shape))
       this.#fail(`"${name}" is [${actual}], not [${shape}]`)

@@ -1,5 +1,5 @@
 import { WeightsError } from '../errors.ts'
-import type { Tensor } from '../registry.ts'
+import type { WeightTensor } from '../registry.ts'
 import { sameShape } from './layout.ts'
 
 /** @throws WeightsError if `files` has no file of that name */
@@ -14,16 +14,16 @@ export function sourceFile(files: ReadonlyMap<string, Uint8Array>, name: string)
  * that overlooks a tensor would build another network than the one that was trained.
  */
 export class SourceTensors {
-  readonly #tensors: Map<string, Tensor>
+  readonly #tensors: Map<string, WeightTensor>
   readonly #file: string
 
-  constructor(tensors: ReadonlyMap<string, Tensor>, file: string) {
+  constructor(tensors: ReadonlyMap<string, WeightTensor>, file: string) {
     this.#tensors = new Map(tensors)
     this.#file = file
   }
 
   /** @throws WeightsError if there is no such tensor (any more), its shape is another, or a number in it is not finite */
-  take(name: string, shape: readonly number[]): Tensor {
+  take(name: string, shape: readonly number[]): WeightTensor {
     const tensor = this.#tensors.get(name)
     if (!tensor) throw new WeightsError(this.#file, `has no tensor "${name}"`)
     if (!sameShape(tensor.shape, shape)) {

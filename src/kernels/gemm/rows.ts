@@ -3,7 +3,7 @@
  * loads decide. The threads of a workgroup share a sum, and add their parts in a tree.
  */
 import { type Binding, type BufferRef, type Dispatch, type Kernel, u32 } from '../op.ts'
-import { linearEntry, linearGrid, usedParams } from '../wgsl.ts'
+import { linearEntry, linearGrid, range, usedParams } from '../wgsl.ts'
 
 /**
  * y [batch, rows, columns] = a [batch, rows, inner] b + bias, with b as [batch, columns, inner] (`transposed`) or
@@ -54,8 +54,6 @@ function copyHalf(count: number): Dispatch {
     workgroups: linearGrid(count),
   }
 }
-
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 /** Rows of a workgroup that a thread holds sums of, `s0`, `s1`, ..; rows beyond the last are computed like the last and not stored. */
 const rowsOf = (f: FewRows): number[] => range(Math.min(ROWS, f.rows))

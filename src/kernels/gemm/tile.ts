@@ -10,7 +10,7 @@
  */
 import type { Capabilities } from '../../device/gpu.ts'
 import { type Binding, type BufferRef, type Dispatch, f32, type Kernel, type Param, type Target, u32 } from '../op.ts'
-import { linearEntry, linearGrid, usedParams } from '../wgsl.ts'
+import { linearEntry, linearGrid, range, usedParams } from '../wgsl.ts'
 
 /** Steps of the sums in workgroup memory at a time, in units of four. */
 const STEP4 = 4
@@ -83,13 +83,11 @@ const threads = ({ rows, columns, perThread }: Tile): number => (rows * columns)
 const memoryBytes = (tile: Tile, half: boolean): number => 2 * STEP4 * (tile.rows + tile.columns) * (half ? 8 : 16)
 
 /** One way to compute a product. */
-interface Plan {
+interface TilePlan {
   tile: Tile
   /** The sums are cut into so many parts, each computed by workgroups of its own. */
   parts: number
 }
-
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 /**
  * Multiprocessors (NVIDIA's word), compute units or cores: WebGPU does not tell, so these are typical numbers of each vendor.
@@ -109,29 +107,29 @@ const workgroups = (t: TiledProduct, tile: Pick<Tile, 'rows' | 'columns'>): numb
   Math.ceil(t.rows / tile.rows) * Math.ceil(t.columns / tile.columns) * t.sections
 
 /** Time in arbitrary units: rounds of workgroups over the multiprocessors, each as long as its tile's share of the sums. */
-function estimate(t: TiledProduct, { tile, parts }: Plan, slots: number): number {
+function estimate(t: TiledProduct, { tile, parts }: TilePlan, slots: number): number {
   const rounds = Math.ceil((workgroups(t, tile) * parts) / slots)
   const steps = Math.ceil(t.fours / STEP4 / parts)
   return ((rounds * steps * tile.rows * tile.columns) / tile.speed) * (parts > 1 ? SPLIT_OVERHEAD : 1)
 }
 
 /** Plans whose estimate is so many times the least are not worth a trial. */
-const HOPELESS = 3
+const TOO_SLOW = 3
 
 /** The plans that the adapter can run and that are worth a trial, the one that should be fastest first. */
-function plans(t: TiledProduct, gpu: Target, half: boolean): Plan[] {
+function plans(t: TiledProduct, gpu: Target, half: boolean): TilePlan[] {
   const slots = multiprocessors(gpu) * PER_MULTIPROCESSOR
   const fits = (tile: Tile): boolean =>
     memoryBytes(tile, half) <= gpu.maxWorkgroupStorage && threads(tile) <= gpu.maxInvocations
   const all = TILES.filter(fits)
-    .flatMap((tile) => partsOf(t, tile, STEP4, gpu).map((parts): Plan => ({ tile, parts })))
+    .flatMap((tile) => splitsOf(t, tile, STEP4, gpu).map((parts): TilePlan => ({ tile, parts })))
     .map((plan) => ({ plan, time: estimate(t, plan, slots) }))
     .sort((a, b) => a.time - b.time)
-  return all.filter(({ time }) => time <= HOPELESS * all[0].time).map(({ plan }) => plan)
+  return all.filter(({ time }) => time <= TOO_SLOW * all[0].time).map(({ plan }) => plan)
 }
 
 /** In how many parts the sums may be cut: whole, and where tiles are too few for the adapter, in as many as give it work. */
-export function partsOf(
+export function splitsOf(
   t: TiledProduct,
   tile: Pick<Tile, 'rows' | 'columns'>,
   step4: number,
@@ -163,25 +161,25 @@ export const safeTile = (t: TiledProduct): Kernel => ({
 export const bestTile = (t: TiledProduct, gpu: Target, scratch: number): Kernel =>
   kernel(t, { ...plans(t, gpu, false)[0], parts: 1 }, false, scratch)
 
-const name = ({ tile, parts }: Plan, half: boolean): string =>
+const name = ({ tile, parts }: TilePlan, half: boolean): string =>
   `tile ${tile.rows}x${tile.columns}${parts > 1 ? ' split' : ''}${half ? ' f16' : ''}`
 
-function kernel(t: TiledProduct, plan: Plan, half: boolean, firstScratch = 0): Kernel {
+function kernel(t: TiledProduct, plan: TilePlan, half: boolean, firstScratch = 0): Kernel {
   const packed: BufferRef = `scratch${firstScratch}`
   const sums: BufferRef = `scratch${firstScratch + 1}`
   const split = plan.parts > 1
-  const dispatches = [packLeft(t, plan.tile.rows, STEP4, half, packed), multiply(t, plan, half, packed, sums)]
+  const dispatches = [packLeft(t, plan.tile.rows, STEP4, half, packed), multiplyTiles(t, plan, half, packed, sums)]
   if (split) dispatches.push(addParts(t, plan.parts, sums))
   return {
     variant: name(plan, half),
     precision: half ? 'f16' : 'f32',
     dispatches,
-    scratch: [packedElements(t, plan.tile.rows, STEP4, half), ...(split ? [plan.parts * t.elements] : [])],
+    scratch: [packedTileElements(t, plan.tile.rows, STEP4, half), ...(split ? [plan.parts * t.elements] : [])],
   }
 }
 
 /** Elements (of four bytes) of the packed left matrices, for tiles of `tileRows` rows and `step4` * 4 steps at a time. */
-export const packedElements = (t: TiledProduct, tileRows: number, step4: number, half: boolean): number =>
+export const packedTileElements = (t: TiledProduct, tileRows: number, step4: number, half: boolean): number =>
   (t.left.matrices * Math.ceil(t.rows / tileRows) * tileRows * Math.ceil(t.fours / step4) * step4 * 4) / (half ? 2 : 1)
 
 /** packed[matrix][tile of rows][four][row in the tile], zeros where a row or a sum has ended. */
@@ -256,9 +254,9 @@ export function tileFrame(t: TiledProduct, tile: Pick<Tile, 'rows' | 'columns'>,
 }
 
 /** The tile's dispatch: into the result, or with `parts` above 1 each part of the sums into its own copy of it. */
-function multiply(
+function multiplyTiles(
   t: TiledProduct,
-  { tile, parts }: Plan,
+  { tile, parts }: TilePlan,
   half: boolean,
   packed: BufferRef,
   partial: BufferRef,

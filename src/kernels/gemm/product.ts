@@ -8,7 +8,7 @@
  */
 import type { Capabilities } from '../../device/gpu.ts'
 import { type Binding, type BufferRef, type Dispatch, type Param, u32 } from '../op.ts'
-import { usedParams } from '../wgsl.ts'
+import { range, usedParams } from '../wgsl.ts'
 
 /** y[row, column] = bias + sum over i of a[row, i] * b[i, column], for every index of the batch. */
 export interface Product {
@@ -54,8 +54,6 @@ export const productLanes = ({ software, subgroups, subgroupMinSize, subgroupMax
 
 /** Threads of a workgroup: its subgroups take neighbouring tiles of rows and so find their columns in the cache. */
 const THREADS = 64
-
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 /** The dispatch of a product; `lanes` from `productLanes`. */
 export function product(p: Product, lanes: number): Dispatch {

@@ -6,8 +6,8 @@
  * neighbouring threads load them.
  */
 import type { Dispatch, Kernel, Target } from '../op.ts'
-import { usedParams } from '../wgsl.ts'
-import { addParts, packedElements, packLeft, partsOf, type TiledProduct, tileFrame } from './tile.ts'
+import { range, usedParams } from '../wgsl.ts'
+import { addParts, packedTileElements, packLeft, splitsOf, type TiledProduct, tileFrame } from './tile.ts'
 
 const TILE = { rows: 64, columns: 64 }
 /** Rows and columns of one subgroup, and the subgroups along each side. */
@@ -20,8 +20,6 @@ const ROW = TILE.rows + 8
 
 /** Workgroup memory: both operands in f16, and a piece of the sums of each subgroup in f32. */
 const bytes = (M: number, N: number): number => 2 * 2 * STEP * ROW + 4 * SIDE * SIDE * M * N
-
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
 
 /** Kernels for adapters with matrix units of f16 with sums in f32, and subgroups of one size; else none. */
 export function matrixKernels(t: TiledProduct, gpu: Target): Kernel[] {
@@ -40,21 +38,21 @@ export function matrixKernels(t: TiledProduct, gpu: Target): Kernel[] {
     threads <= Math.min(gpu.maxInvocations, (TILE.rows * STEP) / 4) &&
     bytes(size.M, size.N) <= gpu.maxWorkgroupStorage
   if (!runs) return []
-  return partsOf(t, TILE, STEP / 4, gpu).map(
+  return splitsOf(t, TILE, STEP / 4, gpu).map(
     (parts): Kernel => ({
       variant: `matrix ${size.M}x${size.N}x${size.K}${parts > 1 ? ' split' : ''} f16`,
       precision: 'f16',
       dispatches: [
         packLeft(t, TILE.rows, STEP / 4, true, 'scratch0'),
-        multiply(t, size, lanes, parts),
+        multiplyMatrices(t, size, lanes, parts),
         ...(parts > 1 ? [addParts(t, parts, 'scratch1')] : []),
       ],
-      scratch: [packedElements(t, TILE.rows, STEP / 4, true), ...(parts > 1 ? [parts * t.elements] : [])],
+      scratch: [packedTileElements(t, TILE.rows, STEP / 4, true), ...(parts > 1 ? [parts * t.elements] : [])],
     }),
   )
 }
 
-function multiply(
+function multiplyMatrices(
   t: TiledProduct,
   { M, N, K }: Target['subgroupMatrix'][number],
   lanes: number,
