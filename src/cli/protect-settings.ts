@@ -10,10 +10,9 @@ export async function settingsOf(options: ProtectArguments): Promise<object> {
   const { preset, steps, seed, choice, products, storage, format, suffix, keepMetadata, mark } = options
   const { onNoFace, strict, rawPreview, again } = options
   const attacked = attackedRecognisers(recognisersOf(await knownNetworks()), options.attacked).map(({ id }) => id)
-  const { summary: _, ...constants } = preset
   return {
     version,
-    ...{ preset: constants, steps: steps ?? null, seed, attacked, faces: choice.faces ?? 'all', products, storage },
+    ...{ preset, steps: steps ?? null, seed, attacked, faces: choice.faces ?? 'all', products, storage },
     ...{ format: format ?? null, suffix, keepMetadata, mark, onNoFace, strict, rawPreview, again },
     networks: await networkHashes(attacked),
   }

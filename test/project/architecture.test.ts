@@ -73,7 +73,7 @@ describe('files', () => {
     const rows = Array.from(text.matchAll(/^\| `src\/(\w+)` +\|/gm), ([, folder]) => folder)
     expect(rows.sort()).toEqual([...new Set(files.flatMap((file) => folderOf(file) ?? []))].sort())
     // Files that the page names are there.
-    for (const [, name] of text.matchAll(/`(?:src\/)?((?!src\/|test\/)\w[\w-]*(?:\/[\w-]+)+\.ts)`/g))
+    for (const [, name] of text.matchAll(/`(?:src\/)?((?!src\/|test\/|build\/)\w[\w-]*(?:\/[\w-]+)+\.ts)`/g))
       expect(files, name).toContain(name)
   })
 })
