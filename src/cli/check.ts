@@ -40,7 +40,7 @@ come first: they tell more about the ones that nobody has here. A match is a sim
 
       --models A,B        recognisers that were attacked (${DEFAULT_SURROGATES.join(',')}); all others are held out
       --hold-out A,B      recognisers of these that were not attacked
-      --gpu NAME          part of an adapter's name
+      --gpu WHICH         part of an adapter's name, pci:ADDRESS or index:N
       --json              one JSON object instead of sentences
   -q, --quiet             nothing but errors, and --json's object: the exit code tells
 

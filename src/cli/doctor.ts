@@ -1,5 +1,15 @@
 /** `lowkey-gpu doctor`: what this machine offers, and whether everything works on it. */
-import { adapterName, describeAdapter, type Gpu, installLines, NoAdapterError } from '../device/node.ts'
+import {
+  type AdapterEntry,
+  adapterName,
+  describeAdapter,
+  type Gpu,
+  hasSelectLayer,
+  installLines,
+  NoAdapterError,
+  type PciGpu,
+  pciGpus,
+} from '../device/node.ts'
 import { ACCEPTED, readPhoto } from '../images/index.ts'
 import { verifyWeights, weightsFolders } from '../weights/node.ts'
 import { findAdapters, openGpu } from './driver-noise.ts'
@@ -8,9 +18,9 @@ import { parse } from './options.ts'
 import { type SelfTest, selfTest } from './self-test.ts'
 import { version } from './version.ts'
 
-export const doctorHelp = `Usage: lowkey-gpu doctor [--gpu NAME] [--json]
+export const doctorHelp = `Usage: lowkey-gpu doctor [--gpu WHICH] [--json]
 
-Shows the adapters, the one that is used with its features and limits, the weights, picture support, and a self-test that
+Shows the adapters, the GPUs on the PCI bus and how --gpu chooses among them, the adapter that is used with its features and limits, the weights, picture support, and a self-test that
 computes a small network and its gradient on the GPU and compares it with the processor's result.
 
 ${exitCodes('doctor')}
@@ -28,11 +38,14 @@ export async function doctor(args: string[]): Promise<number> {
   using gpu = found instanceof NoAdapterError ? undefined : found
   const test = gpu && (await selfTest(gpu))
   const list = adapters instanceof NoAdapterError ? [] : adapters
+  const gpus = pciGpus()
   if (values.json) {
     const row = {
       version,
       node: process.version,
       adapters: list,
+      gpus: gpus.map((gpu, index) => ({ index, ...gpu })),
+      choosable: hasSelectLayer(),
       adapter: gpu ? adapterName(gpu.capabilities) : null,
       capabilities: gpu?.capabilities ?? null,
       weights,
@@ -46,6 +59,8 @@ export async function doctor(args: string[]): Promise<number> {
       '',
       'Adapters',
       ...list.map(({ name, backend, software }) => `  ${name} (${backend}${software ? ', software' : ''})`),
+      ...(gpus.length > 0 ? ['', 'GPUs on the PCI bus', ...pciLines(gpus).map((line) => `  ${line}`)] : []),
+      ...unseen(gpus, list).map((line) => `  ${line}`),
       '',
       `Used: ${gpu ? adapterName(gpu.capabilities) : 'none'}`,
       ...(gpu ? facts(gpu).map((fact) => `  ${fact}`) : []),
@@ -64,6 +79,35 @@ export async function doctor(args: string[]): Promise<number> {
   if (weights.some((w) => !w.ok)) return Exit.weights
   return test?.ok && pictures.ok ? Exit.done : Exit.failed
 }
+
+/** How `--gpu` names each GPU on the PCI bus. */
+export function pciLines(gpus: readonly PciGpu[] = pciGpus()): string[] {
+  return gpus.map(({ address, name, vendor, device, driver }, index) => {
+    const kernel = driver === '' ? 'no kernel driver' : `kernel driver ${driver}`
+    return `index:${index} or pci:${address}  ${name} (${vendor}:${device}, ${kernel})`
+  })
+}
+
+/** Why GPUs that are there may not be among the adapters, or cannot be chosen among. */
+function unseen(gpus: readonly PciGpu[], adapters: readonly AdapterEntry[]): string[] {
+  const lines: string[] = []
+  const hardware = adapters.filter(({ software }) => !software)
+  const nvidia = gpus.filter(({ vendor }) => vendor === NVIDIA)
+  if (nvidia.length > 0 && !hardware.some(({ name }) => /nvidia|geforce|quadro|tesla|rtx|gtx/i.test(name))) {
+    lines.push(
+      'An NVIDIA GPU is on the bus, and no adapter is one: its driver lacks the Vulkan part. In a container',
+      'NVIDIA_DRIVER_CAPABILITIES must include graphics (or be all); compute alone has CUDA without Vulkan.',
+    )
+  }
+  if (gpus.length > 1 && !hasSelectLayer()) {
+    lines.push(
+      "Choosing among them by address or index takes Mesa's layer (package mesa-vulkan-drivers), whatever the GPU.",
+    )
+  }
+  return lines
+}
+
+const NVIDIA = '10de'
 
 function noAdapter(error: unknown): NoAdapterError {
   if (error instanceof NoAdapterError) return error

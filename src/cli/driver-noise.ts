@@ -6,9 +6,16 @@ import { closeSync, constants, fstatSync, mkdtempSync, openSync, readFileSync, r
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AdapterEntry, acquire, type Gpu, listAdapters } from '../device/node.ts'
+import { UsageError } from './exit.ts'
 
-/** As `acquire`, with the adapter of that name, or the best. */
-export const openGpu = (name?: string): Promise<Gpu> => acquire({ gpu: name, around: quietly })
+/** As `acquire`, with the adapter of that name or place, or the best. Rejects with UsageError for a place that is none. */
+export async function openGpu(name?: string): Promise<Gpu> {
+  try {
+    return await acquire({ gpu: name, around: quietly })
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(`--gpu ${error.message}`) : error
+  }
+}
 
 /** As `listAdapters`. */
 export const findAdapters = (): Promise<AdapterEntry[]> => listAdapters(quietly)

@@ -28,7 +28,7 @@ and make up a gallery with clean photos of everybody else; every recogniser then
       --seed N                of the protection (1)
       --out DIR               where report.html, evaluation.json and the protected photos go (evaluation); a run that
                               is repeated there goes on where it was interrupted
-      --gpu NAME              part of an adapter's name
+      --gpu WHICH             part of an adapter's name, pci:ADDRESS or index:N
       --json                  the result as one JSON object on standard output instead of tables
   -q, --quiet                 nothing on standard error but errors
 `

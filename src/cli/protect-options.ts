@@ -134,7 +134,14 @@ const option = {
       '(neither was timed on a GPU yet)',
     ],
   },
-  gpu: { type: 'string', takes: 'NAME', help: ["part of an adapter's name; list shows them"] },
+  gpu: {
+    type: 'string',
+    takes: 'WHICH',
+    help: [
+      "part of an adapter's name, or on Linux pci:ADDRESS or index:N, which tell cards of one name apart; list shows",
+      'them all',
+    ],
+  },
   json: {
     type: 'boolean',
     help: [

@@ -19,7 +19,7 @@ are equally frequent; threshold: what one pair of strangers in 1,000 reaches, an
 
       --models A,B        recognisers to measure (all)
       --most N            photos of a person to use
-      --gpu NAME          part of an adapter's name
+      --gpu WHICH         part of an adapter's name, pci:ADDRESS or index:N
 `
 
 const optionTable = {

@@ -22,7 +22,7 @@ it is, checks every tensor and keeps it in the weights folder; \`protect --model
       --alignment KIND    arcface112 (default), dlib150 or facenet160
       --f16 WHEN          auto (default: half precision where no embedding changes by ${HALF_PRECISION_LIMIT} in cosine), yes or no
       --overwrite         replace a network of that name
-      --gpu NAME          part of an adapter's name
+      --gpu WHICH         part of an adapter's name, pci:ADDRESS or index:N
 `
 
 const optionTable = {

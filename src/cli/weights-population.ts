@@ -30,7 +30,7 @@ need it made. It is written to the folder of imported networks and replaces the 
       --components N      main directions to keep (${COMPONENTS}); takes photos of more people, several times as many for good ones
       --most N            photos of a person to use
       --out FILE          where else to write it
-      --gpu NAME          part of an adapter's name
+      --gpu WHICH         part of an adapter's name, pci:ADDRESS or index:N
 `
 
 const optionTable = {

@@ -2,6 +2,7 @@ import { tmpdir } from 'node:os'
 import { isMainThread } from 'node:worker_threads'
 import { adapterName, installLines } from './describe.ts'
 import { capabilitiesOf, type Gpu, NoAdapterError, openDevice } from './gpu.ts'
+import { gpuAt, hasSelectLayer, onlyAt, type PciGpu, type Place, pciGpus, placeOf } from './pci.ts'
 import { type SwiftShader, unpackSwiftShader } from './swiftshader.ts'
 import { throttle } from './throttle.ts'
 import { describeVulkan, hasVulkanLoader, loadLibrary } from './vulkan.ts'
@@ -15,10 +16,12 @@ export {
   NoAdapterError,
   type SubgroupMatrixConfig,
 } from './gpu.ts'
+export { hasSelectLayer, type PciGpu, pciGpus } from './pci.ts'
 
 export interface AcquireOptions {
   /**
-   * Part of an adapter's name, in any case ('nvidia', 'lavapipe', 'swiftshader'); without it the fastest kind there is.
+   * Part of an adapter's name, in any case ('nvidia', 'lavapipe', 'swiftshader'); without it the fastest kind there is. Of several
+   * cards of one name, on Linux: 'pci:0000:65:00.0', or 'index:1' for the second by PCI address.
    */
   readonly gpu?: string
   /**
@@ -61,11 +64,13 @@ const instances = new Map<string, GPU>()
  * Opens the best adapter of this machine: a real GPU; else an installed software driver (lavapipe, WARP); else
  * SwiftShader out of the npm package `@sparticuz/chromium`, in this process and without root. With `options.gpu`, the
  * first adapter of that name.
- * @throws NoAdapterError when there is none; Error when the adapter does not open.
+ * @throws NoAdapterError when there is none; Error when the adapter does not open; RangeError for an address or index that is none.
  */
 export async function acquire(options: AcquireOptions = {}): Promise<Gpu> {
   const { gpu: name, around } = options
   const look: Look = { flags: dawnFlags(options), around }
+  const place = name === undefined ? undefined : placeOf(name)
+  if (place) return openAt(look, place)
   const installed = await find(look, undefined, name)
   if (installed) return open(installed, () => find(look, undefined, name))
   const looked = [`installed drivers: ${describeInstalled()}`]
@@ -94,8 +99,43 @@ export async function listAdapters(around?: AcquireOptions['around']): Promise<A
   return swiftShader ? [...installed, ...(await enumerate(look, swiftShader))] : installed
 }
 
+/** Opens the GPU at a place on the PCI bus. Dawn knows names only, so all others are hidden from it. */
+async function openAt(look: Look, place: Place): Promise<Gpu> {
+  const gpus = pciGpus()
+  const gpu = gpuAt(place, gpus)
+  if (!gpu) {
+    const which = 'index' in place ? `no GPU ${place.index}` : `no GPU at ${place.address}`
+    const there = gpus.map(({ address, name }, i) => `  index:${i} is pci:${address} (${name})`)
+    throw new NoAdapterError(
+      `there is ${which}. ${there.length > 0 ? `There are\n${there.join('\n')}` : 'No GPU is on the PCI bus of this machine, or it is not Linux'}`,
+    )
+  }
+  const only = { ...look, environment: onlyAt(gpu.address) }
+  await expectOne(only, gpu)
+  const again = () => requestAdapter(only, undefined)
+  const adapter = await again()
+  if (!adapter)
+    throw new NoAdapterError(`the GPU at ${gpu.address} (${gpu.name}) gave no adapter: ${describeInstalled()}`)
+  return open(adapter, again)
+}
+
+/** Throws NoAdapterError where others than one GPU are shown: nobody would know which one works. */
+async function expectOne(look: Look, { address, name }: PciGpu): Promise<void> {
+  const entries = await enumerate(look, undefined)
+  if (entries.length === 1 && !entries[0].software) return
+  const shown = entries.map(({ name }) => name).join(', ') || 'none'
+  throw new NoAdapterError(
+    `the GPU at ${address} (${name}) cannot be chosen: the drivers show ${shown}. ` +
+      (hasSelectLayer()
+        ? 'Its driver has no Vulkan here, does not tell PCI addresses, or the GPU is not visible to this process'
+        : "Choosing by address takes Mesa's layer VK_LAYER_MESA_device_select (package mesa-vulkan-drivers), whatever the GPU"),
+  )
+}
+
 /** How adapters are looked for. */
 interface Look {
+  /** Variables that drivers and layers are to see. */
+  environment?: Readonly<Record<string, string>>
   flags: string[]
   around: AcquireOptions['around']
 }
@@ -138,14 +178,14 @@ async function enumerate(look: Look, driver: SwiftShader | undefined): Promise<A
 }
 
 async function requestAdapter(look: Look, driver: SwiftShader | undefined): Promise<GPUAdapter | null> {
-  const { flags, around = (run) => run() } = look
+  const { flags, environment = {}, around = (run) => run() } = look
   const { create } = await import('webgpu').catch((error: Error) => {
     throw new NoAdapterError(
       `the npm package webgpu does not load on ${process.platform}-${process.arch}: ${error.message}\n` +
         'It is built for Linux with glibc, macOS and Windows, on x64 and arm64',
     )
   })
-  const key = JSON.stringify([driver?.manifest, ...flags])
+  const key = JSON.stringify([driver?.manifest, environment, ...flags])
   const request = () => {
     let gpu = instances.get(key)
     if (!gpu) instances.set(key, (gpu = create(flags)))
@@ -155,15 +195,15 @@ async function requestAdapter(look: Look, driver: SwiftShader | undefined): Prom
     // Dawn would find out too, and complain on stderr.
     if (!driver && !hasVulkanLoader()) return null
   }
-  return around(() => withEnvironment(driver, request))
+  return around(() => withEnvironment(driver, environment, request))
 }
 
 /**
  * Runs with the environment that drivers are to see. They are enumerated before `requestAdapter` returns its promise, so that of the
  * program is back before anything else of it runs.
  */
-function withEnvironment<T>(driver: SwiftShader | undefined, run: () => T): T {
-  const variables: Record<string, string> = {}
+function withEnvironment<T>(driver: SwiftShader | undefined, more: Readonly<Record<string, string>>, run: () => T): T {
+  const variables: Record<string, string> = { ...more }
   if (driver) {
     variables.VK_DRIVER_FILES = driver.manifest
     variables.VK_ICD_FILENAMES = driver.manifest // the name that Vulkan loaders before 1.3.207 know
