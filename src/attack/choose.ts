@@ -16,6 +16,13 @@ import { rollOf } from '../faces/second-look.ts'
 /** No face was found, so there is nothing to protect. */
 export class NoFaceError extends Error {
   override name = 'NoFaceError'
+  /** Places that may be faces. */
+  readonly weak: readonly WeakFace[]
+
+  constructor(message: string, weak: readonly WeakFace[] = []) {
+    super(message)
+    this.weak = weak
+  }
 }
 
 /** Faces were chosen that there are not. */
@@ -66,7 +73,7 @@ export async function chooseFaces(
   const all = numbered(found)
   const pointed: ChosenFace[] = []
   for (const area of boxes) pointed.push(await pointedFace(networks, photo, area, all.length + pointed.length + 1))
-  if (all.length + pointed.length === 0) throw new NoFaceError(noFaceMessage(found))
+  if (all.length + pointed.length === 0) throw new NoFaceError(noFaceMessage(found), found.weak)
   // A box around a face that was found chooses it.
   const meant = pointed.map((face) => all.find((other) => overlapping(other, face)) ?? face)
   const chosen = Array.isArray(which)
@@ -115,7 +122,12 @@ async function pointedFace({ mtcnn }: FaceNetworks, photo: Pixels, area: Area, n
 }
 
 /** Part of a face's crop beyond the border from which the face is cut by it. */
-const CUT = 0.15
+export const CUT = 0.15
+
+/** Pixels a side under which faces are found by chance, if at all. */
+export const SMALL = 20
+export const isSmall = ({ box: [x1, y1, x2, y2] }: Pick<ChosenFace, 'box'>): boolean =>
+  Math.max(x2 - x1, y2 - y1) + 1 < SMALL
 
 /** What should be known of the faces that are protected, and of what is left alone; one sentence each. */
 export function warningsOf({ faces, left }: Pick<Choice, 'faces' | 'left'>): string[] {
@@ -130,6 +142,9 @@ export function warningsOf({ faces, left }: Pick<Choice, 'faces' | 'left'>): str
       said.push(
         `${name}: its eyes, nose and mouth are not certain (a profile, something before it?); others may see it otherwise`,
       )
+    }
+    if (isSmall(face)) {
+      said.push(`${name} is under ${SMALL} pixels wide; it is protected, but others as small may not have been found`)
     }
     if (face.beyond > CUT) said.push(`${name} is cut by the photo's border; what is left of it is protected`)
     return said

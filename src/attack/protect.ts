@@ -15,7 +15,7 @@ import { PlanCache } from '../models/plan-cache.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import { yunetNetworks } from '../models/yunet.ts'
 import type { Weights } from '../weights/registry.ts'
-import { changeMask, checkResult, visibleChange } from './change.ts'
+import { checkResult, visibleChange } from './change.ts'
 import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, position, warningsOf } from './choose.ts'
 import { directionDraw } from './directions.ts'
 import { Embedder, type FaceEmbeddings, similarityOf } from './embedder.ts'
@@ -23,8 +23,9 @@ import { stopwatch } from './laps.ts'
 import { Attack } from './loop.ts'
 import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
-import { faceRegion, type Region, samplingMatrix, wholePhoto } from './region.ts'
+import { type Region, samplingMatrix } from './region.ts'
 import { addChange, workingPlanes } from './resample.ts'
+import { targetsOf } from './targets.ts'
 
 export { FaceChoiceError, NoFaceError } from './choose.ts'
 
@@ -109,13 +110,6 @@ export interface Protection {
   /** Seconds by phase, and in all. */
   seconds: { detect: number; compile: number; attack: number; measure: number; total: number }
   warnings: string[]
-}
-
-/** A face with the area in which it is protected. */
-interface Target {
-  region: Region
-  faces: readonly ChosenFace[]
-  mask?: Float32Array
 }
 
 /**
@@ -211,7 +205,7 @@ export class Protector implements Disposable {
     clock.lap('detect')
 
     const result: Pixels = { ...photo, data: photo.data.slice() }
-    const targets = this.targets(photo, faces, preset, options.finest)
+    const targets = targetsOf(photo, faces, preset, options.finest)
     const mostRounds = options.steps === undefined ? preset.rounds : 0
     const rounds = faces.map(() => 0)
     let clean: FaceEmbeddings[] | undefined
@@ -236,7 +230,7 @@ export class Protector implements Disposable {
         draws: members.map((_, k) => directionDraw(original, seed + index + k)),
       }
       attack.load(images)
-      const turn = targets.length > 1 ? index + 1 : undefined
+      const turn = targets.length > 1 ? faces.indexOf(members[0]) + 1 : undefined
       report('attack', taken, planned, turn)
       // The recognisers that judge the result are made ready while the attack runs.
       void this.embedder.prepare()
@@ -332,14 +326,6 @@ export class Protector implements Disposable {
     }
     const first = await seen(needed)
     return first.includes(undefined) && needed.length < 4 ? await seen() : first
-  }
-
-  private targets(photo: Pixels, faces: readonly ChosenFace[], preset: Preset, finest?: number): Target[] {
-    if (preset.area === 'photo') return [{ region: wholePhoto(photo.width, photo.height), faces }]
-    return faces.map((face) => {
-      const region = faceRegion(photo.width, photo.height, face.landmarks, finest)
-      return { region, faces: [face], mask: changeMask(photo, region, face, preset.flat) }
-    })
   }
 
   private attackFor(

@@ -84,7 +84,7 @@ export async function check(args: string[]): Promise<number> {
   else if (!quiet) process.stdout.write(`${report.lines.join('\n')}\n`)
   const { matches, leftOut = 0, notCompared } = report.row
   if (matches || leftOut > 0) return Exit.failed
-  return notCompared > 0 ? Exit.notCompared : Exit.done
+  return notCompared > 0 ? Exit.uncertain : Exit.done
 }
 
 interface Report {

@@ -12,8 +12,8 @@ export const Exit = {
   noFace: 3,
   noGpu: 4,
   weights: 5,
-  /** Of `check`: no face matches, but some were not found any more, and what is not compared is no pass. */
-  notCompared: 6,
+  /** Nobody can tell: of `check`, a face that was not compared; of `protect`, a place that may be a face and stays as it is. */
+  uncertain: 6,
   /** Of `protect --shard` and `--resume`: EX_TEMPFAIL of sysexits(3), which queues take for "later". */
   again: 75,
   interrupted: 130,
@@ -23,7 +23,7 @@ export const Exit = {
 const meanings: Readonly<Record<number, string | Readonly<Record<string, string>>>> = {
   [Exit.done]: {
     all: 'done',
-    protect: 'done: every photo was protected, or has no face and --on-no-face allows that',
+    protect: 'done: every face found or chosen was protected; a photo has no face only where --on-no-face allows that',
     check: 'no recogniser matches any face',
     doctor: 'all is well',
   },
@@ -38,8 +38,10 @@ const meanings: Readonly<Record<number, string | Readonly<Record<string, string>
   [Exit.noFace]: { all: 'no face in any photo', check: 'no face in a photo' },
   [Exit.noGpu]: 'no GPU and no software driver, or it was lost',
   [Exit.weights]: 'weights missing or damaged',
-  [Exit.notCompared]: {
+  [Exit.uncertain]: {
     check: 'no face matches, but one was not found any more, or is another picture: nobody can tell',
+    protect:
+      'every face found was protected, but a place that may be a face stays as it is: each is named, --box protects one; not where --face, --faces largest or --box chose',
   },
   [Exit.again]: {
     protect: 'SIGTERM came before all photos of --shard or --resume were done: run the same command again',

@@ -209,6 +209,8 @@ export function readOptions(args: string[]) {
     listFaces,
     /** `--face` or `--box` was given, which are of one photo. */
     ofOnePhoto: values.face !== undefined || values.box !== undefined,
+    /** What of the faces is protected was chosen by somebody who looked. */
+    choosesFaces: faces === 'largest' || values.face !== undefined || values.box !== undefined,
     onNoFace: oneOf('--on-no-face', values['on-no-face'], ['error', 'copy', 'skip']) ?? 'error',
     seed: integer('--seed', values.seed, 0, 2 ** 32 - 1) ?? 1,
     steps: integer('--steps', values.steps, 1, 10_000),

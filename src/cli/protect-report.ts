@@ -2,6 +2,7 @@
 
 import type { Preset } from '../attack/presets.ts'
 import type { FaceReport, Protection } from '../attack/protect.ts'
+import { type FaceCounts, faceNote, noFaces } from './face-counts.ts'
 import { table } from './table.ts'
 
 /** How many photos came to which end. */
@@ -79,7 +80,7 @@ function advice(recognisers: FaceReport['recognisers'], rounds: number, preset: 
 
 /**
  * The last line of a run over several photos, e.g. `6 photos: 4 protected, 0 without a face, 1 failed, 1 left alone`. What was not done,
- * because the run ended early, and earlier results among the files are told where there are any.
+ * because the run ended early, earlier results among the files and faces that need a look are told where there are any.
  */
 export function closingLine(
   outcomes: Outcomes,
@@ -87,6 +88,7 @@ export function closingLine(
   results: number,
   dryRun = false,
   before: number | undefined = 0,
+  faces = noFaces(),
 ): string {
   const counts = Object.entries(outcomes)
   const photos = counts.reduce((sum, [, count]) => sum + count, notDone + before)
@@ -96,14 +98,15 @@ export function closingLine(
   if (before > 0) parts.push(`${before} done before`)
   if (notDone > 0) parts.push(`${notDone} not done`)
   if (results > 0) parts.push(`besides ${results} earlier ${results === 1 ? 'result' : 'results'}`)
-  return `${photos} ${photos === 1 ? 'photo' : 'photos'}: ${parts.join(', ')}`
+  const note = faceNote(faces)
+  return `${photos} ${photos === 1 ? 'photo' : 'photos'}: ${parts.join(', ')}${note && `; ${note}`}`
 }
 
 /** The same for `--json`. */
-export function closingRow(outcomes: Outcomes, notDone: number, results: number, before?: number) {
+export function closingRow(outcomes: Outcomes, notDone: number, results: number, faces: FaceCounts, before?: number) {
   const { protected: done, 'without a face': withoutFace, failed, 'left alone': leftAlone } = outcomes
   const photos = done + withoutFace + failed + leftAlone + notDone + (before ?? 0)
-  const counts = { photos, protected: done, withoutFace, failed, leftAlone, notDone, earlierResults: results }
+  const counts = { photos, protected: done, withoutFace, failed, leftAlone, notDone, earlierResults: results, faces }
   return before === undefined ? counts : { ...counts, doneBefore: before }
 }
 

@@ -16,6 +16,7 @@ import {
   shown,
 } from '../images/index.ts'
 import { Exit, exitCodeOf, Interrupted, mayDoBetter, messageOf, RecordedError } from './exit.ts'
+import { countFaces, type FaceCounts, faceNote, noFaces } from './face-counts.ts'
 import { faceLines, numberedBoxes } from './face-list.ts'
 import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from './listing.ts'
 import { writeStandardOutput } from './outputs.ts'
@@ -40,6 +41,7 @@ export class ProtectRun {
   private saving: Promise<void> = Promise.resolve()
   private readonly codes: number[] = []
   private readonly outcomes: Outcomes = { protected: 0, 'without a face': 0, failed: 0, 'left alone': 0 }
+  private readonly faces: FaceCounts = noFaces()
   private readonly began = performance.now()
   private toldAdapter = false
   /** Earlier results among the files of folders: those known by their names, and those that say so themselves. */
@@ -125,9 +127,12 @@ export class ProtectRun {
     const code = error === undefined ? this.exitCode() : exitCodeOf(error)
     const notDone = inputs.length + found.failed.length - this.codes.length
     this.record((task) => task.end(code, notDone, this.plan.task!.before))
-    if (!several) return code
+    if (!several) {
+      if (code === Exit.uncertain && options.quiet) process.stderr.write(`lowkey-gpu: ${faceNote(this.faces)}\n`)
+      return code
+    }
     const row = {
-      summary: closingRow(this.outcomes, notDone, this.results, task?.before),
+      summary: closingRow(this.outcomes, notDone, this.results, this.faces, task?.before),
       notes: found.notes,
       seconds: this.seconds(),
     }
@@ -138,7 +143,7 @@ export class ProtectRun {
       if (worked > 0 && !options.dryRun) process.stderr.write(`${rateLine(worked, this.seconds())}\n`)
     }
     if (!options.quiet || code !== Exit.done) {
-      const line = closingLine(this.outcomes, notDone, this.results, options.dryRun, task?.before)
+      const line = closingLine(this.outcomes, notDone, this.results, options.dryRun, task?.before, this.faces)
       process.stderr.write(`${line}\n`)
     }
     return code
@@ -148,8 +153,14 @@ export class ProtectRun {
     const { codes } = this
     if (this.outcomes['left alone'] > 0 || this.unrecorded) return Exit.failed
     if (this.plan.task?.before && !codes.every((code) => code === Exit.done)) return Exit.failed
-    if (codes.every((code) => code === Exit.done)) return Exit.done
+    if (codes.every((code) => code === Exit.done)) return this.mayBeLeft ? Exit.uncertain : Exit.done
     return codes.every((code) => code === Exit.noFace) ? Exit.noFace : codes.length === 1 ? codes[0] : Exit.failed
+  }
+
+  /** A place that may be a face stays as it is, though nobody chose that. */
+  private get mayBeLeft(): boolean {
+    const { listFaces, choosesFaces } = this.plan.options
+    return this.faces.mayBe > 0 && !listFaces && !choosesFaces
   }
 
   private seconds = (): number => (performance.now() - this.began) / 1000
@@ -293,6 +304,7 @@ export class ProtectRun {
       const rest = { input: this.plan.photos.contentOf(input), warnings: [error.message] }
       this.record((record) => record.came(input, 'without a face', rest))
     }
+    this.faces.mayBe += error.weak.length
     this.progress.clear()
     const warning = `${error.message}; ${outcome}`
     this.printRow({ input: input.name, output: copy?.path ?? null, faces: [], warnings: [warning] })
@@ -305,6 +317,7 @@ export class ProtectRun {
     const { json, listFaces, dryRun } = this.plan.options
     const { faces, left, smallest } = choice
     const { width, height } = photo
+    countFaces(this.faces, faces, left)
     if (!listFaces || dryRun) this.plan.outputs.note(path)
     else {
       const picture = await numberedPicture(photo, numberedBoxes(choice))
@@ -362,6 +375,7 @@ export class ProtectRun {
     const { json, quiet, preset } = this.plan.options
     const { capabilities } = gpu
     const { faces, left, smallest, lpips, psnr } = protection
+    countFaces(this.faces, faces, left)
     const warnings = [...(photo.warnings ?? []), ...protection.warnings]
     const { width, height } = photo
     const adapter = adapterName(capabilities)

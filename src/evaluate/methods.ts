@@ -4,6 +4,7 @@ import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, Protector, type ProtectorNetworks } from '../attack/protect.ts'
 import type { Gpu } from '../device/gpu.ts'
 import type { Landmarks } from '../faces/alignment.ts'
+import { findFaces } from '../faces/find.ts'
 import { detectFaces } from '../faces/mtcnn.ts'
 import type { Pixels } from '../faces/pixels.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
@@ -79,7 +80,8 @@ function fawkes(mode: FawkesMode): Method {
       return {
         async protect(photo, { seed, grey, signal }) {
           const began = performance.now()
-          const faces = await detectFaces(networks, photo)
+          const upright = await detectFaces(networks, photo)
+          const faces = upright.length > 0 ? upright : (await findFaces({ mtcnn: networks }, photo)).faces
           if (faces.length === 0) throw new NoFaceError('no face found')
           const attack = attacks.get(grey) ?? (await FawkesAttack.compile(gpu, surrogates, mode, { grey }))
           attacks.set(grey, attack)

@@ -8,13 +8,13 @@ import {
   decodePng,
   GAIN_MAP,
   hdrError,
-  MAX_PIXELS,
   UnreadError,
   withoutOpaque,
 } from './decode.ts'
 import { boxesOf, readHeif } from './heif-boxes.ts'
 import { decodeIsolated } from './isolate.ts'
 import { readJpeg, withoutMetadata } from './jpeg.ts'
+import { MAX_PIXELS } from './limits.ts'
 import { isSrgb, type Profile, readProfile, signalled } from './profile.ts'
 import type { Sharp } from './sharp.ts'
 import { readTiff } from './tiff.ts'

@@ -1,15 +1,14 @@
 /** One file to samples in its own colours, and what is known of it: the formats that sharp decodes. */
 import type { Metadata, Sharp as Pipeline, SharpOptions } from 'sharp'
+import { magick } from './advice.ts'
 import { readHeif } from './heif-boxes.ts'
 import { type JpegFile, NO_END, readJpeg } from './jpeg.ts'
+import { MAX_DEEP_PIXELS, MAX_PIXELS } from './limits.ts'
 import type { Loss } from './photo.ts'
 import { readPng } from './png.ts'
 import { isSrgb, type Profile, readProfile, signalled, srgbSample, xyzToSrgb } from './profile.ts'
 import type { Sharp } from './sharp.ts'
 import { asRgb, labToRgb, readTiff, type TiffFile } from './tiff.ts'
-
-/** 300 megapixels, three times the largest camera sensor: 0.9 GB of pixels. Above it a small file may be a bomb. */
-export const MAX_PIXELS = 300_000_000
 
 /** A file's first picture, upright. */
 export interface Decoded {
@@ -109,7 +108,7 @@ function refuseSamples({ sampleFormat, bits }: TiffFile): void {
   if (kind)
     throw new UnreadError(
       `holds ${bits}-bit ${kind} samples`,
-      'save it as 16 bit: `magick FILE.tif -depth 16 FILE.png`',
+      `save it as 16 bit: ${magick('FILE.tif -depth 16 FILE.png')}`,
     )
 }
 
@@ -138,7 +137,8 @@ export async function decodeJpeg(sharp: Sharp, bytes: Uint8Array): Promise<Decod
 }
 
 function refuseCoding({ precision, coding }: JpegFile): void {
-  const by = 'convert it first: `djpeg FILE.jpg | magick - FILE.png` (djpeg of libjpeg-turbo 3)'
+  const by =
+    'convert it first: `djpeg -outfile FILE.ppm FILE.jpg && magick FILE.ppm FILE.png` (djpeg of libjpeg-turbo 3; `convert` in ImageMagick 6)'
   if (coding === 'lossless') throw new UnreadError('is a lossless JPEG, which is not read', by)
   if (coding === 'hierarchical')
     throw new UnreadError('is a hierarchical JPEG, which nothing reads', 'look for another copy')
@@ -217,6 +217,7 @@ async function decodeBySharp(sharp: Sharp, bytes: Uint8Array, given: SharpDecodi
   const own = header.icc && rgb ? readProfile(header.icc) : undefined
   const profile = colour === 'srgb' ? undefined : (colour ?? (own && !isSrgb(own) ? own : undefined))
   const deep = header.depth === 'ushort'
+  if (deep && header.width * header.height > MAX_DEEP_PIXELS) throw new Error('exceeds pixel limit of 16 bit')
   // Left to sharp's lcms: profiles with tables, and those of grey and CMYK.
   const convert = colour === undefined && header.icc !== undefined && !own
   const open = (options: SharpOptions = {}) =>

@@ -17,6 +17,8 @@ export interface LibHeif {
     options: number,
   ): void
   _heif_context_get_primary_image_handle(error: number, context: number, handle: number): void
+  _heif_image_handle_get_width(handle: number): number
+  _heif_image_handle_get_height(handle: number): number
   _heif_image_handle_has_alpha_channel(handle: number): number
   _heif_image_handle_get_luma_bits_per_pixel(handle: number): number
   _heif_image_handle_release(handle: number): void
@@ -50,9 +52,14 @@ const CHROMA = { rgb8: 10, rgba8: 11, rgb16: 14, rgba16: 15 } as const
  * Decodes the main picture, turned and mirrored as its boxes say, grids put together. Samples of more than 8 bit are
  * spread to the full 16.
  *
+ * @param begins called before the picture is decoded, with its size in pixels; may throw
  * @throws {Error} with libheif's words
  */
-export function decodeHeif(lib: LibHeif, file: Uint8Array): HeifPixels {
+export function decodeHeif(
+  lib: LibHeif,
+  file: Uint8Array,
+  begins: (width: number, height: number) => void = () => {},
+): HeifPixels {
   const scratch = lib._malloc(16)
   const data = lib._malloc(file.length)
   const context = lib._heif_context_alloc()
@@ -70,6 +77,7 @@ export function decodeHeif(lib: LibHeif, file: Uint8Array): HeifPixels {
     lib._heif_context_get_primary_image_handle(scratch, context, scratch + 12)
     check()
     handle = u32(scratch + 12)
+    begins(lib._heif_image_handle_get_width(handle), lib._heif_image_handle_get_height(handle))
     const alpha = lib._heif_image_handle_has_alpha_channel(handle) !== 0
     const deep = lib._heif_image_handle_get_luma_bits_per_pixel(handle) > 8
     const chroma = deep ? (alpha ? CHROMA.rgba16 : CHROMA.rgb16) : alpha ? CHROMA.rgba8 : CHROMA.rgb8

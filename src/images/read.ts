@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
+import { magick } from './advice.ts'
 import {
   type Decoded,
   decodeAvif,
@@ -7,13 +8,13 @@ import {
   decodePng,
   decodeTiff,
   decodeWebp,
-  MAX_PIXELS,
   UnreadError,
 } from './decode.ts'
 import { decodeBmp, decodeHeic, decodeJxl, decodeRawPreview } from './decode-wasm.ts'
 import { whyUnread } from './errno.ts'
 import { ImageSupportError, PhotoError } from './errors.ts'
 import { densityIn, isMarked, readExif } from './exif.ts'
+import { MAX_DEEP_PIXELS, MAX_PIXELS } from './limits.ts'
 import { viewOf } from './original.ts'
 import type { Photo, PhotoFormat } from './photo.ts'
 import { loadSharp, type Sharp } from './sharp.ts'
@@ -77,7 +78,12 @@ export async function readPhoto(
  */
 export async function readCleanPhoto(file: string): Promise<Photo> {
   const photo = await readPhoto(file)
-  if (photo.cloaked) throw new PhotoError(file, 'is an earlier result of protect', 'take the photo that it was made of')
+  if (photo.cloaked)
+    throw new PhotoError(
+      file,
+      'is an earlier result of protect, by what it says of itself',
+      'take the photo that it was made of; where it is no result, remove what it says (`exiftool -all= FILE`)',
+    )
   return photo
 }
 
@@ -176,12 +182,24 @@ function decoderError(name: string, cause: unknown): PhotoError {
   // libvips puts what it tried first and what failed last; a line that is a number in brackets is libheif's.
   const reason = (message.split('\n').findLast((line) => /[a-z]{3}/i.test(line)) ?? 'bad header').trim().slice(0, 200)
   if (/exceeds pixel limit/.test(reason)) {
-    return new PhotoError(name, `has more than ${MAX_PIXELS / 1e6} megapixels`, 'scale it down first', { cause })
+    const most = /16 bit/.test(reason)
+      ? `${MAX_DEEP_PIXELS / 1e6} megapixels of 16 bit`
+      : `${MAX_PIXELS / 1e6} megapixels`
+    return new PhotoError(name, `has more than ${most}`, 'scale it down first', { cause })
+  }
+  if (/did not end|memory|aborted|unreachable/i.test(reason)) {
+    const why = `the decoder of its format gave up (${reason})`
+    return new PhotoError(name, `may be damaged: ${why}`, AGAIN, { cause })
   }
   if (/unsupported|built.in|not supported|no decoding plugin|not implemented/i.test(reason)) {
-    return new PhotoError(name, `uses a feature that is not read (${reason})`, 'convert it: `magick FILE FILE.png`', {
-      cause,
-    })
+    return new PhotoError(
+      name,
+      `uses a feature that is not read (${reason})`,
+      `convert it: ${magick('FILE FILE.png')}`,
+      {
+        cause,
+      },
+    )
   }
   return new PhotoError(name, `is damaged or cut short (${reason})`, AGAIN, { cause })
 }

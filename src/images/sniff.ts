@@ -3,6 +3,7 @@
  * .heic, .jfif, .jpg_large or nothing at all); they help only where the bytes of two kinds are the same (camera raw is
  * TIFF inside) and to notice a file that is called a photo and is none.
  */
+import { magick } from './advice.ts'
 import { brandsOf, rawFamily } from './containers.ts'
 import type { PhotoFormat } from './photo.ts'
 
@@ -213,8 +214,9 @@ function raw(family: string): FileClass {
 
 /** `command`: what makes a picture of it that is read; 'convert' stands for ImageMagick's, given the extension. */
 function unread(what: string, command: string, extension = ''): FileClass {
-  const words = command === 'convert' ? `magick FILE.${extension} FILE.png` : command
-  const advice = /FILE/.test(words) ? `convert it first: \`${words}\`` : words
+  const words =
+    command === 'convert' ? magick(`FILE.${extension} FILE.png`) : /FILE/.test(command) ? `\`${command}\`` : command
+  const advice = /FILE/.test(words) ? `convert it first: ${words}` : words
   return { kind: 'unreadable', problem: `is ${what}, which is not read`, advice }
 }
 

@@ -110,6 +110,7 @@ describe('eleven files', () => {
     expect(summary.summary).toEqual({
       ...{ photos: 11, protected: 6 + bitmaps, withoutFace: 0, failed: 3 - bitmaps, leftAlone: 2 },
       ...{ notDone: 0, earlierResults: 0 },
+      faces: expect.objectContaining({ notChosen: 0, mayBe: 0 }),
     })
   })
 

@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { NoFaceError, type Protector } from '../../src/attack/protect.ts'
-import { Interrupted } from '../../src/cli/exit.ts'
+import { Exit, Interrupted } from '../../src/cli/exit.ts'
+import { countFaces, faceNote, noFaces } from '../../src/cli/face-counts.ts'
 import { ProgressLine } from '../../src/cli/progress.ts'
 import { readOptions } from '../../src/cli/protect-options.ts'
 import { planRun } from '../../src/cli/protect-plan.ts'
@@ -48,11 +49,14 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-/** A run over photos whose greys are 10, 20, ...; `work` is what the GPU does with each. Results are brighter by one. */
+/**
+ * A run over photos whose greys are 10, 20, ...; `work` is what the GPU does with each, and gives how many places may be faces. Results
+ * are brighter by one.
+ */
 async function runOver(
   names: readonly string[],
   args: readonly string[],
-  work: (grey: number) => Promise<void> | void,
+  work: (grey: number) => Promise<void> | void | number,
   prepared: (folder: string) => void = () => {},
 ) {
   const folder = room()
@@ -68,11 +72,14 @@ async function runOver(
   const plan = await planRun(options, { signal, leaving: signal })
   const protector = {
     async protect(photo: { data: Uint8Array }) {
-      await work(photo.data[0])
+      const places = (await work(photo.data[0])) ?? 0
       signal.throwIfAborted()
       const data = photo.data.map((v) => v + 1)
       const seconds = { detect: 0, compile: 0, attack: 0, measure: 0, total: 0 }
-      const found = { left: { notChosen: [], weak: [] }, smallest: { upright: 20, turned: 20 } }
+      const found = {
+        left: { notChosen: [], weak: Array(places).fill({ box: [1, 2, 30, 40], score: 0.7 }) },
+        smallest: { upright: 20, turned: 20 },
+      }
       return { photo: { ...photo, data }, faces: [], ...found, lpips: 0, psnr: 50, seconds, warnings: [] }
     },
   } as unknown as Protector
@@ -113,6 +120,7 @@ describe('a run over several photos', () => {
     expect(rows[3].error.message).toMatch(/d\.png does not exist/)
     expect(rows[4].summary).toEqual({
       ...{ photos: 4, protected: 3, withoutFace: 0, failed: 1, leftAlone: 0, notDone: 0, earlierResults: 0 },
+      faces: noFaces(),
     })
     expect(printed.stderr).toMatch(
       /^4 worked on in \d+\.\d s, \S+ a minute\n4 photos: 3 protected, 0 without a face, 1 failed, 0 left alone\n$/m,
@@ -165,7 +173,57 @@ describe('a run over several photos', () => {
   })
 })
 
+describe('a place that may be a face and stays as it is', () => {
+  test('is counted, and the exit code says that nobody can tell', async () => {
+    const run = await runOver(['a.png', 'b.png'], ['--json', '--quiet'], (grey) => (grey === 20 ? 2 : 0))
+    expect(await run.done).toBe(Exit.uncertain)
+    expect(await run.grey('b.png')).toBe(21)
+    const { summary } = JSON.parse(printed.stdout.trimEnd().split('\n').at(-1)!)
+    expect(summary).toMatchObject({ protected: 2, failed: 0, faces: { protected: 0, mayBe: 2 } })
+    expect(printed.stderr).toBe(
+      '2 photos: 2 protected, 0 without a face, 0 failed, 0 left alone; 2 places may be faces\n',
+    )
+  })
+
+  test('in a photo without a face that may be skipped, too', async () => {
+    const run = await runOver(['a.png'], ['--on-no-face', 'skip', '--quiet'], () => {
+      throw new NoFaceError('no face found', [{ box: [1, 2, 30, 40], score: 0.7 }])
+    })
+    expect(await run.done).toBe(Exit.uncertain)
+    expect(printed.stderr).toBe('lowkey-gpu: 1 place may be a face\n')
+  })
+
+  test('is no matter where somebody chose, and less than a photo that failed', async () => {
+    expect(await (await runOver(['a.png'], ['--faces', 'largest'], () => 1)).done).toBe(Exit.done)
+    const failed = await runOver(['a.png', 'b.png'], [], (grey) => {
+      if (grey === 20) throw new Error('no')
+      return 1
+    })
+    expect(await failed.done).toBe(Exit.failed)
+  })
+})
+
 describe('what is said of several photos', () => {
+  test('faces that need a look: cut, small, uncertain, not chosen', () => {
+    const counts = noFaces()
+    const face = { box: [0, 0, 50, 50] as [number, number, number, number], beyond: 0, sure: true, foundAgain: true }
+    countFaces(counts, [face, { ...face, beyond: 0.3 }, { ...face, box: [5, 5, 20, 20] }], { notChosen: [], weak: [] })
+    countFaces(
+      counts,
+      [
+        { ...face, sure: false },
+        { ...face, foundAgain: false },
+      ],
+      { notChosen: [], weak: [] },
+    )
+    expect(counts).toEqual({ protected: 5, cut: 1, small: 1, uncertain: 2, notChosen: 0, mayBe: 0 })
+    expect(faceNote(counts)).toBe('of 5 faces 1 cut by the border, 1 under 20 pixels, 2 uncertain')
+    expect(faceNote({ ...noFaces(), protected: 2, notChosen: 1, mayBe: 1 })).toBe(
+      '1 face not chosen; 1 place may be a face',
+    )
+    expect(faceNote({ ...noFaces(), protected: 2 })).toBe('')
+  })
+
   test('sums up', () => {
     const outcomes = { protected: 4, 'without a face': 0, failed: 1, 'left alone': 2 }
     const counts = '4 protected, 0 without a face, 1 failed, 2 left alone'

@@ -210,7 +210,9 @@ describe('protect, on a folder', () => {
     const closing = '7 photos: 5 protected, 0 without a face, 1 failed, 1 left alone, besides 1 earlier result'
     expect(run.stderr.trimEnd().split('\n').at(-1)).toBe(closing)
     const seen = rows(run)
-    const summary = { photos: 7, protected: 5, withoutFace: 0, failed: 1, leftAlone: 1, notDone: 0, earlierResults: 1 }
+    const faces = { protected: 5, cut: 0, small: 0, uncertain: 0, notChosen: 0, mayBe: 0 }
+    const counts = { photos: 7, protected: 5, withoutFace: 0, failed: 1, leftAlone: 1, notDone: 0, earlierResults: 1 }
+    const summary = { ...counts, faces }
     expect(seen.pop()).toMatchObject({
       summary,
       notes: [/1 earlier/, /1 other/].map((text) => expect.stringMatching(text)),
