@@ -9,6 +9,7 @@ export { type FawkesMode, fawkesModes } from './attack/fawkes-modes.ts'
 export { Attack, AttackError, type AttackImages, type ObjectiveValue, type RunOptions } from './attack/loop.ts'
 export {
   type Objective,
+  type ObjectiveParts,
   type ObjectiveShape,
   type Perceptual,
   recordObjective,

@@ -77,9 +77,13 @@ export async function compileLoop(
   halves: HalfOptions = {},
 ): Promise<Plan> {
   const shape = { height: area.height, width: area.width, faces: 1, grey: false }
-  const recorded = recordObjective(graph(), shape, surrogates, lpips, area.preset, area.mask !== undefined, {
-    half: halves.storage === 'f16',
-  })
+  const recorded = recordObjective(
+    graph(),
+    { shape, surrogates, perceptual: lpips, preset: area.preset, masked: area.mask !== undefined },
+    {
+      half: halves.storage === 'f16',
+    },
+  )
   const { total, gradient, delta, nextDelta } = recorded
   const plan = await compile(gpu, { total, gradient }, { updates: [[delta, nextDelta]], ...halves })
   plan.write('clean', area.clean)

@@ -136,7 +136,13 @@ export class PhotoRunner implements Disposable {
       this.compiled?.attack[Symbol.dispose]()
       this.compiled = undefined
       const { surrogates, lpips } = this.networks
-      const attack = await Attack.compile(this.gpu, shape, surrogates, lpips, this.preset, mask !== undefined)
+      const attack = await Attack.compile(this.gpu, {
+        shape,
+        surrogates,
+        perceptual: lpips,
+        preset: this.preset,
+        masked: mask !== undefined,
+      })
       this.compiled = { key, attack }
     }
     return this.compiled.attack

@@ -12,9 +12,8 @@ import {
   isCentred,
   isDirected,
   matrixInput,
-  type ObjectivePreset,
+  type ObjectiveParts,
   type ObjectiveShape,
-  type Perceptual,
   recordObjective,
   type Surrogate,
   stacksOf,
@@ -66,21 +65,14 @@ const LAST_STEP = 0.1
 export class Attack implements Disposable {
   readonly shape: ObjectiveShape
   readonly plan: Plan
-  private readonly preset: ObjectivePreset
-  private readonly masked: boolean
+  private readonly parts: ObjectiveParts
   private readonly stacks: readonly (readonly Surrogate[])[]
   private matrices: AttackImages['matrices'] = new Map()
   private running = false
 
-  private constructor(
-    shape: ObjectiveShape,
-    preset: ObjectivePreset,
-    masked: boolean,
-    { plan, stacks }: { plan: Plan; stacks: Surrogate[][] },
-  ) {
-    this.shape = shape
-    this.preset = preset
-    this.masked = masked
+  private constructor(parts: ObjectiveParts, { plan, stacks }: { plan: Plan; stacks: Surrogate[][] }) {
+    this.shape = parts.shape
+    this.parts = parts
     this.plan = plan
     this.stacks = stacks
   }
@@ -92,26 +84,21 @@ export class Attack implements Disposable {
    */
   static async compile(
     gpu: Gpu,
-    shape: ObjectiveShape,
-    surrogates: readonly Surrogate[],
-    perceptual: Perceptual,
-    preset: ObjectivePreset,
-    masked: boolean,
+    parts: ObjectiveParts,
     options: Pick<CompileOptions, 'products' | 'storage' | 'onProgress'> = {},
   ): Promise<Attack> {
     const compiled = async (stacked: boolean) => {
-      const how = { stacked, half: options.storage === 'f16' }
-      const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, masked, how)
+      const recorded = recordObjective(graph(), parts, { stacked, half: options.storage === 'f16' })
       const { total, feature, lpips, gradient, delta, nextDelta } = recorded
       const outputs = { total, feature, lpips, gradient }
       const plan = await compile(gpu, outputs, { updates: [[delta, nextDelta]], ...options })
-      return { plan, stacks: stacksOf(surrogates, stacked) }
+      return { plan, stacks: stacksOf(parts.surrogates, stacked) }
     }
     const made = await compiled(true).catch((error: unknown) => {
       if (error instanceof PlanMemoryError) return compiled(false)
       throw error
     })
-    return new Attack(shape, preset, masked, made)
+    return new Attack(parts, made)
   }
 
   /**
@@ -122,7 +109,7 @@ export class Attack implements Disposable {
     this.checkIdle()
     this.plan.write('clean', clean)
     this.plan.write('base', base)
-    if (this.masked) {
+    if (this.parts.masked) {
       if (!mask) throw new RangeError('attack: this objective was compiled with a mask, none was given')
       this.plan.write('mask', mask)
     }
@@ -130,10 +117,10 @@ export class Attack implements Disposable {
       this.plan.write(matrixInput(alignment), Float32Array.from(faces.flat()))
     }
     for (const stack of this.stacks) {
-      if (!isDirected(stack, this.preset)) continue
+      if (!isDirected(stack, this.parts.preset)) continue
       if (draws?.length !== this.shape.faces)
         throw new RangeError('attack: this objective was compiled with directions, and takes one draw for each face')
-      const centred = isCentred(stack, this.preset)
+      const centred = isCentred(stack, this.parts.preset)
       const rows = draws.flatMap((draw) => stack.map(({ population }) => directionOf(population!, draw, centred)))
       this.plan.write(directionInput(stack), joined(rows))
     }
@@ -184,7 +171,7 @@ export class Attack implements Disposable {
     this.checkIdle()
     this.plan.write('delta', delta)
     this.writeAlignedViews()
-    this.writeStepSize(this.preset.stepSize)
+    this.writeStepSize(this.parts.preset.stepSize)
     this.plan.run()
     const [total, feature, lpips] = await Promise.all(['total', 'feature', 'lpips'].map((name) => this.plan.read(name)))
     return { total: total[0], feature: feature[0], lpips: lpips[0] }
@@ -197,19 +184,19 @@ export class Attack implements Disposable {
 
   /** What a step is told: where its crops are, and how far it goes. */
   private writeStep(seed: number, step: number, steps: number, scale: number): void {
-    const { stepSize } = this.preset
+    const { stepSize } = this.parts.preset
     this.writeDrawnViews(seed, step)
     const part = steps > 1 ? step / (steps - 1) : 0
     this.writeStepSize(scale * stepSize * (1 - part * (1 - LAST_STEP)))
   }
 
   private writeStepSize(size: number): void {
-    if (this.preset.decay) this.plan.write(STEP_INPUT, new Float32Array([size]))
+    if (this.parts.preset.decay) this.plan.write(STEP_INPUT, new Float32Array([size]))
   }
 
   /** Another view for each stack of surrogates, the same in all its faces but for the jitter. */
   private writeDrawnViews(seed: number, step: number): void {
-    const { drawn } = this.preset
+    const { drawn } = this.parts.preset
     if (!drawn) return
     for (const [k, stack] of this.stacks.entries()) {
       const { size, alignment } = stack[0].network
@@ -222,13 +209,13 @@ export class Attack implements Disposable {
   }
 
   private writeAlignedViews(): void {
-    if (!this.preset.drawn) return
+    if (!this.parts.preset.drawn) return
     for (const stack of this.stacks) this.writeView(stack, this.matrices.get(stack[0].network.alignment)!, false)
   }
 
   private writeView(stack: readonly Surrogate[], matrices: readonly Affine[], blurred: boolean): void {
     this.plan.write(viewInput(stack), Float32Array.from(matrices.flat()))
-    if (this.preset.blur) this.plan.write(blurredInput(stack), Float32Array.of(blurred ? 1 : 0))
+    if (this.parts.preset.blur) this.plan.write(blurredInput(stack), Float32Array.of(blurred ? 1 : 0))
   }
 
   [Symbol.dispose](): void {

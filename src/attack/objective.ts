@@ -110,6 +110,16 @@ export type ObjectivePreset = Pick<
   'stepSize' | 'lpipsWeight' | 'blur' | 'softness' | 'decay' | 'drawn' | 'centred' | 'towards' | 'awayLimit'
 >
 
+/** What is attacked, and how. */
+export interface ObjectiveParts {
+  shape: ObjectiveShape
+  surrogates: readonly Surrogate[]
+  perceptual: Perceptual
+  preset: ObjectivePreset
+  /** The change is multiplied by a mask. */
+  masked: boolean
+}
+
 /**
  * Records the objective. Inputs: `clean` (the area of the original photo), `base` (what the changes are added to: the original
  * unless faces overlap) and, where `masked`, `mask` [1,1,height,width] in 0..1, all fixed; the matrices of every
@@ -117,13 +127,10 @@ export type ObjectivePreset = Pick<
  */
 export function recordObjective(
   g: Graph,
-  shape: ObjectiveShape,
-  surrogates: readonly Surrogate[],
-  { weights: lpipsWeights, trunk }: Perceptual,
-  preset: ObjectivePreset,
-  masked: boolean,
+  { shape, surrogates, perceptual, preset, masked }: ObjectiveParts,
   { stacked = true, half = false }: RecordOptions = {},
 ): Objective {
+  const { weights: lpipsWeights, trunk } = perceptual
   const { height, width, faces } = shape
   const image = [1, 3, height, width]
   const clean = g.fixed('clean', image)

@@ -339,7 +339,9 @@ export class Protector implements Disposable {
     const shape = { width: workWidth, height: workHeight, faces, grey }
     const key = JSON.stringify([shape, preset, options.products, options.storage])
     const { surrogates, lpips } = this.networks
-    return this.attacks.get(key, () => Attack.compile(this.gpu, shape, surrogates, lpips, preset, masked, options))
+    return this.attacks.get(key, () =>
+      Attack.compile(this.gpu, { shape, surrogates, perceptual: lpips, preset, masked }, options),
+    )
   }
 
   private matrices(region: Region, faces: readonly Face[]): Map<Recogniser['alignment'], Affine[]> {

@@ -66,7 +66,13 @@ describe('the objective of the face presets', () => {
     inputs[blurredInput([surrogate])] = Float32Array.of(i === 0 ? 1 : 0)
     inputs[directionInput([surrogate])] = directionOf(surrogate.population!, uniform(90, 5, -1, 1), true)
   }
-  const recorded = recordObjective(graph(), shape, directed, tinyLpips, full, false)
+  const recorded = recordObjective(graph(), {
+    shape,
+    surrogates: directed,
+    perceptual: tinyLpips,
+    preset: full,
+    masked: false,
+  })
 
   test('is what float64 says, and so is its gradient along any direction', async () => {
     const { total, feature, gradient } = recorded
@@ -110,14 +116,13 @@ describe('the objective of the face presets', () => {
   test('repels no more beyond the limit', async () => {
     const distanceAt = async (awayLimit: number) => {
       const g = graph()
-      const { feature } = recordObjective(
-        g,
+      const { feature } = recordObjective(g, {
         shape,
-        tinySurrogates,
-        tinyLpips,
-        { ...full, drawn: undefined, awayLimit },
-        false,
-      )
+        surrogates: tinySurrogates,
+        perceptual: tinyLpips,
+        preset: { ...full, drawn: undefined, awayLimit },
+        masked: false,
+      })
       using plan = await compile(gpu, { feature })
       for (const [name, data] of Object.entries(inputs))
         if (/^(clean|base|delta|sampling)/.test(name)) plan.write(name, data)
@@ -144,7 +149,14 @@ describe('an attack with all of it', () => {
     draws: [directionDraw(clean, 1)],
   }
   const start = uniformNoise(1, 3 * size, 0.001)
-  const open = () => Attack.compile(gpu, { height, width, faces: 1, grey: false }, directed, tinyLpips, full, true)
+  const open = () =>
+    Attack.compile(gpu, {
+      shape: { height, width, faces: 1, grey: false },
+      surrogates: directed,
+      perceptual: tinyLpips,
+      preset: full,
+      masked: true,
+    })
 
   test('raises the objective, moves no pixel further than its steps, and repeats itself', async () => {
     using attack = await open()

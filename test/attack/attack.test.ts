@@ -59,7 +59,7 @@ describe('an attack', () => {
   }
   const start = uniformNoise(1, 3 * height * width, 0.005)
   const open = (masked = true, surrogates = tinySurrogates, grey = false) =>
-    Attack.compile(gpu, { ...shape, grey }, surrogates, tinyLpips, preset, masked)
+    Attack.compile(gpu, { shape: { ...shape, grey }, surrogates, perceptual: tinyLpips, preset, masked })
 
   test('raises the objective step by step, and takes steps of one size', async () => {
     using attack = await open()

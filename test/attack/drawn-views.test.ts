@@ -64,7 +64,7 @@ describe('the view of a step', () => {
 describe('features from the mean', () => {
   const targetsOf = async (surrogates: readonly Surrogate[], centred: boolean) => {
     const preset = { ...presets.medium, centred, towards: 0 }
-    const { targets } = recordObjective(graph(), shape, surrogates, tinyLpips, preset, false)
+    const { targets } = recordObjective(graph(), { shape, surrogates, perceptual: tinyLpips, preset, masked: false })
     using plan = await compile(gpu, Object.fromEntries(targets.map((target, k) => [`${k}`, target])))
     plan.write('clean', clean)
     for (const { alignment } of new Set(surrogates.map(({ network }) => network)))
@@ -89,7 +89,7 @@ describe('features from the mean', () => {
 test('a step of another view is another step; the published loop takes no draw', async () => {
   const start = new Float32Array(3 * height * width)
   const after = async (preset: Preset, seed: number) => {
-    using attack = await Attack.compile(gpu, shape, known, tinyLpips, preset, false)
+    using attack = await Attack.compile(gpu, { shape, surrogates: known, perceptual: tinyLpips, preset, masked: false })
     attack.load({ clean, base: clean, matrices: alignments, draws: [uniform(63, 5, -1, 1)] })
     return await attack.run({ steps: 1, start, seed })
   }

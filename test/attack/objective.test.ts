@@ -36,7 +36,13 @@ describe('the gradient of the whole objective', () => {
         blur: blur ? { size: 7, sigma: 3 } : undefined,
       }
       const g = graph()
-      const { total, feature, lpips, gradient } = recordObjective(g, shape, tinySurrogates, tinyLpips, preset, masked)
+      const { total, feature, lpips, gradient } = recordObjective(g, {
+        shape,
+        surrogates: tinySurrogates,
+        perceptual: tinyLpips,
+        preset,
+        masked,
+      })
       const clean = uniform(31, 3 * size, 0, 1)
       const mask = uniform(33, size, -0.5, 1.5).map((v) => Math.min(1, Math.max(0, v)))
       const change = uniform(34, elements(changeShape(shape)), -0.1, 0.1)

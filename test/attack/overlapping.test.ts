@@ -84,7 +84,13 @@ describe('two photos at once', () => {
 
 test('an attack refuses a second run while one goes on, and runs again after it', async () => {
   const shape = { height: 40, width: 44, faces: 1, grey: false }
-  using attack = await Attack.compile(gpu, shape, tinySurrogates, tinyLpips, presets.paper, false)
+  using attack = await Attack.compile(gpu, {
+    shape,
+    surrogates: tinySurrogates,
+    perceptual: tinyLpips,
+    preset: presets.paper,
+    masked: false,
+  })
   const clean = new Float32Array(3 * 40 * 44).fill(0.5)
   const place = [0.33, 0.04, 1, -0.04, 0.33, 3] as const
   const images = {

@@ -63,7 +63,13 @@ async function loopOf(gpu: Gpu, golden: GoldenCase): Promise<Attack> {
   )
   const preset = { ...presets.paper, stepSize: lr, lpipsWeight: c_sim, blur: { size: 7, sigma: 3 } }
   const shape = { height, width, faces: 1, grey: false }
-  const attack = await Attack.compile(gpu, shape, surrogates, await perceptualOf(golden)!(), preset, false)
+  const attack = await Attack.compile(gpu, {
+    shape,
+    surrogates,
+    perceptual: await perceptualOf(golden)!(),
+    preset,
+    masked: false,
+  })
   const clean = golden.numbers('x')
   const map = (golden.entry.M as number[][]).flat() as Affine
   attack.load({
@@ -118,14 +124,13 @@ export const loop: Family = {
           models.map((id) => (surrogateOf(golden, id) as { load: () => Promise<Surrogate> }).load()),
         )
         const preset = { ...presets.paper, stepSize: 0, lpipsWeight: 0, blur: undefined }
-        const { targets } = recordObjective(
-          graph(),
-          { height, width, faces: 1, grey: false },
+        const { targets } = recordObjective(graph(), {
+          shape: { height, width, faces: 1, grey: false },
           surrogates,
-          await perceptualOf(golden)!(),
+          perceptual: await perceptualOf(golden)!(),
           preset,
-          false,
-        )
+          masked: false,
+        })
         using plan = await compile(gpu, Object.fromEntries(targets.map((t, k) => [`d${k}`, t])))
         plan.write('clean', golden.numbers('x'))
         const map = (golden.entry.M as number[][]).flat() as Affine

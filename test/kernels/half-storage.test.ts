@@ -293,7 +293,13 @@ describe.skipIf(!gpu.capabilities.f16 || !existsSync(weights) || !everything)(
       const [single, half] = await Promise.all(
         [undefined, everywhere].map(async (asked) => {
           const g = graph()
-          const { total } = recordObjective(g, shape, surrogates, lpips, presets.paper, false)
+          const { total } = recordObjective(g, {
+            shape,
+            surrogates,
+            perceptual: lpips,
+            preset: presets.paper,
+            masked: false,
+          })
           const delta = g.nodes.find((node) => node.name === 'delta')!
           const gradient = grad(affine(total, scale, 0), delta)
           using plan = await compile(gpu, { total, gradient }, asked)

@@ -267,7 +267,11 @@ describe('the objective of surrogates of one architecture', async () => {
   test('is the sum of the separate ones, and so are its gradient and its targets', async () => {
     const [stacked, separate] = await Promise.all(
       [true, false].map(async (together) => {
-        const recorded = recordObjective(graph(), shape, surrogates, perceptual, preset, false, { stacked: together })
+        const recorded = recordObjective(
+          graph(),
+          { shape, surrogates, perceptual, preset, masked: false },
+          { stacked: together },
+        )
         const { total, feature, lpips, gradient, targets } = recorded
         const named = Object.fromEntries(targets.map((target, k) => [`target${k}`, target]))
         using plan: Plan = await compile(gpu, { total, feature, lpips, gradient, ...named })
@@ -297,7 +301,7 @@ describe('the objective of surrogates of one architecture', async () => {
   })
 
   test('is recorded separately where the device does not bind what a stack needs', async () => {
-    const attack = (device: Gpu) => Attack.compile(device, shape, surrogates, perceptual, preset, false)
+    const attack = (device: Gpu) => Attack.compile(device, { shape, surrogates, perceptual, preset, masked: false })
     using stacked = await attack(gpu)
     // Unfolded for the first convolution of 8 channels, the eight images here take 28.9 MB of each network.
     using separate = await attack(binding(32e6))
