@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DemoTimes } from '../../bench/demo-times.ts'
 import type { Report } from '../../bench/lowkey/report.ts'
+import type { ScaleTimes } from '../../bench/scale/times.ts'
 import { readOptions } from '../../src/cli/protect-options.ts'
 import manifest from '../../weights/manifest.json' with { type: 'json' }
 import { apiPages } from './api.ts'
@@ -13,6 +14,7 @@ import { performanceParts } from './performance.ts'
 import { ProtectionParts } from './protection.ts'
 import { commandReference } from './reference.ts'
 import { parseResults, presetsIn, type Results } from './results.ts'
+import { scaleParts } from './scale.ts'
 import { tradeOff } from './trade-off.ts'
 import { wrapMarkdown } from './wrap.ts'
 
@@ -31,12 +33,14 @@ export interface Measurements {
   demo: DemoTimes | undefined
   formats: readonly FormatRow[]
   jpegQuality: JpegQualities
+  scale: ScaleTimes | undefined
 }
 
 export function readMeasurements(repository: string): Measurements {
   const read = (path: string) => readFileSync(join(repository, path), 'utf8')
   const resultsAt = (path: string) => (existsSync(join(repository, path)) ? parseResults(read(path), path) : undefined)
   const demo = 'bench/results/demo.json'
+  const scale = 'bench/results/scale.json'
   const reports = readdirSync(join(repository, 'bench/results')).filter((file) => /^run-.*\.json$/.test(file))
   return {
     shipped: resultsAt('docs/results/shipped.json'),
@@ -48,6 +52,7 @@ export function readMeasurements(repository: string): Measurements {
     demo: existsSync(join(repository, demo)) ? (JSON.parse(read(demo)) as DemoTimes) : undefined,
     formats: JSON.parse(read('docs/results/formats.json')) as FormatRow[],
     jpegQuality: JSON.parse(read('bench/results/jpeg-quality.json')) as JpegQualities,
+    scale: existsSync(join(repository, scale)) ? (JSON.parse(read(scale)) as ScaleTimes) : undefined,
   }
 }
 
@@ -68,7 +73,7 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
 export function filledDocuments(
   repository: string,
-  { shipped, firstAuto, earlier, reports, demo, formats, jpegQuality }: Measurements,
+  { shipped, firstAuto, earlier, reports, demo, formats, jpegQuality, scale }: Measurements,
 ): Record<string, string> {
   const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
   const parts = {
@@ -76,6 +81,7 @@ export function filledDocuments(
     'first-auto-basis': () => ofFirst['protection-basis'](),
     'first-auto-figures': () => ofFirst['results-figures'](),
     ...performanceParts(reports, demo),
+    ...scaleParts(scale),
     'earlier-results': () => earlierResults(earlier),
     'formats-table': () => formatsTable(formats),
     'jpeg-quality': () => jpegQualityTable(jpegQuality),

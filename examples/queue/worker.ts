@@ -8,7 +8,7 @@
  *     LOCK_SECONDS   a job whose worker has not been heard of for so long is taken up by another (30)
  */
 import { mkdirSync } from 'node:fs'
-import { UnrecoverableError, Worker } from 'bullmq'
+import { Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { deadLetters, moveDead, names, type Protected, redisUrl, type Upload, uploads } from './queue.ts'
 
@@ -42,7 +42,8 @@ worker.on('completed', (job, { result, already, faces, matches }) => {
   if (matches?.length) console.log(`warning ${job.data.name}: ${matches.join(', ')} still match`)
 })
 worker.on('failed', (job, error) => {
-  const final = !job || error instanceof UnrecoverableError || job.attemptsMade >= (job.opts.attempts ?? 1)
+  // The error of another process, known by its name.
+  const final = !job || error.name === 'UnrecoverableError' || job.attemptsMade >= (job.opts.attempts ?? 1)
   console.log(`failed ${job?.data.name ?? 'a job'}: ${error.message}${final ? '' : '; will be tried again'}`)
   bury().catch(report)
 })

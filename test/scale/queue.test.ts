@@ -106,9 +106,11 @@ describe.skipIf(!everything || reason)(`a queue of uploads${reason ? `: ${reason
     throw new Error(`waited in vain until ${what}\n${said()}`)
   }
 
-  /** The job that the GPU works on. */
-  const working = async (): Promise<Job | undefined> =>
-    (await queue.getJobs(['active'])).find(({ progress }) => progress?.phase === 'attack')
+  /** The job that the GPU works on. One whose worker was killed looks so, too, until its lock runs out. */
+  const working =
+    (except = '') =>
+    async (): Promise<Job | undefined> =>
+      (await queue.getJobs(['active'])).find(({ id, progress }) => id !== except && progress?.phase === 'attack')
 
   const childrenOf = (pid: number): number[] =>
     readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
@@ -136,7 +138,7 @@ describe.skipIf(!everything || reason)(`a queue of uploads${reason ? `: ${reason
     expect(await queue.getJobs(['waiting'])).toHaveLength(files.length)
 
     const first = startWorker()
-    const interrupted = await until('the first worker works', working, first.said)
+    const interrupted = await until('the first worker works', working(), first.said)
     const [processor] = childrenOf(first.child.pid!)
     first.child.kill('SIGKILL')
     await first.ended
@@ -145,7 +147,7 @@ describe.skipIf(!everything || reason)(`a queue of uploads${reason ? `: ${reason
     const beforeThat = (await queue.getJobs(['completed'])).length
 
     const second = startWorker()
-    const broken = await until('the second worker works', working, second.said)
+    const broken = await until('the second worker works', working(interrupted.id), second.said)
     for (const pid of childrenOf(second.child.pid!)) process.kill(pid, 'SIGKILL')
     await until('all are done', () => finished(names.length), second.said)
     await until('two letters are dead', async () => (await dead.getJobs(['waiting'])).length === 2, second.said)
@@ -173,6 +175,7 @@ describe.skipIf(!everything || reason)(`a queue of uploads${reason ? `: ${reason
     // Without another try, and with the reason.
     const letters = (await dead.getJobs(['waiting'])).map(({ data }) => data)
     expect(letters.map(({ name }) => name).sort()).toEqual(['broken.png', 'nobody.png'])
+    expect(second.said()).toMatch(/^failed broken\.png: .*called a photo(?!.*will be tried again)/m)
     for (const { name } of letters) expect(second.said().match(new RegExp(`begins ${name}`, 'g')), name).toHaveLength(1)
     expect(run('dead.ts')).toMatch(/nobody\.png: .*no face.* \(1 tries\)/i)
 
@@ -190,7 +193,7 @@ describe.skipIf(!everything || reason)(`a queue of uploads${reason ? `: ${reason
     mkdirSync(join(recipe, 'more'))
     await writePhotos(join(recipe, 'more'), [...names, 'f.png', 'g.png'])
     run('add.ts', 'more/f.png', 'more/g.png')
-    const last = await until('it works again', working, second.said)
+    const last = await until('it works again', working(), second.said)
     second.child.kill('SIGTERM')
     expect(await second.ended, second.said()).toBe(0)
     expect(second.said()).toMatch(/^closed$/m)

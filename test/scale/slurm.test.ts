@@ -34,8 +34,9 @@ describe.skipIf(!everything || reason)(`a Slurm array${reason ? `: ${reason}` : 
   const gpu = process.env.LOWKEY_GPU ? ['--gpu', process.env.LOWKEY_GPU] : []
 
   /** Returns the job's id. */
-  function submit(results: string, steps: number, ...options: string[]): string {
-    const args = ['--parsable', '--mem=2G', '--chdir', folder, ...options, script, 'photos', results]
+  function submit(photos: string, results: string, steps: number, tasks: number): string {
+    const slurms = ['--parsable', '--mem=2G', '--chdir', folder, `--array=1-${tasks}`]
+    const args = [...slurms, script, photos, results]
     const env = { PATH: `${bin}:${process.env.PATH}`, LOWKEY_NODE_CACHE: join(folder, 'node'), NODE_OPTIONS: '' }
     return slurm.run('sbatch', [...args, ...CHEAP, '--steps', `${steps}`, ...gpu], env).trim()
   }
@@ -55,7 +56,7 @@ describe.skipIf(!everything || reason)(`a Slurm array${reason ? `: ${reason}` : 
 
   test('does every photo once, though a node loses its power; a second submission does nothing', async () => {
     const results = join(folder, 'results')
-    const job = submit('results', 10, `--array=1-${TASKS}`)
+    const job = submit('photos', 'results', 10, TASKS)
     // In the middle: a task of that node has done a photo, and has others to do.
     let lost = 0
     await slurm.until(
@@ -86,7 +87,7 @@ describe.skipIf(!everything || reason)(`a Slurm array${reason ? `: ${reason}` : 
     await expectEachOnce(results, names)
 
     const before = resultsIn(results).map((name) => [name, statSync(join(results, name)).mtimeMs])
-    const again = submit('results', 10, `--array=1-${TASKS}`)
+    const again = submit('photos', 'results', 10, TASKS)
     await ended(again)
     expect(
       [...slurm.outcomes(again).values()].map(({ ended }) => ended),
@@ -94,5 +95,36 @@ describe.skipIf(!everything || reason)(`a Slurm array${reason ? `: ${reason}` : 
     ).toEqual(Array(TASKS).fill('COMPLETED 0:0'))
     expect(resultsIn(results).map((name) => [name, statSync(join(results, name)).mtimeMs])).toEqual(before)
     await expectEachOnce(results, names)
+  })
+
+  test('told that its time is up, finishes the photo in work and is queued again', async () => {
+    const results = join(folder, 'stopped')
+    const photos = names.filter((name) => name.startsWith('2020/')).map((name) => name.slice('2020/'.length))
+    const job = submit('photos/2020', 'stopped', 10, 1)
+    const rowsOf = (kind: string) => ledgersIn(results).flatMap((rows) => rows.filter(({ row }) => row === kind))
+    await slurm.until(
+      'it has done a photo',
+      () => rowsOf('photo').length > 0,
+      () => logs(job),
+    )
+    // As --signal=B:TERM does before the limit of time.
+    slurm.run('scancel', ['--batch', '--signal=TERM', job])
+    await ended(job)
+    expect(slurm.outcomes(job).get(1), logs(job)).toEqual({ ended: 'COMPLETED 0:0', restarts: 1 })
+    const ends = rowsOf('end').map(({ code, notDone }) => ({ code, rest: Number(notDone) > 0 }))
+    expect(ends).toEqual(
+      expect.arrayContaining([
+        { code: 75, rest: true },
+        { code: 0, rest: false },
+      ]),
+    )
+    expect(ends).toHaveLength(2)
+    // Nothing was thrown away: no photo was begun twice.
+    expect(
+      rowsOf('begun')
+        .map(({ photo }) => photo)
+        .sort(),
+    ).toEqual(photos)
+    await expectEachOnce(results, photos)
   })
 })
