@@ -37,7 +37,7 @@ describe.skipIf(!everything || !isGnu)(`machines of GNU parallel${reason || LONG
   ]
   const env = () => ({
     ...process.env,
-    HOME: folder,
+    PARALLEL_HOME: join(folder, 'parallel'),
     SHARDS: '4',
     // Over ssh nothing of this environment is there.
     LOWKEY_COMMAND: join(bin, 'lowkey-gpu'),

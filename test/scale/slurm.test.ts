@@ -8,6 +8,7 @@ import { expectEachOnce, ledgersIn, resultsIn } from '../support/ledgers.ts'
 import { CHEAP, writePhotos } from '../support/many-photos.ts'
 import { freePorts } from '../support/ports.ts'
 import { everything, LONG } from '../support/scope.ts'
+import { shaderCaches } from '../support/shader-caches.ts'
 import { Slurm, whyNoSlurm } from '../support/slurm.ts'
 
 const script = resolve(import.meta.dirname, '../../examples/slurm/protect.sbatch')
@@ -37,7 +38,12 @@ describe.skipIf(!everything || reason)(`a Slurm array${reason ? `: ${reason}` : 
   function submit(photos: string, results: string, steps: number, tasks: number): string {
     const slurms = ['--parsable', '--mem=2G', '--chdir', folder, `--array=1-${tasks}`]
     const args = [...slurms, script, photos, results]
-    const env = { PATH: `${bin}:${process.env.PATH}`, LOWKEY_NODE_CACHE: join(folder, 'node'), NODE_OPTIONS: '' }
+    const env = {
+      PATH: `${bin}:${process.env.PATH}`,
+      LOWKEY_NODE_CACHE: join(folder, 'node'),
+      MESA_SHADER_CACHE_DIR: shaderCaches(),
+      NODE_OPTIONS: '',
+    }
     return slurm.run('sbatch', [...args, ...CHEAP, '--steps', `${steps}`, ...gpu], env).trim()
   }
 
@@ -56,7 +62,7 @@ describe.skipIf(!everything || reason)(`a Slurm array${reason ? `: ${reason}` : 
 
   test('does every photo once, though a node loses its power; a second submission does nothing', async () => {
     const results = join(folder, 'results')
-    const job = submit('photos', 'results', 10, TASKS)
+    const job = submit('photos', 'results', 6, TASKS)
     // In the middle: a task of that node has done a photo, and has others to do.
     let lost = 0
     await slurm.until(
@@ -87,7 +93,7 @@ describe.skipIf(!everything || reason)(`a Slurm array${reason ? `: ${reason}` : 
     await expectEachOnce(results, names)
 
     const before = resultsIn(results).map((name) => [name, statSync(join(results, name)).mtimeMs])
-    const again = submit('photos', 'results', 10, TASKS)
+    const again = submit('photos', 'results', 6, TASKS)
     await ended(again)
     expect(
       [...slurm.outcomes(again).values()].map(({ ended }) => ended),
@@ -100,7 +106,7 @@ describe.skipIf(!everything || reason)(`a Slurm array${reason ? `: ${reason}` : 
   test('told that its time is up, finishes the photo in work and is queued again', async () => {
     const results = join(folder, 'stopped')
     const photos = names.filter((name) => name.startsWith('2020/')).map((name) => name.slice('2020/'.length))
-    const job = submit('photos/2020', 'stopped', 10, 1)
+    const job = submit('photos/2020', 'stopped', 6, 1)
     const rowsOf = (kind: string) => ledgersIn(results).flatMap((rows) => rows.filter(({ row }) => row === kind))
     await slurm.until(
       'it has done a photo',
