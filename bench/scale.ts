@@ -1,7 +1,8 @@
 /**
- * `node bench/scale.ts [--save]`: how photos a minute grow with tasks on this machine, as `lowkey-gpu protect` does them: one task of all cores
- * with 1, 3 and 5 photos, then as many tasks as there are cores, each kept on one core (taskset), with 3 photos each. The photos are the demo's
- * at several brightnesses, the settings the default ones, the caches filled. `npm run build` first; nothing else should run.
+ * `node bench/scale.ts [--save | --steps N]`: how photos a minute grow with tasks on this machine, as `lowkey-gpu protect` does them: one task
+ * of all cores with 1, 2 and 4 photos, then as many tasks as there are cores, each kept on one core (taskset), with 3 photos each. The photos are
+ * the demo's at several brightnesses, the settings the default ones, the driver's cache filled; `--steps` tries the script. `npm run build` first;
+ * nothing else should run.
  *
  * `node bench/scale.ts --model` computes anew what follows from the saved measurement for many machines (bench/scale/model.ts), and saves it.
  */
@@ -16,10 +17,15 @@ import { costOf, scenarios } from './scale/model.ts'
 import type { ScaleTimes, TaskTime } from './scale/times.ts'
 
 const { values } = parseArgs({
-  options: { save: { type: 'boolean', default: false }, model: { type: 'boolean', default: false } },
+  options: {
+    steps: { type: 'string' },
+    save: { type: 'boolean', default: false },
+    model: { type: 'boolean', default: false },
+  },
 })
 const repository = resolve(import.meta.dirname, '..')
 const saved = join(repository, 'bench/results/scale.json')
+let tasks = 0
 
 if (values.model) {
   const times = JSON.parse(readFileSync(saved, 'utf8')) as ScaleTimes
@@ -33,7 +39,7 @@ if (values.model) {
   try {
     const times = await measure(folder)
     console.log(JSON.stringify(times, null, 1))
-    if (values.save) writeFileSync(saved, `${JSON.stringify(times, null, 1)}\n`)
+    if (values.save && !values.steps) writeFileSync(saved, `${JSON.stringify(times, null, 1)}\n`)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -41,9 +47,10 @@ if (values.model) {
 
 async function measure(folder: string): Promise<ScaleTimes> {
   const cores = cpus().length
-  await task(folder, 1) // fills the caches
+  // Fills the driver's cache.
+  await task(folder, 1, undefined, '1')
   const alone: TaskTime[] = []
-  for (const photos of [1, 3, 5]) alone.push(await task(folder, photos))
+  for (const photos of [1, 2, 4]) alone.push(await task(folder, photos))
   const start = performance.now()
   const each = await Promise.all(Array.from({ length: cores }, (_, core) => task(folder, 3, core)))
   const together = { tasks: each, seconds: (performance.now() - start) / 1000 }
@@ -60,10 +67,8 @@ async function measure(folder: string): Promise<ScaleTimes> {
   }
 }
 
-let tasks = 0
-
-/** One process of `protect` over so many photos, on one core or on all. */
-async function task(folder: string, photos: number, core?: number): Promise<TaskTime> {
+/** One process of `protect` over so many photos, on one core or on all; with exactly so many steps, or as many as the default takes. */
+async function task(folder: string, photos: number, core?: number, steps = values.steps): Promise<TaskTime> {
   const at = join(folder, `${tasks++}`)
   mkdirSync(at)
   const portrait = join(repository, 'examples/astronaut.png')
@@ -85,7 +90,7 @@ async function task(folder: string, photos: number, core?: number): Promise<Task
   const start = performance.now()
   const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, LOWKEY_HOME: join(folder, 'home'), MESA_SHADER_CACHE_DIR: join(folder, 'shaders') },
+    env: { ...process.env, LOWKEY_HOME: join(folder, 'home') },
   })
   let text = ''
   child.stdout.on('data', (data: Buffer) => (text += data))
