@@ -85,6 +85,7 @@ async function task(folder: string, photos: number, core?: number, steps = value
     join(at, 'out'),
     '--json',
     '-q',
+    ...(steps ? ['--steps', steps] : []),
   ]
   const [program, ...args] = core === undefined ? command : ['taskset', '--cpu-list', `${core}`, ...command]
   const start = performance.now()
