@@ -3,8 +3,9 @@
  * does one task after another, and takes the next that waits. Both numbers are fitted to a measurement. What differs between photos (faces,
  * sizes) and between machines is drawn, so results have a spread; what a shared disk or a scheduler adds is not in it.
  */
-import { uniformNoise } from '../../src/attack/noise.ts'
+
 import { shardOf } from '../../src/batch/shard.ts'
+import { uniformNoise } from '../../src/graph/noise.ts'
 import type { ScaleTimes } from './times.ts'
 
 /** What a task costs on one machine, in seconds. */
