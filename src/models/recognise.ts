@@ -21,7 +21,9 @@ export class UnfitTensorsError extends WeightsError {
     const shown = problems.slice(0, SHOWN_PROBLEMS)
     if (problems.length > shown.length) shown.push(`and ${problems.length - shown.length} more`)
     const count = problems.length === 1 ? 'one tensor does' : `${problems.length} tensors do`
-    super(file, `looks like ${title}, but ${count} not fit:${shown.map((line) => `\n  ${line}`).join('')}`)
+    // So many are hardly a slip: another network that uses the same names.
+    const other = problems.length > SHOWN_PROBLEMS ? `\n${BY_ONNX}` : ''
+    super(file, `looks like ${title}, but ${count} not fit:${shown.map((line) => `\n  ${line}`).join('')}${other}`)
     this.problems = problems
   }
 }
@@ -235,10 +237,12 @@ function candidateOf(
 }
 
 const SHOWN_NAMES = 8
+const BY_ONNX =
+  'A network that is not known here can be imported as ONNX, which brings its graph: write it with torch.onnx.export (docs/weights.md)'
 
 function unknown(found: ReadonlyMap<string, StoredTensor>, file: string, as?: string): UnknownNetworkError {
   const names = [...found].slice(0, SHOWN_NAMES).map(([name, { shape }]) => `\n  "${name}" ${formatShape(shape)}`)
   const more = found.size > SHOWN_NAMES ? `\n  and ${found.size - SHOWN_NAMES} more` : ''
   const what = as === undefined ? `is no network that is known here (${architectureIds.join(', ')})` : `is no ${as}`
-  return new UnknownNetworkError(file, `${what}; its tensors are${names.join('')}${more}`)
+  return new UnknownNetworkError(file, `${what}; its tensors are${names.join('')}${more}\n${BY_ONNX}`)
 }

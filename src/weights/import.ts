@@ -49,7 +49,7 @@ export async function readWeightFile(bytes: Uint8Array, file: string, beside: Fi
     case 'safetensors':
       return { format, tensors: readSafetensors(bytes, file).tensors }
     case 'TensorFlow Lite':
-      return { format, tensors: floats(convertSirius(new Map([['MobileFaceNet.tflite', bytes]]))) }
+      return { format, tensors: floats(convertSirius(new Map([[file, bytes]]), file)) }
     case 'TensorFlow.js':
       return { format, tensors: floats(await readFaceApi(bytes, file, beside)) }
     case 'web page':

@@ -1,9 +1,13 @@
 /** Damaged photos of every format: each is read or refused by name, whatever is wrong with it. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { expect, test } from 'vitest'
+import { readPhoto } from '../../src/images/index.ts'
+import { decodeIsolated } from '../../src/images/isolate.ts'
 import { withMemoryLimit } from '../../src/images/wasm-memory.ts'
 import type { FuzzReport } from '../support/fuzz.ts'
+import { fixture, pixels, sixteen } from '../support/inputs/picture.ts'
 import { everything, LONG } from '../support/scope.ts'
 
 const PROCESSES = 2
@@ -63,6 +67,22 @@ const growing = Uint8Array.of(
   7, 8, 1, 4, 0x67, 0x72, 0x6f, 0x77, 0, 0,
   10, 8, 1, 6, 0, 0x20, 0, 0x40, 0, 0x0b,
 )
+
+test('a decoder that takes too long is ended, and pictures that are too large are not begun', async () => {
+  const heic = { decoder: 'libheif-js', bytes: fixture('photo.heic') } as const
+  await expect(decodeIsolated(heic, 1e-6)).rejects.toThrow('the decoder did not end')
+  const jxl = { decoder: 'jxl-oxide-wasm', bytes: fixture('photo.jxl') } as const
+  await expect(decodeIsolated(jxl, 1e-6)).rejects.toThrow('the decoder did not end')
+  // Its header says 30,000 pixels a side.
+  const huge = Buffer.from(fixture('photo.heic'))
+  const ispe = huge.indexOf('ispe', 0, 'latin1')
+  for (const at of [8, 12]) huge.writeUInt32BE(30_000, ispe + at)
+  await expect(readPhoto(huge, 'huge.heic')).rejects.toThrow('huge.heic has more than 300 megapixels: scale it down')
+  const png = await pixels(sixteen).png().toBuffer()
+  for (const at of [16, 20]) png.writeUInt32BE(12_000, at)
+  png.writeUInt32BE(crc32(png.subarray(12, 29)), 29)
+  await expect(readPhoto(png, 'deep.png')).rejects.toThrow('deep.png has more than 100 megapixels of 16 bit')
+})
 
 test('a decoder gets no more memory than it is allowed', () => {
   const grow = (wasm: Uint8Array) =>

@@ -219,6 +219,7 @@ describe('weights import', () => {
     writeFileSync(join(cwd, 'other.pth'), stateFile(one))
     writeFileSync(join(cwd, 'page.pth'), '<!DOCTYPE html><title>Sign in</title>')
     writeFileSync(join(cwd, 'notes.txt'), 'nothing')
+    writeFileSync(join(cwd, 'onet.tflite'), `\x1c\0\0\0TFL3${'\0'.repeat(200)}`)
     writeFileSync(join(cwd, 'cut.pth'), stateFile(weights).subarray(0, 1000))
     const broken = new Map(weights).set('input_layer.2.weight', { shape: [7], data: new Float32Array(7) })
     writeFileSync(join(cwd, 'broken.pth'), stateFile(broken))
@@ -226,6 +227,7 @@ describe('weights import', () => {
       ['other.pth', /other\.pth: is no network that is known here/],
       ['page.pth', /page\.pth: is a web page instead of weights/],
       ['notes.txt', /notes\.txt: is in none of the formats/],
+      ['onet.tflite', /onet\.tflite: /],
       ['cut.pth', /cut\.pth: is no whole zip archive/],
       ['broken.pth', /broken\.pth: looks like IR.*\n {2}"input_layer\.2\.weight" is \[7\], not \[8\]/],
       ['absent.pth', /absent\.pth: is not there/],

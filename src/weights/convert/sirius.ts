@@ -41,11 +41,14 @@ interface Layer {
 }
 
 /**
- * @param files `MobileFaceNet.tflite`, by base name
+ * @param files by base name
+ * @param file which of them it is
  * @throws WeightsError if the graph is not, operator by operator, the network described above
  */
-export function convertSirius(files: ReadonlyMap<string, Uint8Array>): Map<string, WeightTensor> {
-  const file = 'MobileFaceNet.tflite'
+export function convertSirius(
+  files: ReadonlyMap<string, Uint8Array>,
+  file = 'MobileFaceNet.tflite',
+): Map<string, WeightTensor> {
   const chain = new Chain(readTflite(sourceFile(files, file), file), file)
   const out = new Map<string, WeightTensor>()
   const put = (name: string, { weight, bias, slope }: Layer): void => {
