@@ -107,7 +107,7 @@ export const directionInput = (stack: readonly Surrogate[]): string => `directio
 /** The part of a preset that the graph depends on. */
 export type ObjectivePreset = Pick<
   Preset,
-  'stepSize' | 'lpipsWeight' | 'blur' | 'softness' | 'decay' | 'drawn' | 'centred' | 'towards' | 'awayLimit'
+  'stepSize' | 'lpipsWeight' | 'blur' | 'softness' | 'chroma' | 'decay' | 'drawn' | 'centred' | 'towards' | 'awayLimit'
 >
 
 /** What is attacked, and how. */

@@ -16,6 +16,8 @@ export interface Preset {
   blur: { size: number; sigma: number } | undefined
   /** 0: every pixel changes by the whole step, as published; above, pixels that matter less than this times the mean change less. */
   softness: number
+  /** What the part of a step that changes colour, not light, is multiplied by; 1, as published, treats them alike. */
+  chroma: number
   /** Steps get smaller, linearly down to a tenth. */
   decay: boolean
   /**
@@ -50,6 +52,7 @@ const paper: Preset = {
   lpipsWeight: 0.05,
   blur: { size: 7, sigma: 3 },
   softness: 0,
+  chroma: 1,
   decay: false,
   drawn: undefined,
   centred: false,

@@ -113,6 +113,43 @@ describe('the objective of the face presets', () => {
     expect(relmax(next, want)).toBeLessThan(1e-5)
   })
 
+  describe('with less colour', () => {
+    const chroma = 0.25
+    const moved = async (grey: boolean, less: number) => {
+      const g = graph()
+      const { gradient, nextDelta } = recordObjective(
+        g,
+        { ...shape, grey },
+        directed,
+        tinyLpips,
+        { ...full, chroma: less },
+        false,
+      )
+      using plan = await compile(gpu, { gradient, nextDelta })
+      const delta = grey ? inputs.delta.subarray(0, size) : inputs.delta
+      for (const [name, data] of Object.entries({ ...inputs, delta })) plan.write(name, data)
+      plan.run()
+      const [found, next] = await Promise.all([plan.read('gradient'), plan.read('nextDelta')])
+      const mean = found.reduce((s, v) => s + Math.abs(v), 0) / found.length
+      const unit = found.map((v) => v / (Math.abs(v) + full.softness * mean))
+      return { unit, step: next.map((v, i) => (v - delta[i]) / 0.003) }
+    }
+
+    test('the luminance of a step is what it was, and the rest of it smaller', async () => {
+      const { unit, step } = await moved(false, chroma)
+      const light = (x: Float32Array, i: number) => 0.299 * x[i] + 0.587 * x[size + i] + 0.114 * x[2 * size + i]
+      const want = unit.map((v, i) => chroma * v + (1 - chroma) * light(unit, i % size))
+      expect(relmax(step, want)).toBeLessThan(1e-4)
+      const lights = (x: Float32Array) => x.subarray(0, size).map((_, i) => light(x, i))
+      expect(relmax(lights(step), lights(unit))).toBeLessThan(1e-4)
+    })
+
+    test('a grey photo, whose change has no colour, moves as before', async () => {
+      const [{ step }, { step: before }] = [await moved(true, chroma), await moved(true, 1)]
+      expect(step).toEqual(before)
+    })
+  })
+
   test('repels no more beyond the limit', async () => {
     const distanceAt = async (awayLimit: number) => {
       const g = graph()
