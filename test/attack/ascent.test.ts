@@ -42,6 +42,7 @@ const full: Preset = {
   stepSize: 0.01,
   lpipsWeight: 3e-4,
   softness: 0.7,
+  chroma: 1,
   towards: 0.8,
   awayLimit: 3.5,
 }
