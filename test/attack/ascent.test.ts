@@ -117,15 +117,13 @@ describe('the objective of the face presets', () => {
   describe('with less colour', () => {
     const chroma = 0.25
     const moved = async (grey: boolean, less: number) => {
-      const g = graph()
-      const { gradient, nextDelta } = recordObjective(
-        g,
-        { ...shape, grey },
-        directed,
-        tinyLpips,
-        { ...full, chroma: less },
-        false,
-      )
+      const { gradient, nextDelta } = recordObjective(graph(), {
+        shape: { ...shape, grey },
+        surrogates: directed,
+        perceptual: tinyLpips,
+        preset: { ...full, chroma: less },
+        masked: false,
+      })
       using plan = await compile(gpu, { gradient, nextDelta })
       const delta = grey ? inputs.delta.subarray(0, size) : inputs.delta
       for (const [name, data] of Object.entries({ ...inputs, delta })) plan.write(name, data)
