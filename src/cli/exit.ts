@@ -117,6 +117,13 @@ export function mayDoBetter(error: unknown): boolean {
   return !wrong.some((kind) => error instanceof kind)
 }
 
+/** Of a run that an error ended early: the exit code, and whether it is worth another try; a GPU may be lost, a task told to leave. */
+export function stoppedBy(error: unknown): { code: number; message: string; retry: boolean } {
+  const code = exitCodeOf(error)
+  const retry = code === Exit.noGpu || code === Exit.again || (code === Exit.failed && mayDoBetter(error))
+  return { code, message: messageOf(error), retry }
+}
+
 /** What an error says. It may name what is in a stranger's file: control characters are written out, but for the ends of lines. */
 export const messageOf = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n').map(shown).join('\n')

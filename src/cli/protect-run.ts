@@ -15,7 +15,7 @@ import {
   PhotoError,
   shown,
 } from '../images/index.ts'
-import { Exit, exitCodeOf, Interrupted, mayDoBetter, messageOf, RecordedError } from './exit.ts'
+import { Exit, exitCodeOf, Interrupted, mayDoBetter, messageOf, RecordedError, stoppedBy } from './exit.ts'
 import { countFaces, type FaceCounts, faceNote, noFaces } from './face-counts.ts'
 import { faceLines, numberedBoxes } from './face-list.ts'
 import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from './listing.ts'
@@ -135,6 +135,8 @@ export class ProtectRun {
       summary: closingRow(this.outcomes, notDone, this.results, this.faces, task?.before),
       notes: found.notes,
       seconds: this.seconds(),
+      // What ended the run before its last photo; rows of photos say what ended those.
+      ...(error === undefined ? {} : { stopped: stoppedBy(error) }),
     }
     this.printRow(row)
     if (!options.quiet) {

@@ -76,6 +76,19 @@ describe('shards', () => {
     })
   }
 
+  test('cost alike, where photos of one folder are alike: 20 folders of 160, in each another number of faces', () => {
+    const cost = new Array<number>(16).fill(0)
+    let all = 0
+    for (let folder = 0; folder < 20; folder++) {
+      for (let i = 0; i < 160; i++) {
+        const faces = 1 + folder
+        cost[shardOf(`${folder} occasion/DSC_${pad(1000 * folder + i, 5)}.jpg`, 16) - 1] += faces
+        all += faces
+      }
+    }
+    for (const each of cost) expect(Math.abs(each / (all / 16) - 1)).toBeLessThan(0.1)
+  })
+
   test('do not depend on how accents are written', () => {
     for (const count of [2, 16, 1000])
       expect(shardOf('Zoë/é.jpg'.normalize('NFD'), count)).toBe(shardOf('Zoë/é.jpg', count))

@@ -215,6 +215,22 @@ describe('--resume', () => {
     expect(mended.created).toContain('out/cut.cloaked.png')
   }, 120_000)
 
+  test('knows unprotected copies', async () => {
+    const { cwd } = await archive(1)
+    writeFileSync(join(cwd, 'in', 'none.png'), await paint(0))
+    const args = ['--resume', '--json', '--on-no-face', 'copy']
+    const first = await task(cwd, args)
+    expect(first).toMatchObject({ code: 0 })
+    expect(first.created).toContain('out/none.png')
+    const again = await task(cwd, args)
+    expect(again).toMatchObject({ code: 0, created: [] })
+    expect(summary(again.stdout)).toMatchObject({ photos: 2, withoutFace: 1, doneBefore: 1 })
+    rmSync(join(cwd, 'out/none.png'))
+    expect((await task(cwd, args, { replaces: ['out/none.png', ...ledgerNames(cwd)] })).created).toContain(
+      'out/none.png',
+    )
+  }, 60_000)
+
   test('a photo with which tasks are killed comes last, and is given up after three', async () => {
     const { cwd, photos } = await archive(3)
     const begun = () => rowsIn(cwd).flatMap((row) => (row?.row === 'begun' ? [row.photo] : []))
@@ -242,8 +258,9 @@ describe('--resume', () => {
   test('a lost GPU: exit code 4, and another task goes on', async () => {
     const { cwd } = await archive(2)
     writeFileSync(join(cwd, 'in', 'p0a.png'), await paint(252))
-    const lost = await task(cwd, ['--resume'], { env: { LOWKEY_STAND_IN_LOST: '1' } })
+    const lost = await task(cwd, ['--resume', '--json'], { env: { LOWKEY_STAND_IN_LOST: '1' } })
     expect(lost.code).toBe(4)
+    expect(rows(lost.stdout).at(-1).stopped).toMatchObject({ code: 4, retry: true })
     expect(rowsIn(cwd).at(-1)).toMatchObject({ row: 'end', code: 4 })
     const run = await task(cwd, ['--resume', '--json'])
     expect(run.code).toBe(0)
@@ -335,6 +352,51 @@ describe('two tasks on one folder', () => {
 })
 
 describe('kill -9', () => {
+  test.runIf(everything)(
+    'of the program itself, on its GPU: the next run does what is left, with the same bytes',
+    async () => {
+      const cwd = room('tasks')
+      mkdirSync(join(cwd, 'in/deep'), { recursive: true })
+      const face = sharp(join(import.meta.dirname, '../../examples/astronaut.png'))
+        .extract({ left: 80, top: 0, width: 320, height: 400 })
+        .resize(160, 200)
+      const photos = ['a.jpg', 'b.jpg', 'deep/c.jpg']
+      for (const [i, photo] of photos.entries())
+        writeFileSync(
+          join(cwd, 'in', photo),
+          await face
+            .clone()
+            .modulate({ brightness: 1 - i / 50 })
+            .jpeg()
+            .toBuffer(),
+        )
+      const gpu = process.env.LOWKEY_GPU ? ['--gpu', process.env.LOWKEY_GPU] : []
+      const args = ['protect', '-r', 'in', '--steps', '2', '--models', 'sirius', ...gpu]
+      const whole = await lowkey([...args, '-o', 'whole'], { cwd })
+      expect(whole.code).toBe(0)
+      const killed = await lowkey([...args, '-o', 'out', '--resume'], {
+        cwd,
+        parts: true,
+        during: (child) => void killAfterFirst(child, cwd),
+      })
+      expect(killed.code).toBe(null)
+      const known = photoRows(cwd).length
+      const run = await lowkey([...args, '-o', 'out', '--resume', '--json'], { cwd, replaces: ledgerNames(cwd) })
+      expect(run.code, run.stderr).toBe(0)
+      expect(summary(run.stdout)).toMatchObject({ photos: 3, protected: 3 - known, doneBefore: known })
+      for (const photo of photos) {
+        const name = photo.replace('.jpg', '.cloaked.jpg')
+        expect(readFileSync(join(cwd, 'out', name)).equals(readFileSync(join(cwd, 'whole', name))), photo).toBe(true)
+      }
+    },
+    600_000,
+  )
+
+  async function killAfterFirst(child: ChildProcess, cwd: string): Promise<void> {
+    while (child.exitCode === null && photoRows(cwd).length < 1) await sleep(20)
+    child.kill('SIGKILL')
+  }
+
   const [archives, seed] = [everything ? 8 : 2, Number(process.env.LOWKEY_TEST_SEED ?? 1)]
 
   test(`at any moment, and again: at most the photo in work is lost (${archives} archives)${LONG}`, async () => {
