@@ -22,7 +22,10 @@ describe('usage', () => {
   })
 
   test.each<[string[], RegExp]>([
-    [['frobnicate'], /there is no command "frobnicate"; there are protect, report, page, check, doctor, evaluate, weights/],
+    [
+      ['frobnicate'],
+      /there is no command "frobnicate"; there are protect, report, page, check, doctor, evaluate, weights/,
+    ],
     [['protect'], /name a photo, a folder, or - for standard input/],
     [['protect', '--nosuch', 'a.png'], /Unknown option '--nosuch'/],
     [
