@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util'
 import { commit, version } from '../src/cli/version.ts'
 import type { DemoTimes } from './demo-times.ts'
 import { spreadOf } from './lowkey/timing.ts'
+import { processorSeconds } from './processor.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -28,13 +29,6 @@ if (!driver || !(runs >= 1))
 const repository = resolve(import.meta.dirname, '..')
 const folder = mkdtempSync(join(tmpdir(), 'demo-'))
 const caches = { MESA_SHADER_CACHE_DIR: join(folder, 'mesa'), LOWKEY_HOME: join(folder, 'home') }
-
-/** Seconds of processor of the children that have ended; `process.resourceUsage` counts this process alone. */
-function processorSeconds(): number {
-  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1].split(' ')
-  const [user, system] = [fields[13], fields[14]].map(Number)
-  return (user + system) / 100 // ticks of Linux
-}
 
 function demo(): { clock: number; processor: number } {
   const results = ['--output', join(folder, 'out.png'), '--compare', join(folder, 'compare.png'), '--overwrite']

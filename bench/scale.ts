@@ -2,17 +2,18 @@
  * `node bench/scale.ts [--save | --steps N]`: how photos a minute grow with tasks on this machine, as `lowkey-gpu protect` does them: one task
  * of all cores with 1, 2 and 4 photos, then as many tasks as there are cores, each kept on one core (taskset), with 3 photos each. The photos are
  * the demo's at several brightnesses, the settings the default ones, the driver's cache filled; `--steps` tries the script. `npm run build` first;
- * nothing else should run.
+ * nothing else should run. What runs all the same gets less of the processor, where this may set priorities (root).
  *
  * `node bench/scale.ts --model` computes anew what follows from the saved measurement for many machines (bench/scale/model.ts), and saves it.
  */
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { cpus, loadavg, setPriority, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
 import { commit, version } from '../src/cli/version.ts'
+import { processorSeconds } from './processor.ts'
 import { costOf, scenarios } from './scale/model.ts'
 import type { ScaleTimes, TaskTime } from './scale/times.ts'
 
@@ -26,6 +27,10 @@ const { values } = parseArgs({
 const repository = resolve(import.meta.dirname, '..')
 const saved = join(repository, 'bench/results/scale.json')
 let tasks = 0
+
+try {
+  setPriority(-20)
+} catch {} // not root
 
 if (values.model) {
   const times = JSON.parse(readFileSync(saved, 'utf8')) as ScaleTimes
@@ -47,18 +52,29 @@ if (values.model) {
 
 async function measure(folder: string): Promise<ScaleTimes> {
   const cores = cpus().length
+  const load = loadavg()[0]
   // Fills the driver's cache.
   await task(folder, 1, undefined, '1')
-  const alone: TaskTime[] = []
-  for (const photos of [1, 2, 4]) alone.push(await task(folder, photos))
+  const alone: ScaleTimes['alone'][number][] = []
+  for (const photos of [1, 2, 4]) {
+    const used = processorSeconds()
+    const timed = await task(folder, photos)
+    alone.push({ ...timed, processorSeconds: processorSeconds() - used })
+  }
+  const used = processorSeconds()
   const start = performance.now()
   const each = await Promise.all(Array.from({ length: cores }, (_, core) => task(folder, 3, core)))
-  const together = { tasks: each, seconds: (performance.now() - start) / 1000 }
+  const together = {
+    tasks: each,
+    seconds: (performance.now() - start) / 1000,
+    processorSeconds: processorSeconds() - used,
+  }
   return {
     format: 'lowkey-gpu scale times',
     version: 1,
     processor: `${cpus()[0]?.model.trim()}, ${cores} cores`,
     cores,
+    load,
     alone,
     together,
     predictions: scenarios(costOf({ alone, together })),

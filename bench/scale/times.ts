@@ -16,10 +16,12 @@ export interface ScaleTimes {
   version: 1
   processor: string
   cores: number
+  /** Processes that wanted the processor before it began, on average of a minute. */
+  load: number
   /** A task that has all cores, with a few numbers of photos. */
-  alone: readonly TaskTime[]
+  alone: readonly (TaskTime & { processorSeconds: number })[]
   /** As many tasks as cores at a time, each kept on one. `seconds`: until the last one ended. */
-  together: { tasks: readonly TaskTime[]; seconds: number }
+  together: { tasks: readonly TaskTime[]; seconds: number; processorSeconds: number }
   /** What follows for many machines, by bench/scale/model.ts. */
   predictions: readonly Prediction[]
   date: string

@@ -24,29 +24,40 @@ export function scaleParts(times: ScaleTimes | undefined): Record<string, () => 
   }
 }
 
-function measured({ alone, together, cores, processor, date, commit }: ScaleTimes): string {
-  const rows = alone.map(({ photos, seconds, each }) => row(`one task, ${cores} cores`, photos, seconds, each))
+function measured({ alone, together, cores, load, processor, date, commit }: ScaleTimes): string {
+  const rows = alone.map((task) => row(`one task, ${cores} cores`, task.photos, task, task.each))
   const photos = together.tasks.reduce((sum, task) => sum + task.photos, 0)
   const each = together.tasks.flatMap((task) => task.each)
-  rows.push(row(`${cores} tasks, a core each`, photos, together.seconds, each))
-  const basis = `The demo's portrait at several brightnesses, default strength, lavapipe with filled caches, nothing else running. ${processor}, ${date}, commit ${commit}, a single run each.`
-  return `${markdownTable(['', 'photos', 'seconds, from the shell to the end', 'photos a minute in all', 'seconds each'], rows)}\n\n${wrapped(basis)}`
+  rows.push(row(`${cores} tasks, a core each`, photos, together, each))
+  const basis = `The demo's portrait at several brightnesses, default strength, lavapipe with filled caches. ${beside(load, cores)} ${processor}, ${date}, commit ${commit}, a single run each.`
+  return `${markdownTable(['', 'photos', 'seconds, from the shell to the end', 'of processor', 'photos a minute in all', 'seconds each'], rows)}\n\n${wrapped(basis)}`
 }
 
-const row = (name: string, photos: number, seconds: number, each: readonly number[]): string[] => [
+const row = (
+  name: string,
+  photos: number,
+  { seconds, processorSeconds }: { seconds: number; processorSeconds: number },
+  each: readonly number[],
+): string[] => [
   name,
   `${photos}`,
   seconds.toFixed(1),
+  processorSeconds.toFixed(0),
   ((60 * photos) / seconds).toFixed(1),
   `${Math.min(...each).toFixed(1)} to ${Math.max(...each).toFixed(1)}`,
 ]
+
+const beside = (load: number, cores: number): string =>
+  load < 0.5 * cores
+    ? 'Nothing else was running.'
+    : `Other work wanted the processor (load ${load.toFixed(0)} before it), at the lowest share that priorities give it, so times may be long.`
 
 function fit(times: ScaleTimes): string {
   const { start, photo, misfit, alone, together } = costOf(times)
   return wrapped(
     `A task with all cores takes ${start.toFixed(1)} s and ${photo.toFixed(1)} s for each photo; no measured time is further than ` +
       `${Math.ceil(100 * misfit)} % from that. Long after the start that is ${alone.toFixed(1)} photos a minute, and ` +
-      `${together.toFixed(1)} with a task for each of the ${times.cores} cores.`,
+      `${together.toFixed(1)} with a task for each of the ${times.cores} cores: ${(together / alone).toFixed(1)} times as many.`,
   )
 }
 
@@ -74,11 +85,11 @@ function machines({ predictions }: ScaleTimes): string {
 }
 
 function cost(times: ScaleTimes): string {
-  const { photo } = costOf(times)
+  const { photo, together } = costOf(times)
   const hours = (1000 * photo) / 3600
+  const best = 1000 / together / 60
   return wrapped(
-    `A thousand photos like the demo's take ${hours.toFixed(1)} hours of such a machine (${(hours * times.cores).toFixed(1)} core hours): ` +
-      `${hours.toFixed(1)} times what your machine costs an hour, for example ${(hours * 0.05).toFixed(2)} at .05 an hour, and ` +
-      `${(hours * 0.1).toFixed(2)} at .10.`,
+    `A thousand photos like the demo's take ${hours.toFixed(1)} hours of such a machine with one task, and ${best.toFixed(1)} with a ` +
+      `task for each core. At a price of .05 an hour for two cores that is ${(hours * 0.05).toFixed(2)} and ${(best * 0.05).toFixed(2)}, at .10 twice as much.`,
   )
 }
