@@ -24,7 +24,7 @@ function place(files: Readonly<Record<string, string>>): void {
 }
 
 place({
-  'src/cli/strengths.ts': strengthsSource(measurements),
+  'src/cli/protect/strengths.ts': strengthsSource(measurements),
   ...drawings(measurements),
   ...filledDocuments(repository, measurements),
 })

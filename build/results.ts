@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { readOptions } from '../src/cli/protect-options.ts'
+import { readOptions } from '../src/cli/protect/options.ts'
 import type { Evaluation } from '../src/evaluate/results.ts'
 import { resultsOf } from './docs/results.ts'
 

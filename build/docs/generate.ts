@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { DemoTimes } from '../../bench/demo-times.ts'
 import type { Report } from '../../bench/lowkey/report.ts'
 import type { ScaleTimes } from '../../bench/scale/times.ts'
-import { readOptions } from '../../src/cli/protect-options.ts'
+import { readOptions } from '../../src/cli/protect/options.ts'
 import manifest from '../../weights/manifest.json' with { type: 'json' }
 import { apiPages } from './api.ts'
 import { type Earlier, earlierResults } from './earlier.ts'

@@ -1,17 +1,17 @@
 #!/usr/bin/env node
 /** The command line: `lowkey-gpu COMMAND ...`. */
 import { check, checkHelp } from './check.ts'
-import { doctor, doctorHelp } from './doctor.ts'
-import { evaluate } from './evaluate.ts'
-import { evaluateHelp } from './evaluate-options.ts'
+import { doctor, doctorHelp } from './doctor/doctor.ts'
+import { evaluate } from './evaluate/evaluate.ts'
+import { evaluateHelp } from './evaluate/options.ts'
 import { Exit, exitCodeOf, exitCodes, messageOf, UsageError } from './exit.ts'
 import { Interruption } from './interruption.ts'
 import { page, pageHelp } from './page.ts'
-import { protect, protectHelp } from './protect.ts'
+import { protect, protectHelp } from './protect/protect.ts'
 import { report, reportHelp } from './report.ts'
 import { warnOfUnread } from './surroundings.ts'
 import { version } from './version.ts'
-import { weights, weightsHelp } from './weights.ts'
+import { weights, weightsHelp } from './weights/weights.ts'
 
 interface Command {
   summary: string

@@ -1,6 +1,5 @@
 /** One line on stderr that is written over: what is being done, a bar, the time left. Lines now and then where stderr is no terminal. */
 import type { Progress } from '../attack/protect.ts'
-import { perMinute } from './protect-report.ts'
 
 const WIDTH = 24
 /** Steps that take as long as what follows the last one: the face is found and recognised again. */
@@ -133,4 +132,10 @@ export function duration(seconds: number): string {
   if (whole < 60) return `${whole} s`
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`
+}
+
+/** Photos a minute, with three digits at most. */
+export function perMinute(photos: number, seconds: number): string {
+  const rate = (60 * photos) / seconds
+  return rate < 99.95 ? rate.toFixed(1) : rate.toFixed(0)
 }

@@ -8,8 +8,7 @@ import { PhotoError, shown, whyUnread, writeFileAtomically } from '../images/ind
 import { Exit, exitCodes, UsageError } from './exit.ts'
 import { parse } from './options.ts'
 import { checkFolder, makeOutputFolder } from './outputs.ts'
-import { duration } from './progress.ts'
-import { perMinute } from './protect-report.ts'
+import { duration, perMinute } from './progress.ts'
 import { table } from './table.ts'
 import { version } from './version.ts'
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { beforeAll, expect, test } from 'vitest'
 import { UsageError } from '../../src/cli/exit.ts'
-import { faceChoice } from '../../src/cli/face-list.ts'
+import { faceChoice } from '../../src/cli/protect/face-list.ts'
 import { lowkey, room } from '../support/cli.ts'
 
 const cwd = room()

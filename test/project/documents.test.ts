@@ -18,7 +18,7 @@ import { helpInMarkdown } from '../../build/docs/reference.ts'
 import { resultsOf } from '../../build/docs/results.ts'
 import { tradeOff } from '../../build/docs/trade-off.ts'
 import { wrapMarkdown } from '../../build/docs/wrap.ts'
-import { protectHelp } from '../../src/cli/protect-options.ts'
+import { protectHelp } from '../../src/cli/protect/options.ts'
 import { syntheticEvaluation } from '../support/evaluation.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
@@ -38,7 +38,7 @@ describe('generated parts', () => {
   })
 
   test('in --help, too', () => {
-    expect(read('src/cli/strengths.ts'), CURRENT).toBe(strengthsSource(readMeasurements(repository)))
+    expect(read('src/cli/protect/strengths.ts'), CURRENT).toBe(strengthsSource(readMeasurements(repository)))
   })
 
   test('the references are those of the sources', () => {

@@ -1,8 +1,8 @@
 /** `lowkey-gpu protect` in this process, on a stand-in for the GPU: what files it reads and writes and what it says, without waiting. */
 import { afterEach, beforeEach, vi } from 'vitest'
-import { readOptions } from '../../src/cli/protect-options.ts'
-import { planRun } from '../../src/cli/protect-plan.ts'
-import { ProtectRun } from '../../src/cli/protect-run.ts'
+import { readOptions } from '../../src/cli/protect/options.ts'
+import { planRun } from '../../src/cli/protect/plan.ts'
+import { ProtectRun } from '../../src/cli/protect/run.ts'
 import { gpu, protector } from './stand-in-protector.ts'
 
 /** What a test has printed so far. */

@@ -1,9 +1,9 @@
 /** `lowkey-gpu protect` as a process of its own, on a stand-in for the GPU: what signals, kills and other tasks do to it, without waiting. */
 import { exitCodeOf, messageOf } from '../../src/cli/exit.ts'
 import { Interruption } from '../../src/cli/interruption.ts'
-import { readOptions } from '../../src/cli/protect-options.ts'
-import { planRun } from '../../src/cli/protect-plan.ts'
-import { ProtectRun } from '../../src/cli/protect-run.ts'
+import { readOptions } from '../../src/cli/protect/options.ts'
+import { planRun } from '../../src/cli/protect/plan.ts'
+import { ProtectRun } from '../../src/cli/protect/run.ts'
 import { gpu, protector } from './stand-in-protector.ts'
 
 const interruption = Interruption.ofProcess()

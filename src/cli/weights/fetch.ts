@@ -1,15 +1,15 @@
 /** `lowkey-gpu weights fetch`: networks that can be had from the network. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { buildWeights } from '../weights/build.ts'
-import { WeightsError } from '../weights/errors.ts'
-import { type Downloadable, downloadFile } from '../weights/fetch.ts'
-import { cacheFolder, importFolder, loadManifest, verifyWeights } from '../weights/node.ts'
-import type { ManifestEntry, PublishedFile } from '../weights/registry.ts'
-import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from './exit.ts'
+import { buildWeights } from '../../weights/build.ts'
+import { WeightsError } from '../../weights/errors.ts'
+import { type Downloadable, downloadFile } from '../../weights/fetch.ts'
+import { cacheFolder, importFolder, loadManifest, verifyWeights } from '../../weights/node.ts'
+import type { ManifestEntry, PublishedFile } from '../../weights/registry.ts'
+import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from '../exit.ts'
+import { parse } from '../options.ts'
+import { canRewrite, rewrite } from '../progress.ts'
 import { importFile } from './import-network.ts'
-import { parse } from './options.ts'
-import { canRewrite, rewrite } from './progress.ts'
 
 export const fetchHelp = `weights fetch NAME... downloads published weights (\`weights list\` names them), checks their SHA-256 and imports them.
 Without NAME: everything that is available and not installed. An interrupted download continues. LOWKEY_OFFLINE=1 forbids it. Files

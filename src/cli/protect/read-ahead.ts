@@ -1,10 +1,10 @@
 /** Photos are decoded while the GPU is busy with others. */
 import { addAbortSignal } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { sha256Of } from '../batch/ledger.ts'
-import type { Content } from '../batch/rows.ts'
-import { type Photo, type ReadOptions, readPhoto, readPhotoFile } from '../images/index.ts'
-import { type Input, nameOf, STREAM } from './listing.ts'
+import { sha256Of } from '../../batch/ledger.ts'
+import type { Content } from '../../batch/rows.ts'
+import { type Photo, type ReadOptions, readPhoto, readPhotoFile } from '../../images/index.ts'
+import { type Input, nameOf, STREAM } from '../listing.ts'
 
 /** What a run does with files beside reading them. */
 export interface AheadOptions extends ReadOptions {

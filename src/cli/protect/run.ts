@@ -1,9 +1,9 @@
 /** One run of `lowkey-gpu protect`: the photos one after another on the GPU, while the next is decoded and the last is saved. */
 
 import { readFile } from 'node:fs/promises'
-import type { Choice } from '../attack/choose.ts'
-import { NoFaceError, type Protection, type Protector } from '../attack/protect.ts'
-import { adapterName, describeAdapter, type Gpu } from '../device/node.ts'
+import type { Choice } from '../../attack/choose.ts'
+import { NoFaceError, type Protection, type Protector } from '../../attack/protect.ts'
+import { adapterName, describeAdapter, type Gpu } from '../../device/node.ts'
 import {
   comparePicture,
   copyWithoutMetadata,
@@ -14,18 +14,18 @@ import {
   type Photo,
   PhotoError,
   shown,
-} from '../images/index.ts'
-import { Exit, exitCodeOf, Interrupted, mayDoBetter, messageOf, RecordedError, stoppedBy } from './exit.ts'
-import { countFaces, type FaceCounts, faceNote, noFaces } from './face-counts.ts'
+} from '../../images/index.ts'
+import { Exit, exitCodeOf, Interrupted, mayDoBetter, messageOf, RecordedError, stoppedBy } from '../exit.ts'
+import { countFaces, type FaceCounts, faceNote, noFaces } from '../face-counts.ts'
+import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from '../listing.ts'
+import { writeStandardOutput } from '../outputs.ts'
+import { ProgressLine } from '../progress.ts'
 import { faceLines, numberedBoxes } from './face-list.ts'
-import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from './listing.ts'
-import { writeStandardOutput } from './outputs.ts'
-import { ProgressLine } from './progress.ts'
-import { checkSize, checkTarget, isDoneMeanwhile, type RunPlan, type TaskPlan } from './protect-plan.ts'
-import { closingLine, closingRow, type Outcomes, photoLines, rateLine } from './protect-report.ts'
-import { type ProtectTask, rowOf } from './protect-task.ts'
+import { checkSize, checkTarget, isDoneMeanwhile, type RunPlan, type TaskPlan } from './plan.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
+import { closingLine, closingRow, type Outcomes, photoLines, rateLine } from './report.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
+import { type ProtectTask, rowOf } from './task.ts'
 
 /** What is left to do for a photo that the GPU is done with: to save it, and to say so. Rejects where the photo fails. */
 type Finish = () => Promise<keyof Outcomes | 'earlier result' | 'done before'>

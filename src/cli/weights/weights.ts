@@ -1,15 +1,15 @@
 /** `lowkey-gpu weights`: the networks of this machine. */
-import { verifyPopulations } from '../attack/populations.ts'
-import { removeImported } from '../weights/imported.ts'
-import { importFolder, loadManifest, verifyWeights, weightsFolders } from '../weights/node.ts'
-import type { PublishedFile } from '../weights/registry.ts'
-import { Exit, UsageError } from './exit.ts'
-import { parse } from './options.ts'
-import { table } from './table.ts'
-import { accuracy, accuracyHelp } from './weights-accuracy.ts'
-import { fetchHelp, fetchWeights } from './weights-fetch.ts'
-import { importHelp, importWeights } from './weights-import.ts'
-import { population, populationHelp } from './weights-population.ts'
+import { verifyPopulations } from '../../attack/populations.ts'
+import { removeImported } from '../../weights/imported.ts'
+import { importFolder, loadManifest, verifyWeights, weightsFolders } from '../../weights/node.ts'
+import type { PublishedFile } from '../../weights/registry.ts'
+import { Exit, UsageError } from '../exit.ts'
+import { parse } from '../options.ts'
+import { table } from '../table.ts'
+import { accuracy, accuracyHelp } from './accuracy.ts'
+import { fetchHelp, fetchWeights } from './fetch.ts'
+import { importHelp, importWeights } from './import.ts'
+import { population, populationHelp } from './population.ts'
 
 export const weightsHelp = `Usage: lowkey-gpu weights list|verify|path [--json]
        lowkey-gpu weights import FILE... [OPTIONS]

@@ -1,8 +1,8 @@
 /** `lowkey-gpu protect --faces list`: which face is which; and how faces and boxes are named on the command line. */
-import type { Choice, ChosenFace, FaceChoice } from '../attack/choose.ts'
-import type { Area } from '../faces/in-box.ts'
-import type { NumberedBox } from '../images/index.ts'
-import { UsageError } from './exit.ts'
+import type { Choice, ChosenFace, FaceChoice } from '../../attack/choose.ts'
+import type { Area } from '../../faces/in-box.ts'
+import type { NumberedBox } from '../../images/index.ts'
+import { UsageError } from '../exit.ts'
 
 /** Pictures of numbered faces are called NAME.faces.png; they are no photos to protect. */
 export const LIST_SUFFIX = '.faces'

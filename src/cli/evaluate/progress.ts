@@ -1,6 +1,6 @@
-import type { ExperimentProgress } from '../evaluate/experiment.ts'
-import { shown } from '../images/index.ts'
-import { canRewrite, duration, rewrite } from './progress.ts'
+import type { ExperimentProgress } from '../../evaluate/experiment.ts'
+import { shown } from '../../images/index.ts'
+import { canRewrite, duration, rewrite } from '../progress.ts'
 
 /** What is being done and how long all of it will take, on standard error. */
 export class EvaluationProgress {

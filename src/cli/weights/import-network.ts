@@ -1,15 +1,15 @@
 /** From a file of weights that the user has to a network in the weights folder. */
 import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { adapterName, NoAdapterError } from '../device/node.ts'
-import { embeddingDeviation, HALF_PRECISION_LIMIT } from '../evaluate/half-precision.ts'
-import { architectureOf, assemblies } from '../models/architectures.ts'
-import { recogniserFromOnnx } from '../models/onnx/recogniser.ts'
-import { recogniseNetwork, titleOf } from '../models/recognise.ts'
-import { recogniser } from '../models/recognisers.ts'
-import { isYunet, storeYunet, YUNET, yunetInput } from '../models/yunet.ts'
-import { WeightsError, WeightsMissingError } from '../weights/errors.ts'
-import { readWeightFile } from '../weights/import.ts'
+import { adapterName, NoAdapterError } from '../../device/node.ts'
+import { embeddingDeviation, HALF_PRECISION_LIMIT } from '../../evaluate/half-precision.ts'
+import { architectureOf, assemblies } from '../../models/architectures.ts'
+import { recogniserFromOnnx } from '../../models/onnx/recogniser.ts'
+import { recogniseNetwork, titleOf } from '../../models/recognise.ts'
+import { recogniser } from '../../models/recognisers.ts'
+import { isYunet, storeYunet, YUNET, yunetInput } from '../../models/yunet.ts'
+import { WeightsError, WeightsMissingError } from '../../weights/errors.ts'
+import { readWeightFile } from '../../weights/import.ts'
 import {
   beyondHalves,
   importedNetworks,
@@ -18,11 +18,11 @@ import {
   type PackedNetwork,
   packNetwork,
   writeNetwork,
-} from '../weights/imported.ts'
-import { importFolder, loadManifest } from '../weights/node.ts'
-import { readOnnx } from '../weights/onnx.ts'
-import type { OnnxModel } from '../weights/onnx-model.ts'
-import { filesBeside } from '../weights/onnx-node.ts'
+} from '../../weights/imported.ts'
+import { importFolder, loadManifest } from '../../weights/node.ts'
+import { readOnnx } from '../../weights/onnx.ts'
+import type { OnnxModel } from '../../weights/onnx-model.ts'
+import { filesBeside } from '../../weights/onnx-node.ts'
 import {
   type ImportSource,
   type ManifestEntry,
@@ -31,9 +31,9 @@ import {
   type RecogniserEntry,
   sha256,
   weightsOf,
-} from '../weights/registry.ts'
-import { openGpu } from './driver-noise.ts'
-import { UsageError } from './exit.ts'
+} from '../../weights/registry.ts'
+import { openGpu } from '../driver-noise.ts'
+import { UsageError } from '../exit.ts'
 
 /** What the user says of a network. What is undefined follows from the file. */
 export interface ImportOptions {

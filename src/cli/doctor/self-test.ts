@@ -1,11 +1,11 @@
 /** A small network and its gradient on the GPU against the processor: shows a driver that computes nonsense. */
 
-import type { Gpu } from '../device/gpu.ts'
-import { compile, grad, graph } from '../graph/index.ts'
-import { uniformNoise } from '../graph/noise.ts'
-import { conv2dOp } from '../kernels/conv2d.ts'
-import { conv2d, prelu, square, sum } from '../kernels/index.ts'
-import { elements } from '../kernels/op.ts'
+import type { Gpu } from '../../device/gpu.ts'
+import { compile, grad, graph } from '../../graph/index.ts'
+import { uniformNoise } from '../../graph/noise.ts'
+import { conv2dOp } from '../../kernels/conv2d.ts'
+import { conv2d, prelu, square, sum } from '../../kernels/index.ts'
+import { elements } from '../../kernels/op.ts'
 
 export interface SelfTest {
   ok: boolean

@@ -1,11 +1,11 @@
 /** What `lowkey-gpu evaluate` takes. */
-import { fawkesModes } from '../attack/fawkes.ts'
-import { DEFAULT_SURROGATES } from '../attack/node.ts'
-import { presets } from '../attack/presets.ts'
-import { type Method, protectWith } from '../evaluate/methods.ts'
-import { UsageError } from './exit.ts'
-import { attackOptions } from './models.ts'
-import { integer, parse } from './options.ts'
+import { fawkesModes } from '../../attack/fawkes.ts'
+import { DEFAULT_SURROGATES } from '../../attack/node.ts'
+import { presets } from '../../attack/presets.ts'
+import { type Method, protectWith } from '../../evaluate/methods.ts'
+import { UsageError } from '../exit.ts'
+import { attackOptions } from '../models.ts'
+import { integer, parse } from '../options.ts'
 
 const FAWKES = Object.values(fawkesModes).map(({ name }) => name)
 

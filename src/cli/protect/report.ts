@@ -1,9 +1,10 @@
 /** What `lowkey-gpu protect` says of a photo, and of all of them, on standard error. */
 
-import type { Preset } from '../attack/presets.ts'
-import type { FaceReport, Protection } from '../attack/protect.ts'
-import { type FaceCounts, faceNote, noFaces } from './face-counts.ts'
-import { table } from './table.ts'
+import type { Preset } from '../../attack/presets.ts'
+import type { FaceReport, Protection } from '../../attack/protect.ts'
+import { type FaceCounts, faceNote, noFaces } from '../face-counts.ts'
+import { perMinute } from '../progress.ts'
+import { table } from '../table.ts'
 
 /** How many photos came to which end. */
 export interface Outcomes {
@@ -113,9 +114,3 @@ export function closingRow(outcomes: Outcomes, notDone: number, results: number,
 /** What several photos took. */
 export const rateLine = (photos: number, seconds: number): string =>
   `${photos} worked on in ${seconds.toFixed(1)} s, ${perMinute(photos, seconds)} a minute`
-
-/** Photos a minute, with three digits at most. */
-export function perMinute(photos: number, seconds: number): string {
-  const rate = (60 * photos) / seconds
-  return rate < 99.95 ? rate.toFixed(1) : rate.toFixed(0)
-}

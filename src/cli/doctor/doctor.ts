@@ -9,14 +9,14 @@ import {
   NoAdapterError,
   type PciGpu,
   pciGpus,
-} from '../device/node.ts'
-import { ACCEPTED, readPhoto } from '../images/index.ts'
-import { verifyWeights, weightsFolders } from '../weights/node.ts'
-import { findAdapters, openGpu } from './driver-noise.ts'
-import { Exit, exitCodes, messageOf, UsageError } from './exit.ts'
-import { parse } from './options.ts'
+} from '../../device/node.ts'
+import { ACCEPTED, readPhoto } from '../../images/index.ts'
+import { verifyWeights, weightsFolders } from '../../weights/node.ts'
+import { findAdapters, openGpu } from '../driver-noise.ts'
+import { Exit, exitCodes, messageOf, UsageError } from '../exit.ts'
+import { parse } from '../options.ts'
+import { version } from '../version.ts'
 import { type SelfTest, selfTest } from './self-test.ts'
-import { version } from './version.ts'
 
 export const doctorHelp = `Usage: lowkey-gpu doctor [--gpu WHICH] [--json]
 

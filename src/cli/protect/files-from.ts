@@ -2,10 +2,10 @@
 import { readFile } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { PhotoError, whyUnread } from '../images/index.ts'
-import { UsageError } from './exit.ts'
-import { STREAM } from './listing.ts'
-import { type FilePath, pathOfBytes } from './paths.ts'
+import { PhotoError, whyUnread } from '../../images/index.ts'
+import { UsageError } from '../exit.ts'
+import { STREAM } from '../listing.ts'
+import { type FilePath, pathOfBytes } from '../paths.ts'
 
 /**
  * The paths in `file`, one a line, or each ended by a zero byte. `signal` ends the wait for standard input.

@@ -1,9 +1,9 @@
 /** What decides the bytes of a result, beside the photo: by it a ledger tells results that are made from those that are to be made anew. */
-import { networkHashes, recognisersOf } from '../attack/node.ts'
-import { knownNetworks } from '../weights/node.ts'
-import { attackedRecognisers } from './models.ts'
-import type { ProtectArguments } from './protect-options.ts'
-import { version } from './version.ts'
+import { networkHashes, recognisersOf } from '../../attack/node.ts'
+import { knownNetworks } from '../../weights/node.ts'
+import { attackedRecognisers } from '../models.ts'
+import { version } from '../version.ts'
+import type { ProtectArguments } from './options.ts'
 
 /** As an object that JSON can say, the same for the same results. Throws as `networkHashes` and `attackedRecognisers`. */
 export async function settingsOf(options: ProtectArguments): Promise<object> {

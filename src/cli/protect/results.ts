@@ -1,10 +1,10 @@
 /** Where the results of photos go, and what they are called. */
 import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, extname, join } from 'node:path'
-import { isPictureName, type OutputFormat, shown } from '../images/index.ts'
-import { UsageError } from './exit.ts'
-import { type Input, STREAM } from './listing.ts'
-import { folded, foldsNames, isResultName, sameFile } from './paths.ts'
+import { isPictureName, type OutputFormat, shown } from '../../images/index.ts'
+import { UsageError } from '../exit.ts'
+import { type Input, STREAM } from '../listing.ts'
+import { folded, foldsNames, isResultName, sameFile } from '../paths.ts'
 
 const formats: Readonly<Record<string, OutputFormat>> = {
   '.png': 'png',

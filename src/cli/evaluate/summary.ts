@@ -1,6 +1,6 @@
 /** What `lowkey-gpu evaluate` prints. */
-import type { Evaluation } from '../evaluate/results.ts'
-import { table } from './table.ts'
+import type { Evaluation } from '../../evaluate/results.ts'
+import { table } from '../table.ts'
 
 /** Tables for people. Parts are those with the clean gallery and with the protected one. */
 export function summary(evaluation: Evaluation): string[] {

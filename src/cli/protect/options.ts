@@ -1,12 +1,12 @@
 /** What `lowkey-gpu protect` takes, and what its `--help` says of it: one table. */
-import { type PresetName, presets } from '../attack/presets.ts'
-import { type EngineTask, taskFromEnvironment } from '../batch/engines.ts'
-import { parseShard, type Shard } from '../batch/shard.ts'
-import { exitCodes, UsageError } from './exit.ts'
+import { type PresetName, presets } from '../../attack/presets.ts'
+import { type EngineTask, taskFromEnvironment } from '../../batch/engines.ts'
+import { parseShard, type Shard } from '../../batch/shard.ts'
+import { exitCodes, UsageError } from '../exit.ts'
+import { attackHelp } from '../models.ts'
+import { integer, oneOf, parse } from '../options.ts'
+import { RESULT_SUFFIX } from '../paths.ts'
 import { faceChoice, LIST_SUFFIX } from './face-list.ts'
-import { attackHelp } from './models.ts'
-import { integer, oneOf, parse } from './options.ts'
-import { RESULT_SUFFIX } from './paths.ts'
 import { strengthLines } from './strength-help.ts'
 
 interface Option {

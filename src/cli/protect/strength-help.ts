@@ -1,5 +1,5 @@
 /** What `--help` says of each strength. */
-import { type PresetName, presets } from '../attack/presets.ts'
+import { type PresetName, presets } from '../../attack/presets.ts'
 import { measuredStrengths } from './strengths.ts'
 
 const summaries: Readonly<Record<PresetName, string>> = {

@@ -1,19 +1,19 @@
 /** `lowkey-gpu protect`: photos in, protected photos out. */
-import { keepTuning } from '../attack/kept-tuning.ts'
-import { loadNetworks, recognisersOf } from '../attack/node.ts'
-import { Protector, type ProtectorNetworks } from '../attack/protect.ts'
-import type { Gpu } from '../device/node.ts'
-import { knownNetworks } from '../weights/node.ts'
-import { pciLines } from './doctor.ts'
-import { findAdapters, openGpu } from './driver-noise.ts'
-import { Exit } from './exit.ts'
-import type { Interruption } from './interruption.ts'
-import { attackedRecognisers } from './models.ts'
-import { type ProtectArguments, readOptions } from './protect-options.ts'
-import { planRun } from './protect-plan.ts'
-import { ProtectRun } from './protect-run.ts'
+import { keepTuning } from '../../attack/kept-tuning.ts'
+import { loadNetworks, recognisersOf } from '../../attack/node.ts'
+import { Protector, type ProtectorNetworks } from '../../attack/protect.ts'
+import type { Gpu } from '../../device/node.ts'
+import { knownNetworks } from '../../weights/node.ts'
+import { pciLines } from '../doctor/doctor.ts'
+import { findAdapters, openGpu } from '../driver-noise.ts'
+import { Exit } from '../exit.ts'
+import type { Interruption } from '../interruption.ts'
+import { attackedRecognisers } from '../models.ts'
+import { type ProtectArguments, readOptions } from './options.ts'
+import { planRun } from './plan.ts'
+import { ProtectRun } from './run.ts'
 
-export { protectHelp } from './protect-options.ts'
+export { protectHelp } from './options.ts'
 
 /** Runs the command; resolves with the exit code. */
 export async function protect(args: string[], interruption: Interruption): Promise<number> {
