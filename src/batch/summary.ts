@@ -118,6 +118,7 @@ export function summarise(paths: readonly string[]): RunSummary {
   for (const path of paths) {
     const folder = dirname(path)
     const task: (typeof tasks)[number] = {}
+    const saving = new Map<string, PhotoRow>()
     for (const row of rowsOf(path)) {
       if (row === undefined) {
         damagedLines++
@@ -128,19 +129,26 @@ export function summarise(paths: readonly string[]): RunSummary {
       if (row.row === 'task') task.task = row
       else if (row.row === 'end') task.code = row.code
       else {
-        const key = `${folder}\0${row.photo}`
+        const key = keyOf(folder, row)
         if (row.row === 'begun') {
           if (!last.has(key)) begun.set(key, row.photo)
           continue
         }
-        if (row.row === 'saving' && !isThere(folder, row)) continue
-        begun.delete(key)
-        if (row.row === 'photo' && row.outcome === 'protected') made.set(key, (made.get(key) ?? 0) + 1)
-        const known = last.get(key)
-        if (!known || known.at <= row.at) {
-          last.set(key, { photo: row.photo, folder, at: row.at, outcome: row.outcome, row })
+        if (row.row === 'saving') {
+          saving.set(key, row)
+          continue
         }
+        saving.delete(key)
+        begun.delete(key)
+        if (row.outcome === 'protected') made.set(key, (made.get(key) ?? 0) + 1)
+        keep(last, folder, row)
       }
+    }
+    // What has no other row had its name when the task was killed, or had it not yet.
+    for (const [key, row] of saving) {
+      if (!isThere(folder, row)) continue
+      begun.delete(key)
+      keep(last, folder, row)
     }
     tasks.push(task)
   }
@@ -155,6 +163,15 @@ export function summarise(paths: readonly string[]): RunSummary {
     from,
     to,
   }
+}
+
+const keyOf = (folder: string, { photo }: { photo: string }): string => `${folder}\0${photo}`
+
+/** Of two rows about a photo the later one is its last word. */
+function keep(last: Map<string, Last>, folder: string, row: PhotoRow): void {
+  const { photo, at, outcome } = row
+  const known = last.get(keyOf(folder, row))
+  if (!known || known.at <= at) last.set(keyOf(folder, row), { photo, folder, at, outcome, row })
 }
 
 /** A task that was killed when its result had its name, and not yet its row. */
