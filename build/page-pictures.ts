@@ -1,13 +1,15 @@
 /**
- * `node build/page-pictures.ts [PAGE.html] [FOLDER]`: the documents' pictures of the page, with the demo's portrait: before the start, protected with the
- * default strength, on a phone and by night. Takes some minutes on a software adapter.
+ * `node build/page-pictures.ts [PAGE.html] [FOLDER] [NAME...]`: the documents' pictures of the page with the demo's portrait, or those of these names:
+ * before the start (page-desktop), and protected with the default strength, by night (page-dark) and on a phone (page-phone). The latter take some
+ * minutes on a software adapter.
  */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import sharp from 'sharp'
 import { launchBrowser, type View, WEBGPU_SWITCHES } from '../test/support/browser.ts'
 
-const [page = 'dist/page/index.html', folder = 'docs/images'] = process.argv.slice(2)
+const [page = 'dist/page/index.html', folder = 'docs/images', ...asked] = process.argv.slice(2)
+const wanted = (...names: string[]) => asked.length === 0 || names.some((name) => asked.includes(name))
 const DESKTOP: View = { width: 1100, height: 900 }
 const PHONE: View = { width: 390, height: 844 }
 
@@ -29,12 +31,14 @@ try {
   await opened.evaluate(`document.querySelector('.notice').hidden = true`)
   await opened.drop([resolve('examples/astronaut.png')])
   await done('ready')
-  await take('page-desktop', { ...DESKTOP, height: 1320 })
-  await opened.evaluate(`document.querySelector('.bottom .main').click()`)
-  await done('done')
-  const toCard = `document.querySelector('.card').scrollIntoView(); scrollBy(0, -12)`
-  await take('page-dark', { ...DESKTOP, height: 860, dark: true }, toCard)
-  await take('page-phone', PHONE, toCard)
+  const to = (selector: string) => `document.querySelector('${selector}').scrollIntoView(); scrollBy(0, -16)`
+  if (wanted('page-desktop')) await take('page-desktop', { ...DESKTOP, height: 1000 }, to('#strength-title'))
+  if (wanted('page-dark', 'page-phone')) {
+    await opened.evaluate(`document.querySelector('.bottom .main').click()`)
+    await done('done')
+    await take('page-dark', { ...DESKTOP, height: 860, dark: true }, to('.card'))
+    await take('page-phone', PHONE, to('.card'))
+  }
 } finally {
   await browser.close()
 }

@@ -89,15 +89,18 @@ export class Card {
     else fill(this.body)
   }
 
-  /** @param part of the work that is done, 0..1 */
-  progress(
-    { phase, face, faces }: Extract<FromWorker, { type: 'progress' }>,
-    part: number,
-    left: number | undefined,
-  ): void {
+  /**
+   * Shows how far it is; returns what is done, in words.
+   *
+   * @param part of the work that is done, 0..1
+   */
+  progress(message: Extract<FromWorker, { type: 'progress' }>, part: number, left: number | undefined): string {
+    const { phase, face, faces } = message
     this.bar.value = part
     const which = faces > 1 && phase === 'attack' ? `${texts.faceOf(face, faces)} ` : ''
-    this.status.textContent = `${which}${texts.phases[phase]}${left === undefined ? '' : ` ${texts.timeLeft(left)}`}`
+    const text = `${which}${texts.phases[phase]}${left === undefined ? '' : ` ${texts.timeLeft(left)}`}`
+    this.status.textContent = text
+    return text
   }
 
   say(text: string): void {

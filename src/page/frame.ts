@@ -67,6 +67,8 @@ export function frame(actions: FrameActions) {
     list,
     settings: current,
     focus: () => intake.focus(),
+    /** Shows what comes after choosing photos. */
+    showNext: () => chosen.scrollIntoView({ block: 'start' }),
     /** Says something to everybody, also to those who do not see. */
     note(text: string): void {
       said.textContent = text
@@ -94,6 +96,7 @@ export function frame(actions: FrameActions) {
     },
     show({ photos, protectable, done, failed, opening, busy, ready, unable }: Counts): void {
       work.hidden = photos === 0
+      intake.section.classList.toggle('compact', photos > 0)
       chosen.hidden = photos === 0 || unable
       bottom.hidden = photos === 0 && said.textContent === ''
       go.textContent = protectable > 0 ? texts.protect(protectable) : texts.protectNone
@@ -104,7 +107,8 @@ export function frame(actions: FrameActions) {
       saveAll.hidden = done === 0 || busy
       removeAll.hidden = busy || photos < 2
       bar.hidden = !busy
-      if (!busy) left.textContent = done + failed > 0 && opening === 0 ? texts.summary(done, failed, photos) : ''
+      if (!busy)
+        left.textContent = photos > 1 && done + failed > 0 && opening === 0 ? texts.summary(done, failed, photos) : ''
     },
   }
 

@@ -8,10 +8,11 @@ import type { Incoming } from './intake.ts'
 import { ownFormat, resultName, resultNames } from './names.ts'
 import { overridesOf } from './overrides.ts'
 import { forgetPart, isHosted, rawPart, workerOf } from './parts.ts'
-import type { Failure, FromWorker, ToWorker } from './protocol.ts'
+import type { Failure, FromWorker, Rgb, ToWorker } from './protocol.ts'
 import { partDone, Remaining, WakingClock } from './remaining.ts'
 import { save, zipped } from './saving.ts'
 import { texts } from './texts.ts'
+import { Turns } from './turns.ts'
 
 const cards: Card[] = []
 let worker: Worker | undefined
@@ -39,6 +40,8 @@ const send = (message: ToWorker): void => {
   if (worker) worker.postMessage(message)
   else early.push(message)
 }
+
+const turns = new Turns(send)
 
 async function start(): Promise<void> {
   try {
@@ -84,22 +87,23 @@ async function add(incoming: Promise<Incoming[]> | Incoming[]): Promise<void> {
     if (found?.kind === 'photo') card.kind = found.format
     cards.push(card)
     page.list.append(card.element)
-    void ask(card, (decoded) => ({ type: 'open', id: card.id, file, decoded }))
+    ask(card, 'waiting', (decoded) => ({ type: 'open', id: card.id, file, decoded }))
   }
-  const [first] = files.length > others ? cards.slice(others - files.length) : []
+  const isFirst = cards.length === files.length - others
   page.note(others > 0 ? texts.sideFiles(others) : files.length === 0 ? texts.nothingAdded : '')
   update()
-  first?.element.scrollIntoView({ block: 'nearest' })
+  if (isFirst) page.showNext()
+  else cards.at(-1)?.element.scrollIntoView({ block: 'nearest' })
 }
 
-/** Sends what needs the photo to the worker, decoded where that is not the browser's business. */
-async function ask(card: Card, message: (decoded?: Awaited<ReturnType<typeof decodeHeif>>) => ToWorker): Promise<void> {
-  if (card.kind !== 'heic' || !canDecodeHeif()) return send(message())
-  try {
-    send(message(await decodeHeif(card.file)))
-  } catch (error) {
-    fail(card, { kind: 'unreadable', problem: error instanceof Error ? error.message : String(error) })
-  }
+/** Asks the worker when the photo's turn comes, if it is in that state then; decoded where that is not the browser's business. */
+function ask(card: Card, state: PhotoState, message: (decoded?: Rgb) => ToWorker): void {
+  turns.ask(
+    card.id,
+    () => cards.includes(card) && card.state === state,
+    async () => message(card.kind === 'heic' && canDecodeHeif() ? await decodeHeif(card.file) : undefined),
+    (error) => fail(card, { kind: 'unreadable', problem: error instanceof Error ? error.message : String(error) }),
+  )
 }
 
 function receive(message: FromWorker): void {
@@ -113,6 +117,7 @@ function receive(message: FromWorker): void {
     stop(message.reason, message.detail)
     return
   }
+  if (message.type === 'opened' || message.type === 'protected' || message.type === 'failed') turns.answered(message.id)
   const card = cards.find(({ id }) => id === message.id)
   if (!card) return
   if (message.type === 'opened') {
@@ -126,14 +131,15 @@ function receive(message: FromWorker): void {
     if (card.state !== 'working') return
     const { phase, done, total } = message
     const left = remaining.ofPhoto(phase, done, total)
-    card.progress(message, partDone(phase, done, total), left)
-    showOverall(partDone(phase, done, total), left)
+    const part = partDone(phase, done, total)
+    showOverall(part, left, card.progress(message, part, left))
   } else if (message.type === 'restarted') card.say(texts.restarted)
   else if (message.type === 'protected') {
     remaining.end()
     card.done = message
     card.saved = false
     set(card, 'done')
+    page.note(texts.protectedOne(card.path))
   } else fail(card, message.failure)
 }
 
@@ -141,6 +147,7 @@ function fail(card: Card, failure: Failure): void {
   card.failure = failure
   // What was cancelled can be asked for again as it is.
   set(card, failure.kind === 'cancelled' && card.opened ? 'ready' : 'failed')
+  if (failure.kind !== 'cancelled') page.note(texts.named(card.path, texts.failure(failure)))
 }
 
 function set(card: Card, state: PhotoState): void {
@@ -153,13 +160,15 @@ const count = (...states: PhotoState[]): number => cards.filter(({ state }) => s
 
 const isBusy = (): boolean => count('queued', 'working') > 0
 
-function showOverall(part: number, left: number | undefined): void {
+/** @param doing what is done with the photo that is worked on, in words */
+function showOverall(part: number, left: number | undefined, doing: string): void {
   const running = cards.filter(({ state }) => state === 'queued' || state === 'working')
   const later = running.filter(({ state }) => state === 'queued').reduce((sum, { faces }) => sum + faces.length, 0)
   const rest = remaining.ofFaces(later, left)
-  const all = later > 0 && left !== undefined && rest !== undefined ? texts.timeLeftAll(left + rest) : ''
+  const all = left !== undefined && rest !== undefined ? ` ${texts.timeLeftAll(left + rest)}` : ''
   const finished = inRun.filter(({ state }) => state !== 'queued' && state !== 'working').length
-  page.progress((finished + part) / Math.max(1, inRun.length), all)
+  const several = inRun.length > 1 ? `${texts.photoOf(finished + 1, inRun.length)}${all}` : ''
+  page.progress((finished + part) / Math.max(1, inRun.length), several || doing)
 }
 
 function update(): void {
@@ -187,7 +196,16 @@ function protect(): void {
     set(card, 'queued')
     card.format = format === 'png' ? 'png' : ownFormat(card.kind)
     const { id, file, faces, kind = 'jpeg' } = card
-    void ask(card, (decoded) => ({ type: 'protect', id, file, kind, decoded, faces, strength, format: card.format }))
+    ask(card, 'queued', (decoded) => ({
+      type: 'protect',
+      id,
+      file,
+      kind,
+      decoded,
+      faces,
+      strength,
+      format: card.format,
+    }))
   }
   page.note('')
   // A screen that goes dark puts the tab to sleep; where that cannot be kept off, the clock knows.
@@ -200,8 +218,11 @@ function protect(): void {
 }
 
 function cancel(): void {
-  for (const { id } of cards.filter(({ state }) => state === 'queued' || state === 'working'))
-    send({ type: 'cancel', id })
+  for (const card of cards) {
+    if (card.state !== 'queued' && card.state !== 'working') continue
+    if (card.id === turns.current) send({ type: 'cancel', id: card.id })
+    else set(card, 'ready')
+  }
   page.note(texts.cancelled)
 }
 

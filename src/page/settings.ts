@@ -80,7 +80,12 @@ export function settings(): { section: HTMLElement; current(): Settings } {
       element('legend', {}, texts.strengthHelp),
       element('div', { class: 'row' }, unprotected, ...cards),
     ),
-    element('fieldset', { class: 'formats' }, element('legend', {}, texts.format), ...formats),
+    element(
+      'details',
+      { class: 'formats' },
+      element('summary', {}, texts.format),
+      element('fieldset', {}, element('legend', {}, texts.formatHelp), ...formats),
+    ),
   )
   return { section, current: () => ({ strength, format }) }
 }

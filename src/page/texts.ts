@@ -67,7 +67,8 @@ export const texts = {
   } satisfies Record<Strength, { name: string; what: string }>,
   sampleAlt: (name: string) => `A face protected with the strength “${name}”`,
   unprotectedSample: 'Unprotected',
-  format: 'Save as',
+  format: 'Kind of file',
+  formatHelp: 'Results are saved as',
   formats: {
     own: 'the photo’s own kind (JPEG stays JPEG)',
     png: 'PNG: larger files; outside the faces every pixel stays exactly as it was',
@@ -89,6 +90,9 @@ export const texts = {
   saved: (name: string) => `Saved as ${name}, in your browser’s downloads.`,
   summary: (done: number, failed: number, all: number) =>
     `${done} of ${plural(all, 'photo', 'photos')} protected${failed > 0 ? `, ${failed} not` : ''}.`,
+  photoOf: (number: number, all: number) => `Photo ${number} of ${all}.`,
+  protectedOne: (name: string) => `${name} is protected.`,
+  named: (name: string, text: string) => `${name}: ${text}`,
   timeLeftAll: (seconds: number) => `About ${time(seconds)} left for all.`,
   asleep: 'This tab or the computer was asleep for a while. The work goes on.',
   unsaved: 'There are protected photos that are not saved yet.',

@@ -3,15 +3,16 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import sharp from 'sharp'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { readPhoto } from '../../src/images/index.ts'
 import { jpegQuality } from '../../src/images/jpeg-quality.ts'
 import { encodeJpeg, encodePng, prepareJpeg } from '../../src/page/encode.ts'
 import { resultName, resultNames } from '../../src/page/names.ts'
 import { overridesOf } from '../../src/page/overrides.ts'
 import { inflated, packNetworks, unpackNetworks } from '../../src/page/pack.ts'
-import { partDone } from '../../src/page/remaining.ts'
+import { partDone, Remaining, WakingClock } from '../../src/page/remaining.ts'
 import { fromText16, toText16 } from '../../src/page/text16.ts'
+import { Turns } from '../../src/page/turns.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import { buildPage, pageRoom } from '../support/page.ts'
 import { random } from '../support/random.ts'
@@ -104,6 +105,63 @@ test('what the address says for experts; other words are no matter', () => {
 test('the part that is done never goes back', () => {
   const parts = ['decode', 'detect', 'compile', 'attack', 'measure', 'encode'].map((phase) => partDone(phase, 25, 50))
   expect(parts.toSorted((a, b) => a - b)).toEqual(parts)
+})
+
+describe('the time left', () => {
+  afterEach(() => vi.useRealTimers())
+
+  test('follows from the steps; a sleep counts for nothing, and is told', () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] })
+    let slept = 0
+    const clock = new WakingClock(() => slept++)
+    const remaining = new Remaining(clock)
+    remaining.start(1)
+    expect(remaining.ofPhoto('attack', 0, 50)).toBeUndefined()
+    vi.advanceTimersByTime(10_000)
+    // 10 of 50 steps in 10 s: 40 s for the others, 5 s for what follows.
+    expect(remaining.ofPhoto('attack', 10, 50)).toBeCloseTo(45, 0)
+    // An hour in which no timer ran.
+    const { now } = performance
+    performance.now = () => now.call(performance) + 3_600_000
+    vi.advanceTimersByTime(1000)
+    expect(slept).toBe(1)
+    expect(remaining.ofPhoto('attack', 11, 50)).toBeCloseTo(44, 0)
+    vi.advanceTimersByTime(39_000)
+    remaining.end()
+    remaining.start(2)
+    expect(remaining.ofPhoto('detect', 0, 0)).toBeCloseTo(100, 0)
+  })
+})
+
+test('requests to the worker wait for each other, and are not made when nobody wants them any more', async () => {
+  const sent: number[] = []
+  const made: number[] = []
+  const failed: unknown[] = []
+  const turns = new Turns((message) => sent.push((message as { id: number }).id))
+  let second = true
+  const ask = (id: number, isWanted = () => true) =>
+    turns.ask(
+      id,
+      isWanted,
+      async () => {
+        made.push(id)
+        if (id === 3) throw new Error('cannot be decoded')
+        return { type: 'cancel', id }
+      },
+      (error) => failed.push(error),
+    )
+  ask(1)
+  ask(2, () => second)
+  ask(3)
+  ask(4)
+  await vi.waitFor(() => expect(sent).toEqual([1]))
+  expect([made, turns.current]).toEqual([[1], 1])
+  second = false
+  turns.answered(7)
+  turns.answered(1)
+  await vi.waitFor(() => expect(sent).toEqual([1, 4]))
+  expect(made).toEqual([1, 3, 4])
+  expect(failed).toHaveLength(1)
 })
 
 describe('pictures', () => {
