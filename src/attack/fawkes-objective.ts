@@ -9,6 +9,7 @@
  * the most distant features yet among those with DSSIM up to 1.1 thresholds. All of it stays on the GPU: nothing is read between steps.
  */
 import { type Graph, grad, type Node } from '../graph/index.ts'
+import type { Expression } from '../kernels/expression.ts'
 import {
   adadelta,
   add,
@@ -124,14 +125,11 @@ export function recordFawkes(
 }
 
 // Where DSSIM stands: well under the threshold, well above it, or (neither, or the weight is at its end) between.
-const UNDER = `(dssim <= T(p.low)) & (weight <= T(${WEIGHT_LIMIT}.0))`
-const ABOVE = `(dssim >= T(p.high)) & (weight >= T(1.0 / ${WEIGHT_LIMIT}.0))`
-const place = ({ weight, dssim, low, high }: Readonly<Record<string, number>>): 'under' | 'above' | 'between' => {
-  if (dssim <= low && weight <= WEIGHT_LIMIT) return 'under'
-  return dssim >= high && weight >= 1 / WEIGHT_LIMIT ? 'above' : 'between'
-}
+const UNDER: Expression = ['and', ['le', 'dssim', 'low'], ['le', 'weight', WEIGHT_LIMIT]]
+const ABOVE: Expression = ['and', ['ge', 'dssim', 'high'], ['ge', 'weight', 1 / WEIGHT_LIMIT]]
 
 const states = {
+  detached: true,
   params: ['low', 'high'],
   inputs: ['weight', 'side', 'dssim'],
   cases: [-1, 0, 1].flatMap((side) =>
@@ -149,41 +147,23 @@ const states = {
  */
 export const weightOp = pointwise('fawkes.weight', {
   ...states,
-  forward: {
-    wgsl: `select(
-    select(T(1), select(T(0.5) * weight, T(1), side > T(0)), ${ABOVE}),
-    select(T(2) * weight, T(1), side < T(0)),
-    ${UNDER})`,
-    js(operands) {
-      const { weight, side } = operands
-      const where = place(operands)
-      if (where === 'under') return side < 0 ? 1 : 2 * weight
-      if (where === 'above') return side > 0 ? 1 : weight / 2
-      return 1
-    },
-  },
-  flop: 8,
+  value: [
+    'where',
+    UNDER,
+    ['where', ['lt', 'side', 0], 1, ['mul', 2, 'weight']],
+    ['where', ABOVE, ['where', ['gt', 'side', 0], 1, ['mul', 0.5, 'weight']], 1],
+  ],
 })
 
 /** 1, -1 or 0: where DSSIM stands, for the next step's weight. */
-export const sideOp = pointwise('fawkes.side', {
-  ...states,
-  forward: {
-    wgsl: `select(select(T(0), T(-1), ${ABOVE}), T(1), ${UNDER})`,
-    js: (operands) => ({ under: 1, above: -1, between: 0 })[place(operands)],
-  },
-  flop: 6,
-})
+export const sideOp = pointwise('fawkes.side', { ...states, value: ['where', UNDER, 1, ['where', ABOVE, -1, 0]] })
 
 /** What is kept: `now` where DSSIM is in bounds and the features are further away than they ever were, else what was kept before. */
 export const keepOp = pointwise('fawkes.keep', {
   inputs: ['before', 'now', 'best', 'feature', 'dssim'],
   params: ['high'],
-  forward: {
-    wgsl: 'select(before, now, (dssim <= T(p.high)) & (feature > best))',
-    js: ({ before, now, best, feature, dssim, high }) => (dssim <= high && feature > best ? now : before),
-  },
-  flop: 3,
+  detached: true,
+  value: ['where', ['and', ['le', 'dssim', 'high'], ['gt', 'feature', 'best']], 'now', 'before'],
   cases: [
     [0.3, 0.4, 0.01],
     [0.4, 0.3, 0.01],

@@ -1,29 +1,34 @@
 /**
- * Pointwise operations computed in the kernel before them: activations, residual sums, and in the backward pass the gradients of
- * activations and the sums of gradients ride in the `store` of convolutions. What is needed later is still written on the way.
+ * Pointwise operations computed together, in the kernel before them or in the kernel after them: activations, residual sums, and in the
+ * backward pass the gradients of activations and the sums of gradients ride in the `store` of convolutions and products; what is summed is
+ * computed in the `load` of the sum; the others are kernels of several operations. What is needed later is written on the way.
  */
 import type { Capabilities } from '../device/gpu.ts'
-import { type Dispatch, elements, f32, type Kernel, type Op, type Param, type Shape, sameShape } from '../kernels/op.ts'
-import type { Node } from './graph.ts'
+import { accessOf, isWide } from '../kernels/fused.ts'
+import { type Dispatch, elements, type Kernel } from '../kernels/op.ts'
+import { memoryOf, type Node } from './graph.ts'
 
-/** A node whose kernel also computes the nodes of `chain`, one after another. It runs in the place of the last. */
+/** Nodes that are one kernel. */
 export interface Fusion {
-  producer: Node
-  chain: readonly Node[]
-  /** Nodes of producer and chain whose values others need, the last one included: the kernel writes them all. */
+  /** Its own kernel has the others in its stores and loads; without one there are pointwise nodes alone. */
+  head?: Node
+  /** Pointwise nodes that are computed where the head loads them. */
+  before: Node[]
+  /** Pointwise nodes that are computed where the head stores, in an order of computation. */
+  after: Node[]
+  /** Nodes of head and `after` whose values others need: the kernel writes them all. */
   written: readonly Node[]
 }
 
-/** Which values of a chain its kernels write, by what the kernels are otherwise; see `alike`. */
+/** Which values kernels write, by what the kernels are otherwise; see `alike`. */
 export type WrittenBefore = Map<string, readonly boolean[]>
 
-/** How an operand is read in a store: the same element, one value a channel, or one value. */
-type Access = 'element' | 'channel' | 'single'
+export const membersOf = ({ head, before, after }: Fusion): Node[] => [...before, ...(head ? [head] : []), ...after]
 
-/**
- * Finds what can be fused. A chain grows while the value at its end feeds a pointwise operation of the same shape and rate whose other
- * operands are of that shape, one value a channel, or single, and while whoever else needs a value of the chain comes later.
- */
+/** Nodes in one kernel: more would hold many values at a time. */
+const MOST = 40
+
+/** Finds what can be fused; the fusion of each node that is in one. */
 export function findFusions(
   nodes: readonly Node[],
   kept: ReadonlySet<Node>,
@@ -31,47 +36,197 @@ export function findFusions(
   gpu: Capabilities,
   before?: WrittenBefore,
 ): Map<Node, Fusion> {
-  const consumers = new Map<Node, Node[]>()
-  for (const node of nodes)
-    for (const input of new Set(node.inputs)) consumers.set(input, [...(consumers.get(input) ?? []), node])
-  const fusions = new Map<Node, Fusion>()
-  const taken = new Set<Node>()
-  // From the last producer on: of two that feed one sum, the later one takes it, as the other's value is there by then.
-  for (const producer of nodes.toReversed()) {
-    if (!producer.op || producer.op.view || taken.has(producer)) continue
-    const last = kernelOf(producer).dispatches.at(-1)
-    if (!last?.stores) continue
-    const members = [producer]
-    let buffers = last.reads.length + 1
-    for (;;) {
-      const end = members[members.length - 1]
-      const users = consumers.get(end) ?? []
-      const next = users.length > 0 ? users.reduce((a, b) => (a.id < b.id ? a : b)) : undefined
-      if (!next || taken.has(next) || !follows(end, next)) break
-      const others = next.inputs.filter((input) => input !== end)
-      const waiting = members.some((m) => (consumers.get(m) ?? []).some((u) => !members.includes(u) && u.id < next.id))
-      if (waiting || others.some((input) => members.includes(input))) break
-      const needed = isWritten(end, next, consumers, kept) ? 1 : 0
-      if (buffers + others.length + needed > gpu.maxStorageBuffers) break
-      buffers += others.length + needed
-      members.push(next)
-    }
-    if (members.length === 1) continue
-    const written = members.filter((m, i) => i === members.length - 1 || isWritten(m, members[i + 1], consumers, kept))
-    const fusion = { producer, chain: members.slice(1), written }
-    for (const member of members) {
-      taken.add(member)
-      fusions.set(member, fusion)
-    }
-  }
+  const search = new Search(nodes, kept, kernelOf, gpu)
+  const work = nodes.filter((node) => node.op && !node.op.view)
+  // From the last on: of two that feed one sum, the later one takes it, as the other's value is there by then.
+  for (const node of work.toReversed()) if (!node.op?.pointwise) search.growStore(node)
+  for (const node of work) if (!node.op?.pointwise) search.growLoad(node)
+  for (const node of work.toReversed()) if (node.op?.pointwise) search.growAlone(node)
+  const { fusions } = search
   if (before) writeAlike(new Set(fusions.values()), kernelOf, gpu, before)
   return fusions
 }
 
+class Search {
+  readonly fusions = new Map<Node, Fusion>()
+  private readonly consumers = new Map<Node, Node[]>()
+  private readonly kept: ReadonlySet<Node>
+  private readonly kernelOf: (node: Node) => Kernel
+  private readonly gpu: Capabilities
+
+  constructor(nodes: readonly Node[], kept: ReadonlySet<Node>, kernelOf: (node: Node) => Kernel, gpu: Capabilities) {
+    this.kept = new Set([...kept].map(memoryOf))
+    this.kernelOf = kernelOf
+    this.gpu = gpu
+    for (const node of nodes) {
+      if (node.op?.view) continue
+      for (const input of new Set(node.inputs.map(memoryOf))) this.consumers.set(input, [...this.usersOf(input), node])
+    }
+  }
+
+  /** What follows a node, in its `store`. */
+  growStore(head: Node): void {
+    const last = this.kernelOf(head).dispatches.at(-1)
+    if (!last?.stores) return
+    const fusion: Fusion = { head, before: [], after: [], written: [] }
+    // Convolutions and products know the channel of what they store; another index would cost them a division for every element.
+    const isNear = (input: Node, node: Node): boolean =>
+      last.flat || ['element', 'single', 'channel'].includes(accessOf(input.shape, node.shape, head.shape))
+    this.grow(fusion, [head], (node) =>
+      node.inputs.every((input) => isNear(input, node) && (last.stores === 'f32' || isWide(input.shape, node.shape))),
+    )
+    if (fusion.after.length > 0) this.keep(fusion)
+  }
+
+  /** What comes before a node and is needed by it alone, in its `load`. */
+  growLoad(head: Node): void {
+    const [first] = this.kernelOf(head).dispatches
+    const at = first?.reads.find(({ name }) => name === first.loads)?.buffer
+    if (typeof at !== 'number') return
+    const fusion = this.fusions.get(head) ?? { head, before: [], after: [], written: [head] }
+    const inside = new Set([head])
+    const tryOne = (given: Node): void => {
+      const node = memoryOf(given)
+      if (!this.joins(head.inputs[at], node) || this.kept.has(node)) return
+      if (!this.usersOf(node).every((user) => inside.has(user))) return
+      if (node === memoryOf(head.inputs[at]) && head.inputs.filter((input) => memoryOf(input) === node).length > 1)
+        return
+      const grown = { ...fusion, before: [node, ...fusion.before].sort((a, b) => a.id - b.id) }
+      if (!this.fits(grown) || this.isCircular(grown)) return
+      fusion.before = grown.before
+      inside.add(node)
+      for (const input of node.inputs) tryOne(input)
+    }
+    tryOne(head.inputs[at])
+    if (fusion.before.length > 0) this.keep(fusion)
+  }
+
+  /** Pointwise nodes as a kernel of their own, with those that read the same. */
+  growAlone(seed: Node): void {
+    if (this.fusions.has(seed)) return
+    const fusion: Fusion = { before: [], after: [seed], written: [seed] }
+    this.grow(fusion, [seed], () => true)
+    if (fusion.after.length > 1) this.keep(fusion)
+  }
+
+  private grow(fusion: Fusion, from: readonly Node[], takes: (node: Node) => boolean): void {
+    const inside = new Set<Node>(from)
+    const refused = new Set<Node>()
+    for (let grew = true; grew && inside.size < MOST; ) {
+      grew = false
+      for (const node of this.neighbours(fusion, inside)) {
+        if (refused.has(node) || !this.joins(from[0], node) || !takes(node)) continue
+        const grown = { ...fusion, after: [...fusion.after, node].sort((a, b) => a.id - b.id) }
+        if (!this.fits(grown) || this.isCircular(grown)) {
+          refused.add(node)
+          continue
+        }
+        fusion.after = grown.after
+        inside.add(node)
+        grew = true
+        break
+      }
+    }
+    fusion.written = membersOf(fusion).filter((node) => this.isWritten(node, inside))
+  }
+
+  /** Those that could be next, nearest first: users, operands, and in kernels of pointwise nodes alone what reads the same operands. */
+  private neighbours({ head, after }: Fusion, inside: ReadonlySet<Node>): Node[] {
+    const users = [...inside].flatMap((node) => this.usersOf(node)).sort((a, b) => a.id - b.id)
+    const operands = after.flatMap((node) => node.inputs.map(memoryOf))
+    const siblings = head ? [] : operands.filter((node) => !inside.has(node)).flatMap((node) => this.usersOf(node))
+    return [...new Set([...users, ...operands, ...siblings])].filter((node) => !inside.has(node))
+  }
+
+  /** Whether a node can be computed with values of the rate and as many elements. */
+  private joins(with_: Node, node: Node): boolean {
+    return (
+      node.op?.pointwise !== undefined &&
+      !this.fusions.has(node) &&
+      node.rate === with_.rate &&
+      elements(node.shape) === elements(with_.shape)
+    )
+  }
+
+  /** Whether a kernel binds no more buffers than it may. */
+  private fits(fusion: Fusion): boolean {
+    const { head, before, after } = fusion
+    const inside = new Set(membersOf(fusion))
+    const channels = head?.shape
+    const operandsOf = (nodes: readonly Node[]): number => {
+      const found = new Set<string>()
+      for (const node of nodes)
+        for (const input of node.inputs) {
+          const from = memoryOf(input)
+          if (!inside.has(from)) found.add(`${from.id} ${accessOf(input.shape, node.shape, channels)}`)
+        }
+      return found.size
+    }
+    const written = [...(head ? [head] : []), ...after].filter((node) => this.isWritten(node, inside)).length
+    const dispatches = head ? this.kernelOf(head).dispatches : []
+    const [first, last] = [dispatches[0], dispatches.at(-1)]
+    const limit = this.gpu.maxStorageBuffers
+    const loading = (first?.reads.length ?? 0) - 1 + operandsOf(before)
+    const storing = (last?.reads.length ?? 0) + operandsOf(after) + written
+    if (before.length === 0) return storing <= limit
+    if (first === last) return loading + operandsOf(after) + written <= limit
+    return storing <= limit && loading + first.writes.length <= limit
+  }
+
+  /** Whether something would have to be computed before itself: a value of the kernel is needed for one of its operands. */
+  private isCircular(fusion: Fusion): boolean {
+    const { head, before, after } = fusion
+    const inside = new Set(membersOf(fusion))
+    // What the kernel stores comes too late for what it loads.
+    const stored = new Set([...(head ? [head] : []), ...after])
+    const loaded = [...before, ...(head ? [head] : [])].flatMap((node) => node.inputs.map(memoryOf))
+    if (loaded.some((node) => stored.has(node))) return true
+    // Nothing older than all nodes of the kernel is computed from it, other than by way of kernels that have younger nodes too.
+    let oldest = Math.min(...[...inside].map((node) => node.id))
+    const others = [...new Set(this.fusions.values())].map((other) => membersOf(other).map((node) => node.id))
+    for (let moved = true; moved; ) {
+      moved = false
+      for (const ids of others) {
+        const least = Math.min(...ids)
+        if (least >= oldest || Math.max(...ids) <= oldest) continue
+        oldest = least
+        moved = true
+      }
+    }
+    const seen = new Set<Node>()
+    const stack = [...inside].flatMap((node) => node.inputs.map(memoryOf)).filter((node) => !inside.has(node))
+    for (let node = stack.pop(); node; node = stack.pop()) {
+      if (inside.has(node)) return true
+      if (seen.has(node) || node.id < oldest) continue
+      const other = this.fusions.get(node)
+      for (const member of other ? membersOf(other) : [node]) {
+        seen.add(member)
+        stack.push(...member.inputs.map(memoryOf).filter((input) => !seen.has(input)))
+      }
+    }
+    return false
+  }
+
+  private isWritten(node: Node, inside: ReadonlySet<Node>): boolean {
+    return this.kept.has(node) || this.usersOf(node).some((user) => !inside.has(user))
+  }
+
+  private usersOf(node: Node): readonly Node[] {
+    return this.consumers.get(node) ?? []
+  }
+
+  private keep(fusion: Fusion): void {
+    const inside = new Set(membersOf(fusion))
+    const own = [...(fusion.head ? [fusion.head] : []), ...fusion.after]
+    fusion.written = own.filter((node) => this.isWritten(node, inside))
+    for (const node of inside) this.fusions.set(node, fusion)
+  }
+}
+
 /**
- * Has kernels that differ in nothing but which values of their chain they write all write the same, those of the plans before this one
- * included: an activation's input is written where the gradient needs it, and in a copy of the network without gradient as well. It is
- * for adapters where a store is cheap beside the compilation of one more shader.
+ * Has kernels that differ in nothing but which values they write all write the same, those of the plans before this one included: an
+ * activation's input is written where the gradient needs it, and in a copy of the network without gradient as well. It is for adapters
+ * where a store is cheap beside the compilation of one more shader.
  */
 function writeAlike(
   fusions: ReadonlySet<Fusion>,
@@ -81,15 +236,19 @@ function writeAlike(
 ): void {
   const alike = new Map<string, Fusion[]>()
   for (const fusion of fusions) {
-    const { producer, chain, written } = fusion
-    const members = [producer, ...chain]
-    const { code, reads } = kernelOf(producer).dispatches.at(-1)!
-    const operands = chain.map(({ op, inputs }, k) => [
+    const { head, after, written } = fusion
+    if (!head || after.length === 0 || fusion.before.length > 0) continue
+    const members = [head, ...after]
+    const { code, reads } = kernelOf(head).dispatches.at(-1) as Dispatch
+    const operands = after.map(({ op, inputs, shape }) => [
       op?.name,
-      inputs.map((input) => (input === members[k] ? 'chain' : accessOf(input.shape, producer.shape))),
+      inputs.map((input) => {
+        const member = members.indexOf(memoryOf(input))
+        return member >= 0 ? member : accessOf(input.shape, shape, head.shape)
+      }),
     ])
     const key = JSON.stringify([code, reads.map(({ type }) => type), operands])
-    const bound = reads.length + chain.reduce((n, { inputs }) => n + inputs.length - 1, 0)
+    const bound = reads.length + after.reduce((n, { inputs }) => n + inputs.length, 0)
     const all = members.map((member, i) => written.includes(member) || (before.get(key)?.[i] ?? false))
     if (bound + all.filter(Boolean).length > gpu.maxStorageBuffers) continue
     before.set(key, all)
@@ -97,88 +256,6 @@ function writeAlike(
   }
   for (const [key, group] of alike) {
     const all = before.get(key)!
-    for (const fusion of group) fusion.written = [fusion.producer, ...fusion.chain].filter((_, i) => all[i])
-  }
-}
-
-const isWritten = (
-  node: Node,
-  next: Node,
-  consumers: ReadonlyMap<Node, readonly Node[]>,
-  kept: ReadonlySet<Node>,
-): boolean => kept.has(node) || (consumers.get(node) ?? []).some((user) => user !== next)
-
-function follows(end: Node, next: Node): boolean {
-  const op = next.op as Op<unknown> | undefined
-  return (
-    op?.expression !== undefined &&
-    next.rate === end.rate &&
-    sameShape(next.shape, end.shape) &&
-    next.inputs.every((input) => input === end || accessOf(input.shape, end.shape) !== undefined)
-  )
-}
-
-function accessOf(operand: Shape, output: Shape): Access | undefined {
-  if (sameShape(operand, output)) return 'element'
-  if (elements(operand) === 1) return 'single'
-  const lead = output.length - operand.length
-  const channel = output[1]
-  const isChannel = operand.every((extent, i) => extent === (i + lead === 1 ? channel : 1)) && lead <= 1
-  return isChannel ? 'channel' : undefined
-}
-
-/**
- * The producer's last dispatch with the chain in its `store`. `bindRead` and `bindWrite` tell under which buffer reference an operand
- * and a written value are bound.
- */
-export function fuseStore(
-  dispatch: Dispatch,
-  { producer, chain, written }: Fusion,
-  bindRead: (node: Node) => number,
-  bindWrite: (node: Node) => number,
-): Dispatch {
-  const reads = [...dispatch.reads]
-  const params: Record<string, Param> = { ...dispatch.params }
-  const type = dispatch.stores!
-  const writes = written.map((node, k) => ({ name: `written${k}`, buffer: bindWrite(node), type }))
-  const lines: string[] = []
-  const note = (node: Node, value: string) => {
-    const k = written.indexOf(node)
-    if (k >= 0) lines.push(`written${k}[i] = ${value};`)
-  }
-  note(producer, 'value')
-  let current = 'value'
-  chain.forEach((node, step) => {
-    const op = node.op as Op<unknown>
-    const { wgsl, params: names } = op.expression!
-    const before = step === 0 ? producer : chain[step - 1]
-    const operands = node.inputs.map((input, k) => {
-      if (input === before) return current
-      const name = `operand${step}_${k}`
-      const access = accessOf(input.shape, node.shape)!
-      reads.push({ name, buffer: bindRead(input), type: access === 'element' ? type : 'f32' })
-      return `${type}(${name}[${{ element: 'i', channel: 'c', single: '0' }[access]}])`
-    })
-    let expression = wgsl
-    for (const name of names) {
-      params[`${name}${step}`] = f32((node.args as Record<string, number>)[name])
-      expression = expression.replaceAll(new RegExp(`\\bp\\.${name}\\b`, 'g'), `p.${name}${step}`)
-    }
-    const own = op.inputs.map((id, k) => `let ${id} = ${operands[k]};`)
-    // A block of its own: rows name their inputs alike.
-    current = `value${step}`
-    lines.push(
-      `var ${current}: ${type};`,
-      `{ ${own.join(' ')} ${current} = ${expression.replaceAll(/\bT\(/g, `${type}(`)}; }`,
-    )
-    note(node, current)
-  })
-  return {
-    ...dispatch,
-    label: [dispatch.label, ...chain.map((node) => node.op?.name)].join('+'),
-    reads,
-    writes,
-    params,
-    storeCode: `fn store(i: u32, c: u32, value: ${type}) {\n  ${lines.join('\n  ')}\n}`,
+    for (const fusion of group) fusion.written = [fusion.head!, ...fusion.after].filter((_, i) => all[i])
   }
 }

@@ -1,6 +1,7 @@
 /** Reverse-mode differentiation: walks the recorded nodes backwards and records each operation's backward rule. */
 import { add } from '../kernels/elementwise.ts'
 import { elements, inputName, type Op, ShapeError, type Tensor } from '../kernels/op.ts'
+import { expand, sumTo } from '../kernels/reduce.ts'
 import type { Graph, Node } from './graph.ts'
 
 /**
@@ -39,16 +40,27 @@ export function grad(loss: Tensor, wrt: Tensor | readonly Tensor[]): Tensor | Te
       node.inputs.forEach((input, k) => {
         if (!wanted[k]) return
         const part = found[k]
+        if (part === 0) return
         if (!part) throw new ShapeError(`grad: ${op.name}(${node.name}) has no gradient for ${inputName(op.inputs, k)}`)
+        const own = sumTo(part, input.shape)
         const sofar = gradients.get(input.id)
-        gradients.set(input.id, sofar ? add(sofar, part) : part)
+        gradients.set(input.id, sofar ? add(sofar, own) : own)
       })
     }
     const out = targets.map((target) => {
       const gradient = gradients.get(target.id)
+      // All that leads from it to the loss is flat.
+      if (!gradient && leadsTo(root, target)) return expand(graph.constant([0], []), target.shape)
       if (!gradient) throw new ShapeError(`grad: ${loss.name} does not depend on ${target.name}`)
       return gradient
     })
     return Array.isArray(wrt) ? out : out[0]
   })
+}
+
+/** Whether the loss is computed from the target, other than through detached tensors. */
+function leadsTo(loss: Node, target: Node): boolean {
+  const seen = new Set([loss])
+  for (const node of seen) if (!node.op?.detached) for (const input of node.inputs) seen.add(input)
+  return seen.has(target)
 }

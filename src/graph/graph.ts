@@ -52,6 +52,9 @@ export class Node implements Tensor {
   }
 }
 
+/** The node whose memory a node shows: itself, or what a view is of. */
+export const memoryOf = (node: Node): Node => (node.op?.view ? memoryOf(node.inputs[0]) : node)
+
 /** Constants of at most this many elements are copied, and compared by value. */
 const SHORT = 4096
 

@@ -1,9 +1,6 @@
 /** Which tensors are kept in f16 between operations. */
 import { elements } from '../kernels/op.ts'
-import type { Node } from './graph.ts'
-
-/** The node whose memory a view shows. */
-const memoryOf = (node: Node): Node => (node.op?.view ? memoryOf(node.inputs[0]) : node)
+import { memoryOf, type Node } from './graph.ts'
 
 /**
  * Outputs of operations that allow it (`Op.half`) and change between runs, unless they or views of them are among the roots: what is

@@ -13,8 +13,9 @@ import {
   ShapeError,
   type Target,
 } from '../kernels/op.ts'
-import { type Fusion, findFusions, fuseStore, type WrittenBefore } from './fuse.ts'
-import { exactNumber, type Node, RATES, type Rate } from './graph.ts'
+import { type Fusion, findFusions, membersOf, type WrittenBefore } from './fuse.ts'
+import { fusedKernel, labelOf } from './fused-kernel.ts'
+import { exactNumber, memoryOf, type Node, RATES, type Rate } from './graph.ts'
 import { halfTensors } from './half-tensors.ts'
 
 /** A piece of GPU memory with one meaning: a leaf, the output of an operation, or a kernel's scratch. */
@@ -95,17 +96,25 @@ export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions
   const fusions = fuse ? findFusions(nodes, new Set(roots), kernelOf, gpu, options.written) : new Map<Node, Fusion>()
   const counts: Record<string, number> = {}
   const steps: Step[] = []
-  for (const node of nodes) {
-    if (!node.op || node.op.view) continue
+  const done = new Set<Node | Fusion>()
+  /** Adds the kernel of a node or of its fusion, after those that it needs. */
+  const add = (node: Node): void => {
     const fusion = fusions.get(node)
+    if (!node.op || done.has(fusion ?? node)) return
+    done.add(fusion ?? node)
+    for (const member of fusion ? membersOf(fusion) : [node]) for (const input of member.inputs) add(memoryOf(input))
     if (!fusion) {
       steps.push(...stepsOf(node, kernelOf(node), value))
-      continue
+      return
     }
-    if (node !== fusion.chain.at(-1)) continue
-    const label = [fusion.producer, ...fusion.chain].map((n) => n.op?.name).join('+')
+    const label = labelOf(fusion)
     counts[label] = (counts[label] ?? 0) + 1
-    steps.push(...fusedSteps(fusion, kernelOf(fusion.producer), value))
+    steps.push(...fusedSteps(fusion, fusion.head && kernelOf(fusion.head), value))
+  }
+  for (const node of nodes) {
+    const fusion = fusions.get(node)
+    const isLast = !fusion || node === membersOf(fusion).reduce((a, b) => (a.id > b.id ? a : b))
+    if (isLast && !node.op?.view) add(node)
   }
   return { steps: withoutRepetition(steps), value, fusions: counts }
 }
@@ -213,14 +222,19 @@ function stepsOf(node: Node, kernel: Kernel, value: (node: Node) => Value, furth
 
 const total = (values: readonly Value[], of: (value: Value) => number): number => values.reduce((n, v) => n + of(v), 0)
 
-function fusedSteps(fusion: Fusion, kernel: Kernel, value: (node: Node) => Value): Step[] {
-  const { producer, chain } = fusion
+function fusedSteps(fusion: Fusion, own: Kernel | undefined, value: (node: Node) => Value): Step[] {
+  const { head, before, after } = fusion
+  const node = head ?? after.at(-1)!
   const further: Value[] = []
-  const bind = (node: Node): number => producer.inputs.length + further.push(value(node)) - 1
-  const last = fuseStore(kernel.dispatches.at(-1)!, fusion, bind, bind)
-  const steps = stepsOf(producer, { ...kernel, dispatches: [...kernel.dispatches.slice(0, -1), last] }, value, further)
-  const end = steps.at(-1)!
-  for (const node of chain) end.flop += costOf(node).flop
+  const numbers = new Map<Node, number>()
+  const bind = (bound: Node): number => {
+    if (!numbers.has(bound)) numbers.set(bound, node.inputs.length + further.push(value(bound)) - 1)
+    return numbers.get(bound)!
+  }
+  const steps = stepsOf(node, fusedKernel(fusion, own, bind), value, further)
+  const [first, end] = [steps[0], steps.at(-1)!]
+  for (const each of before) first.flop += costOf(each).flop
+  for (const each of after) if (each !== node) end.flop += costOf(each).flop
   end.bytes = total([...end.reads, ...end.writes], bytesOf)
   return steps
 }

@@ -95,7 +95,7 @@ ${linearEntry(`  ${decompose('oh', 'ow')}
         ${eachChannel(group, (k) => `total${k} += w * x[(image + ${k}u * p.ih + at.y) * p.iw + at.x];`)}
       }`)}
   let scale = ${antialias ? 'select(0.0, 1.0 / weights, weights > 0.0)' : '1.0'};
-  ${eachChannel(group, (k) => `y[((plane * ${group}u + ${k}u) * p.oh + u32(row)) * p.ow + u32(column)] = total${k} * scale;`)}`)}`,
+  ${eachChannel(group, (k) => `store(((plane * ${group}u + ${k}u) * p.oh + u32(row)) * p.ow + u32(column), 0u, total${k} * scale);`)}`)}`,
         reads: [
           { name: 'x', buffer: 0 },
           { name: 'matrices', buffer: 1 },
@@ -103,6 +103,8 @@ ${linearEntry(`  ${decompose('oh', 'ow')}
         writes: [{ name: 'y', buffer: 'output' }],
         params: geometryParams(args, shapes, count),
         workgroups: linearGrid(count),
+        stores: 'f32',
+        flat: true,
       },
     ],
   }
@@ -295,7 +297,7 @@ ${linearEntry(`  ${decompose('ih', 'iw')}
       }
     }
   }
-  ${eachChannel(group, (k) => `dx[((plane * ${group}u + ${k}u) * p.ih + u32(row)) * p.iw + u32(column)] = total${k};`)}`)}`,
+  ${eachChannel(group, (k) => `store(((plane * ${group}u + ${k}u) * p.ih + u32(row)) * p.iw + u32(column), 0u, total${k});`)}`)}`,
       reads: [
         { name: 'dy', buffer: 0 },
         { name: 'matrices', buffer: 1 },
@@ -305,6 +307,8 @@ ${linearEntry(`  ${decompose('ih', 'iw')}
       writes: [{ name: 'dx', buffer: 'output' }],
       params: geometryParams(args, [shape, matrices], count),
       workgroups: linearGrid(count),
+      stores: 'f32',
+      flat: true,
     }
     const boundsSize = 4 * matrices[0]
     return [

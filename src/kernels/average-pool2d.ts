@@ -99,11 +99,13 @@ ${linearEntry(`  if (i >= p.count) { return; }
       if (${insideImage(g)}) { total += x[start + (y0 + ky) * i32(p.iw) + x0 + kx]; }
     }
   }
-  y[i] = total * share(y0, x0);`)}`,
+  store(i, 0u, total * share(y0, x0));`)}`,
             reads: [{ name: 'x', buffer: 0 }],
             writes: [{ name: 'y', buffer: 'output' }],
             params: windowParams(g, args, count),
             workgroups: linearGrid(count),
+            stores: 'f32',
+            flat: true,
           },
         ],
       },
@@ -179,11 +181,13 @@ ${linearEntry(`  if (i >= p.count) { return; }
       total += dy[(plane * p.oh + u32(oy)) * p.ow + u32(ox)] * share(oy * SY - p.top, ox * SX - p.left);
     }
   }
-  dx[i] = total;`)}`,
+  store(i, 0u, total);`)}`,
             reads: [{ name: 'dy', buffer: 0 }],
             writes: [{ name: 'dx', buffer: 'output' }],
             params: windowParams(g, args, count),
             workgroups: linearGrid(count),
+            stores: 'f32',
+            flat: true,
           },
         ],
       },

@@ -1,242 +1,138 @@
-/** The table of pointwise operations. A row is forward and backward expressions and cases; see pointwise.ts. */
-import { type Op, type Operand, type Tensor, tensorsOf } from './op.ts'
+/** The table of pointwise operations. A row is an expression and cases; see expression.ts and pointwise.ts. */
+import type { Expression } from './expression.ts'
+import { type Case, type Fill, type Op, type Operand, type Shape, type Tensor, tensorsOf } from './op.ts'
 import { type PointwiseArgs, pointwise } from './pointwise.ts'
 
-const same = [
-  { shapes: [[2, 3, 5, 7]], args: {} },
-  { shapes: [[1]], args: {} },
-  { shapes: [[4, 16]], args: {} },
-]
-const pairs = [
-  {
-    shapes: [
-      [2, 3, 4],
-      [2, 3, 4],
-    ],
-    args: {},
-  },
-  {
-    shapes: [
-      [2, 3, 5, 7],
-      [3, 1, 1],
-    ],
-    args: {},
-  },
-  {
-    shapes: [
-      [2, 3, 4, 8],
-      [2, 3, 1, 1],
-    ],
-    args: {},
-  },
-  {
-    shapes: [
-      [5, 1, 3],
-      [1, 7, 3],
-    ],
-    args: {},
-  },
-  { shapes: [[3, 4], []], args: {} },
-]
-const positive = <C extends { shapes: readonly (readonly number[])[] }>(cases: readonly C[]) =>
-  cases.map((c) => ({ ...c, fill: c.shapes.map(() => 'positive' as const) }))
-const kinked = <C extends { shapes: readonly (readonly number[])[] }>(cases: readonly C[]) =>
-  cases.map((c) => ({ ...c, fill: ['distinct' as const, ...c.shapes.slice(1).map(() => 'symmetric' as const)] }))
+const SINGLES: readonly Shape[] = [[2, 3, 5, 7], [1], [4, 16]]
+/** Shapes of two operands: alike, per channel in two layouts, crossed, and with a scalar. */
+const PAIRS: readonly (readonly Shape[])[] = [
+  '2,3,4 2,3,4',
+  '2,3,5,7 3,1,1',
+  '2,3,4,8 2,3,1,1',
+  '5,1,3 1,7,3',
+  '3,4 []',
+].map((pair) => pair.split(' ').map((shape) => (shape === '[]' ? [] : shape.split(',').map(Number))))
+
+type Cases = readonly Case<PointwiseArgs>[]
+const filled = (
+  shapes: readonly (readonly Shape[])[],
+  fill: Fill,
+  others: Fill = fill,
+  args: PointwiseArgs = {},
+): Cases => shapes.map((each) => ({ shapes: each, args, fill: each.map((_, k) => (k === 0 ? fill : others)) }))
+const singles = (fill: Fill = 'symmetric', args: PointwiseArgs = {}): Cases =>
+  filled(
+    SINGLES.map((shape) => [shape]),
+    fill,
+    fill,
+    args,
+  )
+const pairs = (fill: Fill = 'symmetric', others: Fill = fill): Cases => filled(PAIRS, fill, others)
+/** These values, with the arguments. */
+const values = (numbers: readonly number[], args: PointwiseArgs = {}): Case<PointwiseArgs> => ({
+  shapes: [[numbers.length]],
+  args,
+  fill: [Float32Array.from(numbers)],
+})
+
+const unary = (name: string, value: Expression, cases: Cases, exact = false): Op<PointwiseArgs> =>
+  pointwise(name, { inputs: ['x'], value, cases, exact })
+const binary = (name: string, value: Expression, cases: Cases = pairs(), exact = false): Op<PointwiseArgs> =>
+  pointwise(name, { inputs: ['a', 'b'], value, cases, exact })
+/** 1 where the condition holds, else 0. No two values of a case are equal, as the derivative is taken there. */
+const comparison = (name: string, condition: 'lt' | 'le' | 'gt' | 'ge' | 'eq'): Op<PointwiseArgs> =>
+  binary(name, ['where', [condition, 'a', 'b'], 1, 0], pairs('distinct', 'positive'))
 
 const ops = {
-  add: pointwise('add', {
-    inputs: ['a', 'b'],
-    forward: { wgsl: 'a + b', js: ({ a, b }) => a + b },
-    backward: { a: { wgsl: 'dy', js: ({ dy }) => dy }, b: { wgsl: 'dy', js: ({ dy }) => dy } },
-    cases: pairs,
-  }),
-  sub: pointwise('sub', {
-    inputs: ['a', 'b'],
-    forward: { wgsl: 'a - b', js: ({ a, b }) => a - b },
-    backward: { a: { wgsl: 'dy', js: ({ dy }) => dy }, b: { wgsl: '-dy', js: ({ dy }) => -dy } },
-    cases: pairs,
-  }),
-  mul: pointwise('mul', {
-    inputs: ['a', 'b'],
-    forward: { wgsl: 'a * b', js: ({ a, b }) => a * b },
-    backward: { a: { wgsl: 'b * dy', js: ({ b, dy }) => b * dy }, b: { wgsl: 'a * dy', js: ({ a, dy }) => a * dy } },
-    cases: pairs,
-  }),
-  div: pointwise('div', {
-    exact: true,
-    inputs: ['a', 'b'],
-    forward: { wgsl: 'a / b', js: ({ a, b }) => a / b },
-    backward: {
-      a: { wgsl: 'dy / b', js: ({ b, dy }) => dy / b },
-      b: { wgsl: '-dy * a / (b * b)', js: ({ a, b, dy }) => (-dy * a) / (b * b) },
-    },
-    flop: 4,
-    cases: positive(pairs),
-  }),
-  /** x * p.scale + p.offset */
+  add: binary('add', ['add', 'a', 'b']),
+  sub: binary('sub', ['sub', 'a', 'b']),
+  mul: binary('mul', ['mul', 'a', 'b']),
+  div: binary('div', ['div', 'a', 'b'], pairs('positive'), true),
+  maximum: binary('maximum', ['max', 'a', 'b'], pairs('distinct', 'symmetric')),
+  minimum: binary('minimum', ['min', 'a', 'b'], pairs('distinct', 'symmetric')),
+  less: comparison('less', 'lt'),
+  lessEqual: comparison('less_equal', 'le'),
+  greater: comparison('greater', 'gt'),
+  greaterEqual: comparison('greater_equal', 'ge'),
+  equal: comparison('equal', 'eq'),
   affine: pointwise('affine', {
     inputs: ['x'],
     params: ['scale', 'offset'],
-    forward: { wgsl: 'x * p.scale + p.offset', js: ({ x, scale, offset }) => x * scale + offset },
-    backward: { x: { wgsl: 'dy * p.scale', js: ({ dy, scale }) => dy * scale } },
-    flop: 2,
-    cases: same.map((c) => ({ ...c, args: { scale: 1.5, offset: -0.25 } })),
+    value: ['add', ['mul', 'x', 'scale'], 'offset'],
+    cases: singles('symmetric', { scale: 1.5, offset: -0.25 }),
   }),
-  relu: pointwise('relu', {
-    inputs: ['x'],
-    forward: { wgsl: 'max(x, T(0))', js: ({ x }) => Math.max(x, 0) },
-    backward: { x: { wgsl: 'select(T(0), dy, y > T(0))', js: ({ y, dy }) => (y > 0 ? dy : 0) } },
-    cases: kinked(same),
-  }),
-  /** max(x, 0), but at most 6; Krizhevsky 2010, the activation of MobileNets. */
-  relu6: pointwise('relu6', {
-    inputs: ['x'],
-    forward: { wgsl: 'clamp(x, T(0), T(6))', js: ({ x }) => Math.min(Math.max(x, 0), 6) },
-    backward: {
-      x: { wgsl: 'select(T(0), dy, (y > T(0)) & (y < T(6)))', js: ({ y, dy }) => (y > 0 && y < 6 ? dy : 0) },
-    },
-    flop: 2,
-    cases: kinked([...same, { shapes: [[2, 13, 53]], args: {} }]),
-  }),
-  /** x where positive, else slope * x; He et al. 2015. */
+  relu: unary('relu', ['relu', 'x'], singles('distinct')),
+  relu6: unary('relu6', ['relu6', 'x'], [...singles('distinct'), ...filled([[[2, 13, 53]]], 'distinct')]),
   prelu: pointwise('prelu', {
     inputs: ['x', 'slope'],
-    forward: { wgsl: 'select(slope * x, x, x > T(0))', js: ({ x, slope }) => (x > 0 ? x : slope * x) },
-    backward: {
-      x: { wgsl: 'select(slope * dy, dy, x > T(0))', js: ({ x, slope, dy }) => (x > 0 ? dy : slope * dy) },
-      slope: { wgsl: 'select(x * dy, T(0), x > T(0))', js: ({ x, dy }) => (x > 0 ? 0 : x * dy) },
-    },
-    flop: 2,
-    cases: kinked([
-      {
-        shapes: [
+    value: ['mul', 'x', ['where', ['gt', 'x', 0], 1, 'slope']],
+    cases: filled(
+      [
+        [
           [2, 3, 5, 7],
           [3, 1, 1],
         ],
-        args: {},
-      },
-      {
-        shapes: [
+        [
           [2, 8, 4, 4],
           [8, 1, 1],
         ],
-        args: {},
-      },
-      { shapes: [[3, 10], [10]], args: {} },
-      { shapes: [[3, 10], [1]], args: {} },
-    ]),
+        [[3, 10], [10]],
+        [[3, 10], [1]],
+      ],
+      'distinct',
+      'symmetric',
+    ),
   }),
-  abs: pointwise('abs', {
-    inputs: ['x'],
-    forward: { wgsl: 'abs(x)', js: ({ x }) => Math.abs(x) },
-    backward: { x: { wgsl: 'sign(x) * dy', js: ({ x, dy }) => Math.sign(x) * dy } },
-    cases: kinked(same),
-  }),
-  sqrt: pointwise('sqrt', {
-    inputs: ['x'],
-    forward: { wgsl: 'sqrt(x)', js: ({ x }) => Math.sqrt(x) },
-    backward: { x: { wgsl: 'T(0.5) * dy / y', js: ({ y, dy }) => (0.5 * dy) / y } },
-    flop: 4,
-    cases: positive(same),
-  }),
-  square: pointwise('square', {
-    exact: true,
-    inputs: ['x'],
-    forward: { wgsl: 'x * x', js: ({ x }) => x * x },
-    backward: { x: { wgsl: 'T(2) * x * dy', js: ({ x, dy }) => 2 * x * dy } },
-    cases: same,
-  }),
-  /** x where positive, else p.slope * x. */
   leakyRelu: pointwise('leaky_relu', {
     inputs: ['x'],
     params: ['slope'],
-    forward: { wgsl: 'select(p.slope * x, x, x > T(0))', js: ({ x, slope }) => (x > 0 ? x : slope * x) },
-    backward: {
-      x: { wgsl: 'select(p.slope * dy, dy, x > T(0))', js: ({ x, slope, dy }) => (x > 0 ? dy : slope * dy) },
-    },
-    flop: 2,
-    cases: kinked(same.map((c) => ({ ...c, args: { slope: 0.1 } }))),
+    value: ['mul', 'x', ['where', ['gt', 'x', 0], 1, 'slope']],
+    cases: singles('distinct', { slope: 0.1 }),
   }),
-  /** The gradient passes where nothing was cut off, the bounds themselves included. */
   clip: pointwise('clip', {
     inputs: ['x'],
     params: ['low', 'high'],
-    forward: {
-      wgsl: 'clamp(x, T(p.low), T(p.high))',
-      js: ({ x, low, high }) => Math.min(Math.max(x, low), high),
-    },
-    backward: {
-      x: {
-        wgsl: 'select(T(0), dy, (x >= T(p.low)) & (x <= T(p.high)))',
-        js: ({ x, low, high, dy }) => (x >= low && x <= high ? dy : 0),
+    value: ['clamp', 'x', 'low', 'high'],
+    cases: singles('distinct', { low: -0.25, high: 0.5 }),
+  }),
+  abs: unary('abs', ['abs', 'x'], singles('distinct')),
+  sign: unary('sign', ['sign', 'x'], singles('distinct')),
+  sqrt: unary('sqrt', ['sqrt', 'x'], singles('positive')),
+  square: unary('square', ['mul', 'x', 'x'], singles(), true),
+  exp: unary('exp', ['exp', 'x'], singles(), true),
+  expm1: unary('expm1', ['expm1', 'x'], [...singles(), values([-30, -5, -0.2501, -0.2499, -1e-3, 1e-6, 0.3, 2])], true),
+  log: unary('log', ['log', 'x'], singles('positive')),
+  sin: unary('sin', ['sin', 'x'], [...singles(), values([-3, 3, 1.5, -1.5])]),
+  cos: unary('cos', ['cos', 'x'], [...singles(), values([-3, 3, 1.5, -1.5])]),
+  erf: unary('erf', ['erf', 'x'], [...singles(), values([-9, -2, -0.5, -0.31, -0.29, 0.01, 1, 3])]),
+  sigmoid: unary('sigmoid', ['sigmoid', 'x'], [...singles(), values([-200, -20, 20, 200])]),
+  tanh: unary('tanh', ['tanh', 'x'], [...singles(), values([-200, -20, 20, 200])]),
+  silu: unary('silu', ['mul', 'x', ['sigmoid', 'x']], [...singles(), values([-20, -3, 3, 20])]),
+  gelu: unary(
+    'gelu',
+    ['mul', ['mul', 0.5, 'x'], ['add', 1, ['erf', ['mul', Math.SQRT1_2, 'x']]]],
+    [...singles(), values([-9, -2, 2, 9])],
+  ),
+  where: pointwise('where', {
+    inputs: ['condition', 'a', 'b'],
+    value: ['where', ['eq', 'condition', 0], 'b', 'a'],
+    cases: [
+      {
+        shapes: [
+          [2, 3],
+          [2, 3],
+          [2, 3],
+        ],
+        args: {},
+        fill: [Float32Array.of(0, 1, 1, 0, 2, -1), 'symmetric', 'symmetric'],
       },
-    },
-    flop: 2,
-    cases: kinked(same.map((c) => ({ ...c, args: { low: -0.25, high: 0.5 } }))),
+      { shapes: [[2, 1], [1, 4], []], args: {}, fill: [Float32Array.of(0, 1), 'symmetric', 'symmetric'] },
+    ],
   }),
-  /** The larger of two; where they are equal the gradient goes to a. */
-  maximum: pointwise('maximum', {
-    inputs: ['a', 'b'],
-    forward: { wgsl: 'max(a, b)', js: ({ a, b }) => Math.max(a, b) },
-    backward: {
-      a: { wgsl: 'select(T(0), dy, a >= b)', js: ({ a, b, dy }) => (a >= b ? dy : 0) },
-      b: { wgsl: 'select(T(0), dy, b > a)', js: ({ a, b, dy }) => (b > a ? dy : 0) },
-    },
-    cases: kinked(pairs),
-  }),
-  /** The smaller of two; where they are equal the gradient goes to a. */
-  minimum: pointwise('minimum', {
-    inputs: ['a', 'b'],
-    forward: { wgsl: 'min(a, b)', js: ({ a, b }) => Math.min(a, b) },
-    backward: {
-      a: { wgsl: 'select(T(0), dy, a <= b)', js: ({ a, b, dy }) => (a <= b ? dy : 0) },
-      b: { wgsl: 'select(T(0), dy, b < a)', js: ({ a, b, dy }) => (b < a ? dy : 0) },
-    },
-    cases: kinked(pairs),
-  }),
-  log: pointwise('log', {
-    inputs: ['x'],
-    forward: { wgsl: 'log(x)', js: ({ x }) => Math.log(x) },
-    backward: { x: { wgsl: 'dy / x', js: ({ x, dy }) => dy / x } },
-    flop: 8,
-    cases: positive(same),
-  }),
-  /** 1 / (1 + exp(-x)), by way of exp(-|x|), which cannot overflow. */
-  sigmoid: pointwise('sigmoid', {
-    inputs: ['x'],
-    forward: {
-      wgsl: 'select(exp(-abs(x)), T(1), x >= T(0)) / (T(1) + exp(-abs(x)))',
-      js: ({ x }) => 1 / (1 + Math.exp(-x)),
-    },
-    backward: { x: { wgsl: 'y * (T(1) - y) * dy', js: ({ y, dy }) => y * (1 - y) * dy } },
-    flop: 12,
-    cases: [...same, { shapes: [[4]], args: {}, fill: [Float32Array.of(-200, -20, 20, 200)] }],
-  }),
-  /** Beyond 10 tanh is 1 in f32; some drivers' own tanh overflows further out. */
-  tanh: pointwise('tanh', {
-    inputs: ['x'],
-    forward: { wgsl: 'tanh(clamp(x, T(-10), T(10)))', js: ({ x }) => Math.tanh(x) },
-    backward: { x: { wgsl: '(T(1) - y * y) * dy', js: ({ y, dy }) => (1 - y * y) * dy } },
-    flop: 12,
-    cases: [...same, { shapes: [[4]], args: {}, fill: [Float32Array.of(-200, -20, 20, 200)] }],
-  }),
-  exp: pointwise('exp', {
-    exact: true,
-    inputs: ['x'],
-    forward: { wgsl: 'exp(x)', js: ({ x }) => Math.exp(x) },
-    backward: { x: { wgsl: 'y * dy', js: ({ y, dy }) => y * dy } },
-    flop: 8,
-    cases: same,
-  }),
-  /** Moves by `momentum` from the average towards p.scale * value. No gradient. */
   movingAverage: pointwise('moving_average', {
     inputs: ['average', 'value'],
     params: ['momentum', 'scale'],
-    forward: {
-      wgsl: 'average * (1.0 - p.momentum) + value * (p.momentum * p.scale)',
-      js: ({ average, value, momentum, scale }) => average * (1 - momentum) + value * momentum * scale,
-    },
-    flop: 3,
+    value: ['add', ['mul', 'average', ['sub', 1, 'momentum']], ['mul', 'value', ['mul', 'momentum', 'scale']]],
     cases: [
       { shapes: [[7], [7]], args: { momentum: 0.1, scale: 1.5 } },
       {
@@ -248,12 +144,10 @@ const ops = {
       },
     ],
   }),
-  /** x + step * sign(g): one step of signed gradient ascent; sign(0) is 0. No gradient. */
   signedStep: pointwise('signed_step', {
     inputs: ['x', 'g'],
     params: ['step'],
-    forward: { wgsl: 'x + p.step * sign(g)', js: ({ x, g, step }) => x + step * Math.sign(g) },
-    flop: 2,
+    value: ['add', 'x', ['mul', 'step', ['sign', 'g']]],
     cases: [
       {
         shapes: [
@@ -261,8 +155,31 @@ const ops = {
           [1, 3, 5, 7],
         ],
         args: { step: 0.0025 },
+        fill: ['symmetric', 'distinct'],
       },
-      { shapes: [[4], [4]], args: { step: 0.5 }, fill: [new Float32Array(4), new Float32Array([0, -0, 1e-30, -1])] },
+      { shapes: [[4], [4]], args: { step: 0.5 }, fill: [new Float32Array(4), Float32Array.of(1, -2, 1e-3, -1)] },
+    ],
+  }),
+  /** There is no gradient for the exponent. */
+  pow: pointwise('pow', {
+    inputs: ['x', 'e'],
+    value: ['pow', 'x', 'e'],
+    cases: [
+      ...filled(
+        [
+          [
+            [2, 3, 5, 7],
+            [2, 3, 5, 7],
+          ],
+          [[3, 8], [8]],
+          [[2, 3, 4], []],
+        ],
+        'positive',
+        'symmetric',
+      ),
+      ...[2, 3, 1, 0].flatMap((e) => filled([[[4, 5], []]], 'distinct', Float32Array.of(e))),
+      ...[-1, -3, 0.5].flatMap((e) => filled([[[4, 5], []]], 'positive', Float32Array.of(e))),
+      ...filled([[[4], [4]]], Float32Array.of(0, 0, -2, -2), Float32Array.of(2, 0, 0, -3)),
     ],
   }),
 } satisfies Record<string, Op<PointwiseArgs>>
@@ -314,6 +231,32 @@ export const exp = one(ops.exp)
 export const log = one(ops.log)
 export const sigmoid = one(ops.sigmoid)
 export const tanh = one(ops.tanh)
+export const sin = one(ops.sin)
+export const cos = one(ops.cos)
+/** 1, -1 or 0; its gradient is 0. */
+export const sign = one(ops.sign)
+/** exp(x) - 1, exact close to 0. */
+export const expm1 = one(ops.expm1)
+/** The error function. */
+export const erf = one(ops.erf)
+/** x * sigmoid(x), also called swish. */
+export const silu = one(ops.silu)
+/** x * (1 + erf(x / sqrt(2))) / 2; Hendrycks and Gimpel 2016. */
+export const gelu = one(ops.gelu)
+/** 1 where a < b, else 0, with broadcasting; a number is a scalar. Its gradient is 0, as that of the other comparisons. */
+export const less = two(ops.less)
+export const lessEqual = two(ops.lessEqual)
+export const greater = two(ops.greater)
+export const greaterEqual = two(ops.greaterEqual)
+/** 1 where a = b, else 0. */
+export const equal = two(ops.equal)
+/** a where the condition is not 0, else b, with broadcasting; numbers are scalars. */
+export function where(condition: Operand, a: Operand, b: Operand): Tensor {
+  const operands = tensorsOf('where', [condition, a, b])
+  return operands[0].recorder.apply(ops.where, operands, {})
+}
+/** x to the power e; NaN where x < 0 and e is no whole number. There is no gradient for e. */
+export const pow = two(ops.pow)
 /** The larger of two, element by element; a number is a scalar. */
 export const maximum = two(ops.maximum)
 /** The smaller of two, element by element; a number is a scalar. */
@@ -331,7 +274,7 @@ export const prelu = two(ops.prelu)
 /** x * scale + offset with numbers known while recording. */
 export const affine = (x: Tensor, scale: number, offset: number): Tensor =>
   x.recorder.apply(ops.affine, [x], { scale, offset })
-/** average * (1 - momentum) + value * scale * momentum, an exponential moving average; no gradient. */
+/** average * (1 - momentum) + value * scale * momentum, an exponential moving average. */
 export const movingAverage = (average: Tensor, value: Tensor, momentum: number, scale = 1): Tensor =>
   average.recorder.apply(ops.movingAverage, [average, value], { momentum, scale })
 /** x + step * sign(g), the update of signed gradient ascent. */

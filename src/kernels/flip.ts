@@ -36,11 +36,13 @@ export const flipOp: Op<FlipArgs> = {
             label: 'flip',
             code: linearEntry(`  if (i >= p.count) { return; }
   let at = i / p.stride % p.extent;
-  y[i] = x[i - at * p.stride + (p.extent - 1u - at) * p.stride];`),
+  store(i, 0u, x[i - at * p.stride + (p.extent - 1u - at) * p.stride]);`),
             reads: [{ name: 'x', buffer: 0, type }],
             writes: [{ name: 'y', buffer: 'output', type }],
             params: { count: u32(count), extent: u32(x[args.axis]), stride: u32(wide ? stride / 4 : stride) },
             workgroups: linearGrid(count),
+            stores: type,
+            flat: true,
           },
         ],
       },

@@ -94,7 +94,7 @@ ${linearEntry(`  if (i >= p.count) { return; }
     let start = i32(i) - at * stride;
     total = window(start, at);${adjoint ? mirrored : ''}
   }
-  y[i] = total;`)}`
+  store(i, 0u, total);`)}`
   const pass = (axis: 'horizontal' | 'vertical', from: BufferRef, to: BufferRef): Dispatch => ({
     label: `${name}.${axis}`,
     code,
@@ -107,6 +107,8 @@ ${linearEntry(`  if (i >= p.count) { return; }
       ...weights,
     },
     workgroups: linearGrid(elements(x)),
+    stores: 'f32',
+    flat: true,
   })
   const order = adjoint ? (['vertical', 'horizontal'] as const) : (['horizontal', 'vertical'] as const)
   return {

@@ -18,23 +18,37 @@ export {
   add,
   affine,
   clip,
+  cos,
   div,
+  equal,
+  erf,
   exp,
+  expm1,
+  gelu,
+  greater,
+  greaterEqual,
   leakyRelu,
+  less,
+  lessEqual,
   log,
   maximum,
   minimum,
   movingAverage,
   mul,
+  pow,
   prelu,
   relu,
   relu6,
   sigmoid,
+  sign,
   signedStep,
+  silu,
+  sin,
   sqrt,
   square,
   sub,
   tanh,
+  where,
 } from './elementwise.ts'
 export { flip } from './flip.ts'
 export { gaussianBlur } from './gaussian-blur.ts'
@@ -44,7 +58,6 @@ export { linear, matmul } from './matmul.ts'
 export { maxPool2d } from './max-pool2d.ts'
 export { normalize } from './normalize.ts'
 export { pad } from './pad.ts'
-export { pow } from './pow.ts'
 export { expand, max, mean, sum, sumTo } from './reduce.ts'
 export { flatten, reshape } from './reshape.ts'
 export { resize } from './resize.ts'

@@ -194,7 +194,7 @@ export const lpipsGradientOp: Op<NoArgs> = {
     let along = (weighted.y * scale.y - weighted.x * scale.x) * scale.y / max(norm.y, 1e-30);
     let factor = select(0.0, p.scale * dy[group.y] * scale.y, norm.y > 0.0);
     var at = group.y * p.image + pixel;
-    ${everyChannel('db[at] = factor * (lin[c] * (vb * scale.y - va * scale.x) - along * vb);\n      at += p.pixels;')}
+    ${everyChannel('store(at, c, factor * (lin[c] * (vb * scale.y - va * scale.x) - along * vb));\n      at += p.pixels;')}
   }`),
             reads: [
               { name: 'a', buffer: 0 },
@@ -205,6 +205,7 @@ export const lpipsGradientOp: Op<NoArgs> = {
             writes: [{ name: 'db', buffer: 'output' }],
             params: { ...params, image: u32(image), scale: f32(2 / params.pixels.value) },
             workgroups: [blocks, batch, 1],
+            stores: 'f32',
           },
         ],
       },

@@ -22,6 +22,7 @@ import {
 } from './op.ts'
 import { sum, sumTo } from './reduce.ts'
 import { reshape } from './reshape.ts'
+import { linearEntry, linearGrid } from './wgsl.ts'
 
 export interface MatmulArgs {
   /** a is [..,K,M] instead of [..,M,K]. */
@@ -96,8 +97,10 @@ export const matmulOp: Op<MatmulArgs> = {
   },
   kernels(args, shapes, gpu) {
     const lanes = productLanes(gpu)
+    const { flop } = matmulOp.cost(args, shapes)
     const tiled = productKernels(tiledMatmul(args, shapes), gpu, { faster: rowKernels(args, shapes, gpu) })
-    return [lanes > 0 ? productMatmul(args, shapes, lanes) : [], tiled].flat()
+    const software = lanes > 0 ? productMatmul(args, shapes, lanes) : []
+    return [flop <= SMALL && gpu.software ? smallMatmul(args, shapes) : [], software, tiled].flat()
   },
   backward({ args: { transposeA, transposeB }, inputs: [a, b, bias], gradient, wanted }) {
     // y = a b; da = dy b^T and db = a^T dy, each written for the layout that a and b came in.
@@ -224,6 +227,50 @@ function batchLoops(batch: Shape, [a, b]: readonly Shape[]): { extent: number; a
   return dims.map(({ extent }, d) => ({ extent, a: ofA[d], b: ofB[d], y: ofY[d] }))
 }
 
+/** Arithmetic below which a processor takes longer to bring matrices into another layout than to multiply them as they are. */
+const SMALL = 16384
+
+/** A thread an element, without any preparation. */
+function smallMatmul(args: MatmulArgs, shapes: readonly Shape[]): Kernel {
+  const { batch, m, n, k } = extents(args, shapes)
+  const params: Record<string, Param> = { count: u32(elements(batch) * m * n), m: u32(m), n: u32(n), k: u32(k) }
+  const bias = shapes.length > 2
+  const loops = batchLoops(batch, shapes)
+    .toReversed()
+    .map((loop, i) => {
+      params[`e${i}`] = u32(loop.extent)
+      params[`a${i}`] = u32(loop.a * m * k)
+      params[`b${i}`] = u32(loop.b * k * n)
+      return `{ let z = rest % p.e${i}; rest = rest / p.e${i}; atA += z * p.a${i}; atB += z * p.b${i}; }`
+    })
+  const code = linearEntry(`  if (i >= p.count) { return; }
+  let line = i / p.n;
+  let column = i - line * p.n;
+  var rest = line / p.m;
+  let row = line - rest * p.m;
+  var atA = row${args.transposeA ? '' : ' * p.k'};
+  var atB = column${args.transposeB ? ' * p.k' : ''};
+  ${loops.join(' ')}
+  var total = ${bias ? 'bias[column]' : '0.0'};
+  for (var q = 0u; q < p.k; q++) { total += a[atA + q${args.transposeA ? ' * p.m' : ''}] * b[atB + q${args.transposeB ? '' : ' * p.n'}]; }
+  store(i, column, total);`)
+  return {
+    variant: 'small',
+    dispatches: [
+      {
+        label: 'matmul',
+        code,
+        reads: ['a', 'b', 'bias'].slice(0, shapes.length).map((name, buffer) => ({ name, buffer })),
+        writes: [{ name: 'y', buffer: 'output' }],
+        params,
+        workgroups: linearGrid(elements(batch) * m * n),
+        stores: 'f32',
+        flat: batch.length > 0,
+      },
+    ],
+  }
+}
+
 /** For real GPUs, where matrices of few rows are multiplied, each with its own. */
 function rowKernels(args: MatmulArgs, shapes: readonly Shape[], gpu: Target): Kernel[] {
   const { batch, m, n, k } = extents(args, shapes)
@@ -341,6 +388,8 @@ function productMatmul(args: MatmulArgs, shapes: readonly Shape[], lanes: number
         y: 'output',
         bias: bias ? 2 : undefined,
         biasOf: 'column',
+        whole: true,
+        flat: true,
         rows: m,
         inner: k,
         width,

@@ -50,11 +50,13 @@ ${linearEntry(`  if (i >= p.count) { return; }
       if (${insideImage(g)}) { best = max(best, x[start + (y0 + ky) * i32(p.iw) + x0 + kx]); }
     }
   }
-  y[i] = best;`)}`,
+  store(i, 0u, best);`)}`,
             reads: [{ name: 'x', buffer: 0 }],
             writes: [{ name: 'y', buffer: 'output' }],
             params: windowParams(g, args, count),
             workgroups: linearGrid(count),
+            stores: 'f32',
+            flat: true,
           },
         ],
       },
@@ -163,7 +165,7 @@ ${linearEntry(`  if (i >= p.count) { return; }
   ${pixels
     .map(
       ({ k, r, c }) =>
-        `if (u32(row + ${r}) < p.ih && u32(column + ${c}) < p.iw) { dx[start + ${r} * i32(p.iw) + ${c}] = total${k}; }`,
+        `if (u32(row + ${r}) < p.ih && u32(column + ${c}) < p.iw) { store(u32(start + ${r} * i32(p.iw) + ${c}), 0u, total${k}); }`,
     )
     .join('\n  ')}`)}`,
             reads: [
@@ -173,6 +175,8 @@ ${linearEntry(`  if (i >= p.count) { return; }
             writes: [{ name: 'dx', buffer: 'output' }],
             params: { ...windowParams(g, args, g.planes * down * across), down: u32(down), across: u32(across) },
             workgroups: linearGrid(g.planes * down * across),
+            stores: 'f32',
+            flat: true,
           },
         ],
         scratch: [windows],

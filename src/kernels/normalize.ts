@@ -35,9 +35,11 @@ ${rowEntry(`  let end = (row + 1u) * p.count;
   for (var at = row * p.count + lane; at < end; at += ${LINEAR}u) { part += x[at] * x[at]; }
   let square = sum(lane, part);
   let scale = ${RECIPROCAL};
-  for (var at = row * p.count + lane; at < end; at += ${LINEAR}u) { y[at] = x[at] * scale; }`)}`,
+  for (var at = row * p.count + lane; at < end; at += ${LINEAR}u) { store(at, 0u, x[at] * scale); }`)}`,
           reads: [{ name: 'x', buffer: 0 }],
           writes: [{ name: 'y', buffer: 'output' }],
+          stores: 'f32',
+          flat: true,
           ...rowsOf(x, epsilon),
         },
       ],
@@ -82,12 +84,14 @@ ${rowEntry(`  let end = (row + 1u) * p.count;
   let square = total.x;
   let scale = ${RECIPROCAL};
   let along = select(total.y * scale * scale, 0.0, sqrt(square) < p.epsilon);
-  for (var at = row * p.count + lane; at < end; at += ${LINEAR}u) { dx[at] = (dy[at] - x[at] * along) * scale; }`)}`,
+  for (var at = row * p.count + lane; at < end; at += ${LINEAR}u) { store(at, 0u, (dy[at] - x[at] * along) * scale); }`)}`,
           reads: [
             { name: 'x', buffer: 0 },
             { name: 'dy', buffer: 1 },
           ],
           writes: [{ name: 'dx', buffer: 'output' }],
+          stores: 'f32',
+          flat: true,
           ...rowsOf(x, epsilon),
         },
       ],

@@ -3,6 +3,7 @@
  * Nothing here knows of a graph: a `Recorder` (implemented by src/graph) is reached through the tensors themselves.
  */
 import type { Capabilities } from '../device/gpu.ts'
+import type { Expression } from './expression.ts'
 
 /** Extents of a tensor, outermost first; row-major ("C") order, f32 elements. `[]` is a scalar. */
 export type Shape = readonly number[]
@@ -83,8 +84,17 @@ export interface Dispatch {
    * generated, and pointwise operations that follow are computed in it.
    */
   stores?: 'f32' | 'vec4f'
+  /** The code gives 0 as `c` and knows no channels. */
+  flat?: boolean
   /** The generated `store`, where something is fused into it. */
   storeCode?: string
+  /**
+   * Name among `reads` of a buffer that the code reads through `load(i)` alone, an f32 that is needed once. The function is generated, and
+   * pointwise operations before are computed in it.
+   */
+  loads?: string
+  /** The generated `load`, where something is fused into it. */
+  loadCode?: string
 }
 
 /** One way to compute an operation on an adapter. */
@@ -103,7 +113,10 @@ export interface Kernel {
   scratch?: readonly number[]
 }
 
-/** What a backward rule sees. It records other operations and returns one gradient per input (or undefined). */
+/**
+ * What a backward rule sees. It records other operations and returns one gradient per input, of the input's shape or of one that this
+ * broadcasts to, over which it is then summed; 0 where the output does not change with the input, undefined where there is no gradient.
+ */
 export interface Backward<A> {
   args: A
   inputs: readonly Tensor[]
@@ -126,6 +139,13 @@ export interface Case<A> {
   tolerance?: number
 }
 
+/** An expression and the names in it: inputs of the operation, and numbers among its arguments. */
+export interface PointwiseForm {
+  readonly value: Expression
+  readonly inputs: readonly string[]
+  readonly params: readonly string[]
+}
+
 export interface Op<A = unknown> {
   readonly name: string
   /**
@@ -141,10 +161,10 @@ export interface Op<A = unknown> {
   /** The output is the first input's memory with another shape: no kernel runs. */
   readonly view?: boolean
   /**
-   * Every element of the output depends on the same element of the inputs alone, by this WGSL expression over the type `T` (see
-   * pointwise.ts): the operation can be computed in the `store` of the kernel that makes one of its inputs.
+   * Every element of the output is this expression of the same element of the inputs, which broadcast to the output: the operation can be
+   * computed in the kernels before and after it.
    */
-  readonly expression?: { wgsl: string; params: readonly string[] }
+  readonly pointwise?: PointwiseForm
   /**
    * Whether the output may be kept in f16, where the caller wants that: `always`, or where the largest inputs are, which is to say
    * that the operation moves, scales or compares what others have computed. Never unless told.
@@ -152,7 +172,7 @@ export interface Op<A = unknown> {
   readonly half?: 'always' | 'follows'
   /** No gradient flows to the inputs: for differentiation the output is a constant. */
   readonly detached?: boolean
-  backward?(b: Backward<A>): readonly (Tensor | undefined)[]
+  backward?(b: Backward<A>): readonly (Tensor | 0 | undefined)[]
   /** Clear float64 version of the forward computation. */
   reference(args: A, inputs: readonly Float64Array[], shapes: readonly Shape[]): Float64Array
   readonly cases: readonly Case<A>[]

@@ -1,5 +1,4 @@
 /** Every operation: the list that drives tests and benchmarks. */
-import { adamOps } from './adam.ts'
 import { affineWarpGradientOp, affineWarpOp } from './affine-warp.ts'
 import { averagePool2dGradientOp, averagePool2dOp } from './average-pool2d.ts'
 import { batchNormOp, batchNormSumsOp } from './batch-norm.ts'
@@ -21,11 +20,9 @@ import { maxPool2dGradientOp, maxPool2dOp } from './max-pool2d.ts'
 import { normalizeGradientOp, normalizeOp } from './normalize.ts'
 import type { Op } from './op.ts'
 import { padGradientOp, padOp } from './pad.ts'
-import { powOp } from './pow.ts'
 import { expandOp, maxOp, meanOp, sumOp } from './reduce.ts'
 import { reshapeOp } from './reshape.ts'
 import { resizeGradientOp, resizeOp } from './resize.ts'
-import { sgdOps } from './sgd.ts'
 import { sliceGradientOp, sliceOp } from './slice.ts'
 import { logSoftmaxOp, softmaxOp } from './softmax.ts'
 import { ssimMapOp, ssimWindowOp } from './ssim.ts'
@@ -75,11 +72,8 @@ export const operations: readonly Op<any>[] = [
   flipOp,
   padGradientOp,
   padOp,
-  powOp,
   ssimWindowOp,
   ssimMapOp,
-  sgdOps,
-  adamOps,
   resizeGradientOp,
   resizeOp,
 ].flat()

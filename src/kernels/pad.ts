@@ -115,12 +115,15 @@ ${linearEntry(`  if (i >= p.count) { return; }
   ${decompose(dims, (d) => `p.b${d} + p.n${d} + p.a${d}`)}
   var inside = true;
   ${source.join('\n  ')}
-  y[i] = p.value;
-  if (inside) { y[i] = x[${dims.map((_, d) => `x${d} * p.s${d}`).join(' + ')}]; }`)}`,
+  var value = p.value;
+  if (inside) { value = x[${dims.map((_, d) => `x${d} * p.s${d}`).join(' + ')}]; }
+  store(i, 0u, value);`)}`,
         reads: [{ name: 'x', buffer: 0 }],
         writes: [{ name: 'y', buffer: 'output' }],
         params: { ...dimParams(dims, count), value: f32(args.value) },
         workgroups: linearGrid(count),
+        stores: 'f32',
+        flat: true,
       },
     ],
   }
@@ -223,11 +226,13 @@ ${linearEntry(`  if (i >= p.count) { return; }
   var total = 0.0;
   ${loops.join('')}total += dy[${plain.join(' + ')}];
   ${'}'.repeat(loops.length)}
-  dx[i] = total;`)}`,
+  store(i, 0u, total);`)}`,
             reads: [{ name: 'dy', buffer: 0 }],
             writes: [{ name: 'dx', buffer: 'output' }],
             params: dimParams(dims, count),
             workgroups: linearGrid(count),
+            stores: 'f32',
+            flat: true,
           },
         ],
       },

@@ -66,13 +66,15 @@ export function channelMap(map: ChannelMap): Kernel {
   const every: Dispatch = {
     label: map.label,
     code: linearEntry(`  if (i >= p.count) { return; }
-  let t = table[i / p.plane % p.channels];
+  let c = i / p.plane % p.channels;
+  let t = table[c];
 ${names.map((name) => `  let ${name} = ${name}_[i];`).join('\n')}
-  y[i] = ${map.value};`),
+  store(i, c, ${map.value});`),
     reads: [...bind(map.elements, '_', type), { name: 'table', buffer: 'scratch0', type: 'vec4f' }],
     writes: [{ name: 'y', buffer: 'output', type }],
     params: { count: u32(count), plane: u32(plane / unit), channels: u32(channels) },
     workgroups: linearGrid(count),
+    stores: type,
   }
   return { variant: wide ? 'vec4' : 'scalar', dispatches: [table, every], scratch: [4 * channels] }
 }

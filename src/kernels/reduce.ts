@@ -1,15 +1,18 @@
 /** Sums, means and maxima over any axes. */
-import { broadcastShape, forEachBroadcast, mergedDims, operandStrides } from './broadcast.ts'
+import { broadcastShape, forEachBroadcast, mergedDims } from './broadcast.ts'
+import { equal, mul } from './elementwise.ts'
+import { wgslIsNaN } from './expression.ts'
+import { pointwiseKernel } from './fused.ts'
 import {
   type Case,
   type Dispatch,
   elements,
   expectShape,
-  f32,
   formatShape,
   type Kernel,
   type Op,
   type Param,
+  type PointwiseForm,
   type Shape,
   sameShape,
   type Tensor,
@@ -24,17 +27,17 @@ export interface ReduceArgs {
 }
 
 /** The sum over the axes, which keep extent 1 (all axes unless told). */
-export const sum = (x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor =>
-  x.recorder.apply(sumOp, [x], { axes })
+export const sum = (x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor => reduced(sumOp, x, axes)
 
 /** The arithmetic mean over the axes, which keep extent 1 (all axes unless told). */
-export function mean(x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor {
-  return x.recorder.apply(meanOp, [x], { axes })
-}
+export const mean = (x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor => reduced(meanOp, x, axes)
 
 /** The largest element over the axes, which keep extent 1. The gradient goes to every element that equals it. */
-export const max = (x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor =>
-  x.recorder.apply(maxOp, [x], { axes })
+export const max = (x: Tensor, axes: readonly number[] = x.shape.map((_, i) => i)): Tensor => reduced(maxOp, x, axes)
+
+/** Where the axes have extent 1 there is nothing to do. */
+const reduced = (op: Op<ReduceArgs>, x: Tensor, axes: readonly number[]): Tensor =>
+  axes.every((axis) => x.shape[axis] === 1) ? x : x.recorder.apply(op, [x], { axes })
 
 /** Undoes broadcasting: sums `x` over the axes along which `shape` has extent 1 or none, and gives it that shape. */
 export function sumTo(x: Tensor, shape: Shape): Tensor {
@@ -48,6 +51,8 @@ interface Reduction {
   name: 'sum' | 'mean' | 'max'
   identity: string
   combine: (a: string, b: string) => string
+  /** What `combine` needs. */
+  declare?: string
   js: (values: number[]) => number
 }
 
@@ -62,7 +67,8 @@ const reductions: Record<Reduction['name'], Reduction> = {
   max: {
     name: 'max',
     identity: '-3.4028234e38',
-    combine: (a, b) => `max(${a}, ${b})`,
+    combine: (a, b) => `larger(${a}, ${b})`,
+    declare: `fn larger(a: f32, b: f32) -> f32 { return select(b, a, (a >= b) | ${wgslIsNaN('f32', 'a')}); }\n`,
     js: (v) => v.reduce((s, x) => Math.max(s, x), Number.NEGATIVE_INFINITY),
   },
 }
@@ -105,7 +111,8 @@ function reduceKernels(r: Reduction, args: ReduceArgs, [x]: readonly Shape[]): K
     lines.push('  return at;')
     return lines.join('\n')
   }
-  const addressing = `fn keptOffset(o: u32) -> u32 {\n${offset(true, 'o')}\n}
+  const declare = r.declare ?? ''
+  const addressing = `${declare}fn keptOffset(o: u32) -> u32 {\n${offset(true, 'o')}\n}
 fn reducedOffset(r: u32) -> u32 {\n${offset(false, 'r')}\n}`
   const reads = [{ name: 'x', buffer: 0 }] as const
   const finish = r.name === 'mean' ? 'total * p.scale' : 'total'
@@ -119,12 +126,15 @@ fn reducedOffset(r: u32) -> u32 {\n${offset(false, 'r')}\n}`
 ${linearEntry(`  if (i >= p.outer) { return; }
   let base = keptOffset(i);
   var total = ${r.identity};
-  for (var k = 0u; k < p.count; k++) { total = ${r.combine('total', 'x[base + reducedOffset(k)]')}; }
-  y[i] = ${finish};`)}`,
+  for (var k = 0u; k < p.count; k++) { total = ${r.combine('total', 'load(base + reducedOffset(k))')}; }
+  store(i, 0u, ${finish});`)}`,
         reads,
         writes: [{ name: 'y', buffer: 'output' }],
         params,
         workgroups: linearGrid(outer),
+        loads: 'x',
+        stores: 'f32',
+        flat: true,
       },
     ],
   }
@@ -153,26 +163,30 @@ ${groupId}
   let base = keptOffset(min(o, p.outer - 1u));
   var total = ${r.identity};
   let end = min(p.count, (group.z + 1u) * ${CHUNK}u);
-  for (var k = group.z * ${CHUNK}u + lane; k < end; k += ${LANES}u) { total = ${r.combine('total', 'x[base + reducedOffset(k)]')}; }
+  for (var k = group.z * ${CHUNK}u + lane; k < end; k += ${LANES}u) { total = ${r.combine('total', 'load(base + reducedOffset(k))')}; }
   ${tree}
-  if (lane == 0u && live) { y[o * groups.z + group.z] = partial[0]${chunks === 1 && r.name === 'mean' ? ' * p.scale' : ''}; }
+  if (lane == 0u && live) { ${chunks === 1 ? `store(o, 0u, partial[0]${r.name === 'mean' ? ' * p.scale' : ''})` : 'y[o * groups.z + group.z] = partial[0]'}; }
 }`,
     reads,
     writes: [{ name: 'y', buffer: chunks === 1 ? 'output' : 'scratch0' }],
     params,
     workgroups: [...grid(outer), chunks],
+    loads: 'x',
+    ...(chunks === 1 ? { stores: 'f32', flat: true } : {}),
   }
   if (chunks === 1) return [{ variant: 'workgroup', dispatches: [first] }, perThread]
   const second: Dispatch = {
     label: `${r.name}.join`,
-    code: linearEntry(`  if (i >= p.outer) { return; }
+    code: `${declare}${linearEntry(`  if (i >= p.outer) { return; }
   var total = ${r.identity};
   for (var k = 0u; k < p.chunks; k++) { total = ${r.combine('total', 'parts[i * p.chunks + k]')}; }
-  y[i] = ${finish};`),
+  store(i, 0u, ${finish});`)}`,
     reads: [{ name: 'parts', buffer: 'scratch0' }],
     writes: [{ name: 'y', buffer: 'output' }],
     params: { outer: u32(outer), chunks: u32(chunks), scale: { type: 'f32', value: scale } },
     workgroups: linearGrid(outer),
+    stores: 'f32',
+    flat: true,
   }
   return [{ variant: 'chunked', dispatches: [first, second], scratch: [outer * chunks] }, perThread]
 }
@@ -223,41 +237,6 @@ function reduceOp(
   }
 }
 
-/** A kernel over `full` whose other operands live on the reduced shape: `j` is the index there, `i` the full one. */
-function spreadKernel(
-  label: string,
-  full: Shape,
-  reduced: Shape,
-  operands: readonly string[],
-  expression: string,
-  own: Readonly<Record<string, Param>> = {},
-): Kernel {
-  const dims = mergedDims(full, [full, reduced])
-  const params: Record<string, Param> = { count: u32(elements(full)), ...own }
-  const strides = operandStrides(dims, 1)
-  const lines = ['var rest = i; var j = 0u;']
-  for (let d = dims.length - 1; d >= 0; d--) {
-    params[`e${d}`] = u32(dims[d].extent)
-    params[`s${d}`] = u32(strides[d])
-    lines.push(`j += rest % p.e${d} * p.s${d}; rest = rest / p.e${d};`)
-  }
-  return {
-    variant: 'element',
-    dispatches: [
-      {
-        label,
-        code: linearEntry(`  if (i >= p.count) { return; }
-  ${lines.join('\n  ')}
-  out_[i] = ${expression};`),
-        reads: operands.map((name, buffer) => ({ name, buffer })),
-        writes: [{ name: 'out_', buffer: 'output' }],
-        params,
-        workgroups: linearGrid(elements(full)),
-      },
-    ],
-  }
-}
-
 export interface ExpandArgs {
   /** The shape to repeat to; the input broadcasts to it. */
   shape: Shape
@@ -268,6 +247,8 @@ export interface ExpandArgs {
 /** `x` repeated along its axes of extent 1 to `shape`. */
 export const expand = (x: Tensor, shape: Shape): Tensor =>
   sameShape(x.shape, shape) ? x : x.recorder.apply(expandOp, [x], { shape, scale: 1 })
+
+const EXPAND: PointwiseForm = { value: ['mul', 'x', 'scale'], inputs: ['x'], params: ['scale'] }
 
 export const expandOp: Op<ExpandArgs> = {
   name: 'expand',
@@ -280,8 +261,9 @@ export const expandOp: Op<ExpandArgs> = {
     return shape
   },
   cost: ({ shape }, [x]) => ({ flop: 0, bytes: 4 * (elements(shape) + elements(x)) }),
+  pointwise: EXPAND,
   kernels: ({ shape, scale }, [x]) => [
-    spreadKernel('expand', shape, x, ['x'], 'x[j] * p.scale', { scale: f32(scale) }),
+    pointwiseKernel('expand', [{ form: EXPAND, args: { scale }, shape, operands: [{ buffer: 0, shape: x }] }]),
   ],
   backward: ({ args: { scale }, inputs: [x], gradient }) => {
     const total = sumTo(gradient, x.shape)
@@ -302,23 +284,6 @@ export const expandOp: Op<ExpandArgs> = {
   ],
 }
 
-/** `dy` where `x` equals the maximum `y` of its group, else 0: the backward rule of `max`. */
-const maxGradient: Op<Record<never, never>> = {
-  name: 'max.dx',
-  inputs: ['x', 'y', 'dy'],
-  shape: (_, [x]) => x,
-  cost: (_, [x, y]) => ({ flop: elements(x), bytes: 8 * (elements(x) + elements(y)) }),
-  kernels: (_, [x, y]) => [spreadKernel('max.dx', x, y, ['x', 'y', 'dy'], 'select(0.0, dy[j], x[i] == y[j])')],
-  reference(_, [x, y, dy], [full, reduced]) {
-    const dx = new Float64Array(x.length)
-    forEachBroadcast(full, [full, reduced], (index, [i, j]) => {
-      dx[index] = x[i] === y[j] ? dy[j] : 0
-    })
-    return dx
-  },
-  cases: [],
-}
-
 export const sumOp = reduceOp(reductions.sum, ({ inputs: [x], gradient }) => [expand(gradient, x.shape)], 'symmetric')
 export const meanOp = reduceOp(
   reductions.mean,
@@ -330,6 +295,6 @@ export const meanOp = reduceOp(
 )
 export const maxOp = reduceOp(
   reductions.max,
-  ({ inputs: [x], output, gradient }) => [x.recorder.apply(maxGradient, [x, output, gradient], {})],
+  ({ inputs: [x], output, gradient }) => [mul(equal(x, output), gradient)],
   'distinct',
 )

@@ -1,6 +1,6 @@
 /** Stochastic gradient descent with momentum. */
-import { expectShape, formatShape, type Op, sameShape, type Tensor } from './op.ts'
-import { type PointwiseArgs, pointwise } from './pointwise.ts'
+import { add, mul, sub } from './elementwise.ts'
+import { expectShape, formatShape, sameShape, type Tensor } from './op.ts'
 
 export interface SgdOptions {
   /** What remains of the velocity from step to step; 0.9 unless told. */
@@ -24,13 +24,10 @@ export function sgd(
   learningRate: Tensor | number,
   { momentum = 0.9, weightDecay = 0 }: SgdOptions = {},
 ): { parameter: Tensor; velocity: Tensor } {
-  const { recorder } = parameter
   expectState('sgd', parameter, { gradient, velocity })
-  const next = recorder.apply(velocityOp, [velocity, parameter, gradient], { momentum, weightDecay })
-  return {
-    parameter: recorder.apply(sgdOp, [parameter, next, rateOf('sgd', learningRate, parameter)], {}),
-    velocity: next,
-  }
+  const pull = weightDecay === 0 ? gradient : add(gradient, mul(parameter, weightDecay))
+  const next = add(mul(velocity, momentum), pull)
+  return { parameter: sub(parameter, mul(next, rateOf('sgd', learningRate, parameter))), velocity: next }
 }
 
 /** Throws ShapeError unless every tensor has the parameter's shape. */
@@ -53,30 +50,3 @@ export function rateOf(name: string, learningRate: Tensor | number, parameter: T
 /** Throws ShapeError unless the tensor is a scalar, []. */
 export const expectScalar = (name: string, input: string, { shape }: Tensor): void =>
   expectShape(shape.length === 0, `${name}: ${input} ${formatShape(shape)} is no scalar []`)
-
-const velocityOp = pointwise('sgd.velocity', {
-  inputs: ['velocity', 'parameter', 'gradient'],
-  params: ['momentum', 'weightDecay'],
-  forward: {
-    wgsl: 'p.momentum * velocity + gradient + p.weightDecay * parameter',
-    js: ({ velocity, parameter, gradient, momentum, weightDecay }) =>
-      momentum * velocity + gradient + weightDecay * parameter,
-  },
-  flop: 4,
-  cases: [[2, 3, 5], [16], [1]].map((shape) => ({
-    shapes: [shape, shape, shape],
-    args: { momentum: 0.9, weightDecay: 0.0005 },
-  })),
-})
-
-const sgdOp = pointwise('sgd', {
-  inputs: ['parameter', 'velocity', 'rate'],
-  forward: {
-    wgsl: 'parameter - rate * velocity',
-    js: ({ parameter, velocity, rate }) => parameter - rate * velocity,
-  },
-  flop: 2,
-  cases: [[2, 3, 5], [16], [1]].map((shape) => ({ shapes: [shape, shape, []], args: {} })),
-})
-
-export const sgdOps: readonly Op<PointwiseArgs>[] = [velocityOp, sgdOp]

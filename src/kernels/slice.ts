@@ -103,12 +103,12 @@ function rangeKernel(label: 'slice' | 'slice.dx', whole: Shape, axis: number, st
   const body =
     label === 'slice'
       ? `  let outer = i / p.short;
-  y[i] = x[outer * p.long + p.offset + i - outer * p.short];`
+  store(i, 0u, x[outer * p.long + p.offset + i - outer * p.short]);`
       : `  let outer = i / p.long;
   let at = i - outer * p.long;
   var value = ${type}(0);
   if (at >= p.offset && at - p.offset < p.short) { value = x[outer * p.short + at - p.offset]; }
-  y[i] = value;`
+  store(i, 0u, value);`
   return {
     variant: wide ? 'vec4' : 'scalar',
     dispatches: [
@@ -124,6 +124,8 @@ function rangeKernel(label: 'slice' | 'slice.dx', whole: Shape, axis: number, st
           offset: u32(offset / unit),
         },
         workgroups: linearGrid(count / unit),
+        stores: type,
+        flat: true,
       },
     ],
   }

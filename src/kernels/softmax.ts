@@ -102,11 +102,13 @@ ${row('i')}
   var total = 0.0;
   for (var at = start; at < end; at += p.stride) { total += exp(x[at] - top); }
   let share = ${share};
-  for (var at = start; at < end; at += p.stride) { y[at] = ${value}; }`),
+  for (var at = start; at < end; at += p.stride) { store(at, 0u, ${value}); }`),
         reads,
         writes,
         params,
         workgroups: linearGrid(rows),
+        stores: 'f32',
+        flat: true,
       },
     ],
   }
@@ -126,11 +128,13 @@ ${rowEntry(`${row('row')}
   for (var at = start + lane * p.stride; at < end; at += step) { part += exp(x[at] - top); }
   let total = sum(lane, part);
   let share = ${share};
-  for (var at = start + lane * p.stride; at < end; at += step) { y[at] = ${value}; }`)}`,
+  for (var at = start + lane * p.stride; at < end; at += step) { store(at, 0u, ${value}); }`)}`,
         reads,
         writes,
         params,
         workgroups: rowGrid(rows),
+        stores: 'f32',
+        flat: true,
       },
     ],
   }

@@ -1,7 +1,8 @@
 /** Structural similarity (Wang, Bovik, Sheikh and Simoncelli, IEEE TIP 2004). */
 import { mul, square } from './elementwise.ts'
+import type { Expression } from './expression.ts'
 import { type Dispatch, elements, expectShape, formatShape, type Op, type Shape, type Tensor, u32 } from './op.ts'
-import { type Expression, pointwise } from './pointwise.ts'
+import { pointwise } from './pointwise.ts'
 import { mean } from './reduce.ts'
 import { reshape } from './reshape.ts'
 import { linearEntry, linearGrid } from './wgsl.ts'
@@ -155,56 +156,17 @@ ${WINDOW.map(tap).join('\n')}
   }
 }
 
-/** The terms of equation 13 of the paper: A1 A2 / (B1 B2), of means mx, my and second moments xx, yy, xy. */
-const A1 = '(2.0 * mx * my + p.c1)'
-const A2 = '(2.0 * (xy - mx * my) + p.c2)'
-const B1 = '(mx * mx + my * my + p.c1)'
-const B2 = '(xx - mx * mx + yy - my * my + p.c2)'
-const SIMILARITY = `(${A1} * ${A2} / (${B1} * ${B2}))`
-
-const terms = ({ mx, my, xx, yy, xy, c1, c2 }: Readonly<Record<string, number>>) => {
-  const a1 = 2 * mx * my + c1
-  const a2 = 2 * (xy - mx * my) + c2
-  const b1 = mx * mx + my * my + c1
-  const b2 = xx - mx * mx + yy - my * my + c2
-  return { a1, a2, b1, b2, similarity: (a1 * a2) / (b1 * b2) }
-}
-
-const byMean = (own: 'mx' | 'my', other: 'mx' | 'my'): Expression => ({
-  wgsl: `2.0 * dy * (${other} * (${A2} - ${A1}) / (${B1} * ${B2}) + ${own} * ${SIMILARITY} * (1.0 / ${B2} - 1.0 / ${B1}))`,
-  js(operands) {
-    const { a1, a2, b1, b2, similarity } = terms(operands)
-    return (
-      2 * operands.dy * ((operands[other] * (a2 - a1)) / (b1 * b2) + operands[own] * similarity * (1 / b2 - 1 / b1))
-    )
-  },
-})
-const bySquare: Expression = {
-  wgsl: `-dy * ${SIMILARITY} / ${B2}`,
-  js(operands) {
-    const { b2, similarity } = terms(operands)
-    return (-operands.dy * similarity) / b2
-  },
-}
+/** Equation 13 of the paper, of means mx, my and second moments xx, yy, xy. */
+const times2 = (a: Expression, b: Expression): Expression => ['mul', 2, ['sub', a, b]]
+const squares: Expression = ['add', ['mul', 'mx', 'mx'], ['mul', 'my', 'my']]
+const means: Expression = ['add', ['mul', 2, ['mul', 'mx', 'my']], 'c1']
+const covariance: Expression = ['add', times2('xy', ['mul', 'mx', 'my']), 'c2']
+const variances: Expression = ['add', ['sub', ['add', 'xx', 'yy'], squares], 'c2']
 
 export const ssimMapOp = pointwise('ssim_map', {
   inputs: ['mx', 'my', 'xx', 'yy', 'xy'],
   params: ['c1', 'c2'],
-  forward: { wgsl: SIMILARITY, js: (operands) => terms(operands).similarity },
-  backward: {
-    mx: byMean('mx', 'my'),
-    my: byMean('my', 'mx'),
-    xx: bySquare,
-    yy: bySquare,
-    xy: {
-      wgsl: `2.0 * dy * ${A1} / (${B1} * ${B2})`,
-      js(operands) {
-        const { a1, b1, b2 } = terms(operands)
-        return (2 * operands.dy * a1) / (b1 * b2)
-      },
-    },
-  },
-  flop: 24,
+  value: ['div', ['mul', means, covariance], ['mul', ['add', squares, 'c1'], variances]],
   // c2 is large here so that any moments, also such as no image has, give variances away from 0.
   cases: [[2, 3, 5, 7], [1, 1, 4, 4], [1]].map((shape) => ({
     shapes: Array.from({ length: 5 }, () => shape),

@@ -57,11 +57,13 @@ export const transposeOp: Op<TransposeArgs> = {
         dispatches: [
           {
             label: 'transpose',
-            code: linearEntry(`  if (i >= p.count) { return; }\n  ${lines.join('\n  ')}\n  y[i] = x[at];`),
+            code: linearEntry(`  if (i >= p.count) { return; }\n  ${lines.join('\n  ')}\n  store(i, 0u, x[at]);`),
             reads: [{ name: 'x', buffer: 0, type }],
             writes: [{ name: 'y', buffer: 'output', type }],
             params,
             workgroups: linearGrid(count),
+            stores: type,
+            flat: true,
           },
         ],
       },

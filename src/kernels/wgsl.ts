@@ -5,6 +5,9 @@ import type { Binding, Dispatch, Param } from './op.ts'
 const plainStore = ({ writes, stores }: Dispatch): string =>
   `fn store(i: u32, c: u32, value: ${stores}) { ${writes[0].name}[i] = value; }`
 
+/** The `load` of a dispatch that nothing is fused into. */
+const plainLoad = ({ loads }: Dispatch): string => `fn load(i: u32) -> f32 { return ${loads}[i]; }`
+
 /** How f16 are stored that code has as f32. */
 const HALVES: Readonly<Record<string, string>> = { f32: 'f16', vec2f: 'vec2h', vec4f: 'vec4h' }
 
@@ -28,7 +31,7 @@ function withHalves(code: string, { name, type = 'f32' }: Binding): string {
   return code
 }
 
-/** The whole shader of a dispatch: bindings in the order reads, writes, uniform `p`, then `store` if it uses one, then its code. */
+/** The whole shader of a dispatch: bindings in the order reads, writes, uniform `p`, then `load` and `store` if it uses them, then its code. */
 export function shaderSource(dispatch: Dispatch): string {
   const bindings = [...dispatch.reads, ...dispatch.writes]
   const halves = bindings.filter((b) => b.half)
@@ -44,7 +47,8 @@ export function shaderSource(dispatch: Dispatch): string {
     lines.push(`@group(0) @binding(${bindings.length}) var<uniform> p: Params;`)
   }
   const store = dispatch.stores ? [dispatch.storeCode ?? plainStore(dispatch)] : []
-  return [...lines, halves.reduce(withHalves, [...store, dispatch.code].join('\n'))].join('\n')
+  const load = dispatch.loads ? [dispatch.loadCode ?? plainLoad(dispatch)] : []
+  return [...lines, halves.reduce(withHalves, [...load, ...store, dispatch.code].join('\n'))].join('\n')
 }
 
 /** Bytes of the uniform struct of a dispatch, in declaration order (every field is four bytes). */

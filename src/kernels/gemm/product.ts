@@ -21,6 +21,8 @@ export interface Product {
   biasOf?: 'row' | 'column'
   /** The dispatch writes the whole output of an operation, whose axis 1 are the rows of all batches: others may be fused into it. */
   whole?: boolean
+  /** Axis 1 of the output is another: those that are fused know no channel. */
+  flat?: boolean
   rows: number
   /** Length of the sums. Rows of `a` are padded with zeros to a multiple of four; `b` needs no padding. */
   inner: number
@@ -164,5 +166,6 @@ ${sums.map((line) => `    ${line}`).join('\n')}
     params: usedParams(code, params),
     workgroups: [x, Math.ceil(groups / x), batch.reduce((n, d) => n * d.extent, 1)],
     stores: p.whole ? (wide ? 'vec4f' : 'f32') : undefined,
+    flat: p.flat,
   }
 }
