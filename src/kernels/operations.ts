@@ -9,9 +9,11 @@ import { convTranspose2dOp } from './conv-transpose2d.ts'
 import { conv2dOp } from './conv2d.ts'
 import { conv2dWeightGradientOp } from './conv2d-weight-gradient.ts'
 import { crossEntropyGradientOp, crossEntropyOp } from './cross-entropy.ts'
+import { cumulativeSumOp } from './cumulative-sum.ts'
 import { detachOp } from './detach.ts'
 import { elementwiseOps } from './elementwise.ts'
 import { flipOp } from './flip.ts'
+import { gatherOp, scatterOp } from './gather.ts'
 import { gaussianBlurGradientOp, gaussianBlurOp } from './gaussian-blur.ts'
 import { lpipsDistanceOp, lpipsGradientOp } from './lpips-distance.ts'
 import { arcFaceGradientOp, arcFaceOp, cosFaceOp } from './margin.ts'
@@ -20,6 +22,7 @@ import { maxPool2dGradientOp, maxPool2dOp } from './max-pool2d.ts'
 import { normalizeGradientOp, normalizeOp } from './normalize.ts'
 import type { Op } from './op.ts'
 import { padGradientOp, padOp } from './pad.ts'
+import { randomOp } from './random.ts'
 import { expandOp, maxOp, meanOp, sumOp } from './reduce.ts'
 import { reshapeOp } from './reshape.ts'
 import { resizeGradientOp, resizeOp } from './resize.ts'
@@ -76,4 +79,8 @@ export const operations: readonly Op<any>[] = [
   ssimMapOp,
   resizeGradientOp,
   resizeOp,
+  gatherOp,
+  scatterOp,
+  cumulativeSumOp,
+  randomOp,
 ].flat()
