@@ -1,4 +1,5 @@
 /** Maximum pooling of images. */
+import { wgslIsNaN } from './expression.ts'
 import { type Case, elements, type Op, type Tensor, u32 } from './op.ts'
 import {
   forEachWindow,
@@ -47,7 +48,10 @@ ${linearEntry(`  if (i >= p.count) { return; }
   var best = -3.4028234e38;
   for (var ky = 0; ky < KH; ky++) {
     for (var kx = 0; kx < KW; kx++) {
-      if (${insideImage(g)}) { best = max(best, x[start + (y0 + ky) * i32(p.iw) + x0 + kx]); }
+      if (${insideImage(g)}) {
+        let value = x[start + (y0 + ky) * i32(p.iw) + x0 + kx];
+        best = select(best, value, (value > best) | ${wgslIsNaN('f32', 'value')});
+      }
     }
   }
   store(i, 0u, best);`)}`,
@@ -126,8 +130,9 @@ ${linearEntry(`  if (i >= p.count) { return; }
       if (${insideImage(g)}) {
         let at = (y0 + ky) * i32(p.iw) + x0 + kx;
         let value = x[start + at];
-        winner = select(winner, at, value > best);
-        best = select(best, value, value > best);
+        let better = (value > best) | ${wgslIsNaN('f32', 'value')};
+        winner = select(winner, at, better);
+        best = select(best, value, better);
       }
     }
   }
