@@ -5,7 +5,7 @@
  *
  * What it costs: nothing where an operation has no rivals or the cache knows it; else the compilation of the rivals, and at most about
  * half a second an operation of other arguments or shapes (a few milliseconds on a GPU). After TUNING_MS of one `compile` the remaining
- * operations take their first kernel, and are tried by the next `compile`.
+ * operations take their first kernel (the last, where the first is experimental), and are tried by the next `compile`.
  */
 import { type Capabilities, DeviceLostError, type Gpu, type TuningCache, type TuningChoice } from '../device/gpu.ts'
 import { median } from '../device/stopwatch.ts'
@@ -68,8 +68,8 @@ interface Contest {
 }
 
 /**
- * How the kernels of these nodes are to be chosen: by the cache's choices, after trials for those that it lacks; undefined where there
- * are no rivals or no trials are wanted.
+ * How the kernels of these nodes are to be chosen: by the cache's choices, after trials for those that it lacks; undefined where
+ * trials are not wanted.
  * @throws DeviceLostError
  */
 export async function chooseByTrial(
@@ -88,12 +88,12 @@ export async function chooseByTrial(
     if (!node.op || node.op.view || node.rate === 'constant') continue
     const kernels = kernelsOf(node, target, offers)
     const rivals = rivalsOf(node, kernels)
-    if (rivals.length < 2) continue
+    if (rivals.length < 2 && !rivals.some((kernel) => kernel.experimental)) continue
     const key = keyOf(target, node, kernels, rivals)
     contests.set(key, { node, kernels, rivals })
     keys.set(node, key)
   }
-  if (contests.size === 0) return undefined
+  if (contests.size === 0) return (_, kernels) => untried(kernels)
   const choices = new Map<string, string>()
   /** Takes over what the cache knows; those that it does not know, or not any more, are left. */
   const consult = () =>
@@ -120,9 +120,13 @@ export async function chooseByTrial(
   }
   return (node, kernels) => {
     const variant = choices.get(keys.get(node) ?? '')
-    return kernels.find((k) => k.variant === variant) ?? kernels[0]
+    return kernels.find((k) => k.variant === variant) ?? untried(kernels)
   }
 }
+
+/** What is used without a trial: the first kernel, but none that must prove itself. */
+const untried = (kernels: readonly Kernel[]): Kernel =>
+  kernels[0].experimental ? kernels[kernels.length - 1] : kernels[0]
 
 /** The kernels at the top of the list that no fact ranks. */
 function rivalsOf(node: Node, kernels: readonly Kernel[]): Kernel[] {

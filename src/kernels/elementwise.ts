@@ -1,64 +1,23 @@
 /** The table of pointwise operations. A row is an expression and cases; see expression.ts and pointwise.ts. */
-import { type Case, type Fill, type Op, type Operand, type Shape, type Tensor, tensorsOf } from './op.ts'
+import { type Case, type Fill, type Op, type Operand, type Tensor, tensorsOf } from './op.ts'
 import { type PointwiseArgs, pointwise } from './pointwise.ts'
 
-const SINGLES: readonly Shape[] = [[2, 3, 5, 7], [1], [4, 16]]
-/** Shapes of two operands: alike, per channel in two layouts, crossed, and with a scalar. */
-const PAIRS: readonly (readonly Shape[])[] = [
-  [
-    [2, 3, 4],
-    [2, 3, 4],
-  ],
-  [
-    [2, 3, 5, 7],
-    [3, 1, 1],
-  ],
-  [
-    [2, 3, 4, 8],
-    [2, 3, 1, 1],
-  ],
-  [
-    [5, 1, 3],
-    [1, 7, 3],
-  ],
-  [[3, 4], []],
-]
+/** Shapes of operands; those of two are alike, per channel in two layouts, crossed, and with a scalar. */
+const SINGLES = ['2,3,5,7', '1', '4,16']
+const PAIRS = ['2,3,4 2,3,4', '2,3,5,7 3,1,1', '2,3,4,8 2,3,1,1', '5,1,3 1,7,3', '3,4 []']
 
 type Cases = readonly Case<PointwiseArgs>[]
-const filled = (
-  shapes: readonly (readonly Shape[])[],
-  fill: Fill,
-  others: Fill = fill,
-  args: PointwiseArgs = {},
-): Cases => shapes.map((each) => ({ shapes: each, args, fill: each.map((_, k) => (k === 0 ? fill : others)) }))
-const singles = (fill: Fill = 'symmetric', args: PointwiseArgs = {}): Cases =>
-  filled(
-    SINGLES.map((shape) => [shape]),
-    fill,
-    fill,
-    args,
-  )
+/** Cases of these shapes: the first operand is filled one way, the others another. */
+const filled = (shapes: readonly string[], first: Fill, others: Fill = first, args: PointwiseArgs = {}): Cases =>
+  shapes.map((text) => {
+    const each = text.split(' ').map((shape) => (shape === '[]' ? [] : shape.split(',').map(Number)))
+    return { shapes: each, args, fill: each.map((_, k) => (k === 0 ? first : others)) }
+  })
+const singles = (fill: Fill = 'symmetric', args: PointwiseArgs = {}): Cases => filled(SINGLES, fill, fill, args)
 const pairs = (fill: Fill = 'symmetric', others: Fill = fill): Cases => filled(PAIRS, fill, others)
-/** These values, with the arguments. */
-const values = (numbers: readonly number[], args: PointwiseArgs = {}): Case<PointwiseArgs> => ({
-  shapes: [[numbers.length]],
-  args,
-  fill: [Float32Array.from(numbers)],
-})
-/** Shapes of x and slopes of PReLU. */
-const SLOPES: readonly (readonly Shape[])[] = [
-  [
-    [2, 3, 5, 7],
-    [3, 1, 1],
-  ],
-  [
-    [2, 8, 4, 4],
-    [8, 1, 1],
-  ],
-  [[3, 10], [10]],
-  [[3, 10], [1]],
-]
-
+/** These values. */
+const values = (numbers: readonly number[]): Case<PointwiseArgs> =>
+  filled([`${numbers.length}`], Float32Array.from(numbers))[0]
 // Each by itself and marked as pure, so that bundlers leave out those that are not used.
 const addOp = /* @__PURE__ */ pointwise('add', {
   inputs: ['a', 'b'],
@@ -130,12 +89,12 @@ const reluOp = /* @__PURE__ */ pointwise('relu', {
 const relu6Op = /* @__PURE__ */ pointwise('relu6', {
   inputs: ['x'],
   value: ['relu6', 'x'],
-  cases: [...singles('distinct'), ...filled([[[2, 13, 53]]], 'distinct')],
+  cases: [...singles('distinct'), ...filled(['2,13,53'], 'distinct')],
 })
 const preluOp = /* @__PURE__ */ pointwise('prelu', {
   inputs: ['x', 'slope'],
   value: ['mul', 'x', ['where', ['gt', 'x', 0], 1, 'slope']],
-  cases: filled(SLOPES, 'distinct', 'symmetric'),
+  cases: filled(['2,3,5,7 3,1,1', '2,8,4,4 8,1,1', '3,10 10', '3,10 1'], 'distinct', 'symmetric'),
 })
 const leakyReluOp = /* @__PURE__ */ pointwise('leaky_relu', {
   inputs: ['x'],
@@ -231,18 +190,8 @@ const whereOp = /* @__PURE__ */ pointwise('where', {
   inputs: ['condition', 'a', 'b'],
   value: ['where', ['eq', 'condition', 0], 'b', 'a'],
   cases: [
-    ...filled(
-      [
-        [
-          [2, 3],
-          [2, 3],
-          [2, 3],
-        ],
-      ],
-      Float32Array.of(0, 1, 1, 0, 2, -1),
-      'symmetric',
-    ),
-    ...filled([[[2, 1], [1, 4], []]], Float32Array.of(0, 1), 'symmetric'),
+    ...filled(['2,3 2,3 2,3'], Float32Array.of(0, 1, 1, 0, 2, -1), 'symmetric'),
+    ...filled(['2,1 1,4 []'], Float32Array.of(0, 1), 'symmetric'),
   ],
 })
 const movingAverageOp = /* @__PURE__ */ pointwise('moving_average', {
@@ -250,18 +199,8 @@ const movingAverageOp = /* @__PURE__ */ pointwise('moving_average', {
   params: ['momentum', 'scale'],
   value: ['add', ['mul', 'average', ['sub', 1, 'momentum']], ['mul', 'value', ['mul', 'momentum', 'scale']]],
   cases: [
-    ...filled([[[7], [7]]], 'symmetric', 'symmetric', { momentum: 0.1, scale: 1.5 }),
-    ...filled(
-      [
-        [
-          [2, 4],
-          [2, 4],
-        ],
-      ],
-      'symmetric',
-      'symmetric',
-      { momentum: 0.001, scale: 1 },
-    ),
+    ...filled(['7 7'], 'symmetric', 'symmetric', { momentum: 0.1, scale: 1.5 }),
+    ...filled(['2,4 2,4'], 'symmetric', 'symmetric', { momentum: 0.001, scale: 1 }),
   ],
 })
 const signedStepOp = /* @__PURE__ */ pointwise('signed_step', {
@@ -269,39 +208,18 @@ const signedStepOp = /* @__PURE__ */ pointwise('signed_step', {
   params: ['step'],
   value: ['add', 'x', ['mul', 'step', ['sign', 'g']]],
   cases: [
-    ...filled(
-      [
-        [
-          [1, 3, 5, 7],
-          [1, 3, 5, 7],
-        ],
-      ],
-      'symmetric',
-      'distinct',
-      { step: 0.0025 },
-    ),
-    ...filled([[[4], [4]]], new Float32Array(4), Float32Array.of(1, -2, 1e-3, -1), { step: 0.5 }),
+    ...filled(['1,3,5,7 1,3,5,7'], 'symmetric', 'distinct', { step: 0.0025 }),
+    ...filled(['4 4'], new Float32Array(4), Float32Array.of(1, -2, 1e-3, -1), { step: 0.5 }),
   ],
 })
 const powOp = /* @__PURE__ */ pointwise('pow', {
   inputs: ['x', 'e'],
   value: ['pow', 'x', 'e'],
   cases: [
-    ...filled(
-      [
-        [
-          [2, 3, 5, 7],
-          [2, 3, 5, 7],
-        ],
-        [[3, 8], [8]],
-        [[2, 3, 4], []],
-      ],
-      'positive',
-      'symmetric',
-    ),
-    ...[2, 3, 1, 0].flatMap((e) => filled([[[4, 5], []]], 'distinct', Float32Array.of(e))),
-    ...[-1, -3, 0.5].flatMap((e) => filled([[[4, 5], []]], 'positive', Float32Array.of(e))),
-    ...filled([[[4], [4]]], Float32Array.of(0, 0, -2, -2), Float32Array.of(2, 0, 0, -3)),
+    ...filled(['2,3,5,7 2,3,5,7', '3,8 8', '2,3,4 []'], 'positive', 'symmetric'),
+    ...[2, 3, 1, 0].flatMap((e) => filled(['4,5 []'], 'distinct', Float32Array.of(e))),
+    ...[-1, -3, 0.5].flatMap((e) => filled(['4,5 []'], 'positive', Float32Array.of(e))),
+    ...filled(['4 4'], Float32Array.of(0, 0, -2, -2), Float32Array.of(2, 0, 0, -3)),
   ],
 })
 

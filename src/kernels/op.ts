@@ -106,6 +106,11 @@ export interface Kernel {
    * trial may decide (src/graph/tune.ts). Rivals are timed alone, so either all of them have `stores` or none.
    */
   rival?: boolean
+  /**
+   * It has not run on the adapters that it is for: where trials are made it is only used after one, also without a rival, and the list's
+   * last kernel in its place where there was none.
+   */
+  experimental?: boolean
   /** `f16`: it rounds its operands so, and is offered where the caller allows it (`Target.products`). */
   precision?: Precision
   dispatches: readonly Dispatch[]

@@ -17,5 +17,5 @@ export function productKernels(
   const half = gpu.products === 'f16' && gpu.f16 ? [...matrixKernels(t, gpu), ...tileKernels(t, gpu, true)] : []
   // What no software adapter can run must prove itself in a trial: it is never first.
   const all = [...faster, ...tileKernels(t, gpu), ...others, ...half]
-  return [...all.map((k, i): Kernel => (i > 0 ? { ...k, rival: true } : k)), safeTile(t)]
+  return [...all.map((k, i): Kernel => ({ ...k, rival: i > 0, experimental: true })), safeTile(t)]
 }
