@@ -27,16 +27,7 @@ export {
   type ProtectorNetworks,
   type RecogniserReport,
 } from './attack/protect.ts'
-export {
-  type Capabilities,
-  DeviceLostError,
-  Gpu,
-  GpuError,
-  openDevice,
-  type TuningCache,
-  type TuningChoice,
-} from './device/gpu.ts'
-export { measureRoofs, type Roofs } from './device/roofs.ts'
+export * from './engine.ts'
 export { type Accuracy, accuracyOf, type EmbeddedFaces, embedFaces, type LabelledPhoto } from './evaluate/accuracy.ts'
 export { presetOf } from './evaluate/preset-text.ts'
 export { type Affine, align112, align150, FaceGeometryError, type Landmarks } from './faces/alignment.ts'
@@ -53,34 +44,6 @@ export { type Area, faceInArea, type PointedFace } from './faces/in-box.ts'
 export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export type { Pixels } from './faces/pixels.ts'
 export { detectFacesYunet, type YunetNetworks } from './faces/yunet.ts'
-export * from './graph/index.ts'
-export { uniformNoise } from './graph/noise.ts'
-export * from './kernels/index.ts'
-export {
-  type Backward,
-  type Binding,
-  type Case,
-  type Cost,
-  type Dispatch,
-  elements,
-  expectShape,
-  f32,
-  formatShape,
-  i32,
-  type Kernel,
-  type Op,
-  type Operand,
-  type Param,
-  type Recorder,
-  type Shape,
-  ShapeError,
-  type Target,
-  type Tensor,
-  tensorsOf,
-  u32,
-} from './kernels/op.ts'
-export { type PointwiseArgs, pointwise } from './kernels/pointwise.ts'
-export { linearEntry, linearGrid } from './kernels/wgsl.ts'
 export { type EnsembleWeights, ensembleWeights, type LayerWeights } from './models/ensemble.ts'
 export { type IrArchitecture, ir } from './models/ir.ts'
 export { type IrTrained, irTraining, type Parameter, type ParameterSource, xavierBound } from './models/ir-training.ts'

@@ -10,16 +10,7 @@ export {
   loadSurrogates,
   UnknownModelError,
 } from './attack/node.ts'
-export {
-  type AcquireOptions,
-  type AdapterEntry,
-  acquire,
-  adapterName,
-  describeAdapter,
-  listAdapters,
-  NoAdapterError,
-} from './device/node.ts'
-export { fileTuning } from './graph/node.ts'
+export * from './engine-node.ts'
 export * from './images/index.ts'
 export {
   knownNetworks,

@@ -284,8 +284,8 @@ export const expandOp: Op<ExpandArgs> = {
   ],
 }
 
-export const sumOp = reduceOp(reductions.sum, ({ inputs: [x], gradient }) => [expand(gradient, x.shape)], 'symmetric')
-export const meanOp = reduceOp(
+export const sumOp = /* @__PURE__ */ reduceOp(reductions.sum, ({ inputs: [x], gradient }) => [expand(gradient, x.shape)], 'symmetric')
+export const meanOp = /* @__PURE__ */ reduceOp(
   reductions.mean,
   ({ inputs: [x], output, gradient }) => {
     const scale = elements(output.shape) / elements(x.shape)
@@ -293,7 +293,7 @@ export const meanOp = reduceOp(
   },
   'symmetric',
 )
-export const maxOp = reduceOp(
+export const maxOp = /* @__PURE__ */ reduceOp(
   reductions.max,
   ({ inputs: [x], output, gradient }) => [mul(equal(x, output), gradient)],
   'distinct',

@@ -1,0 +1,12 @@
+/// <reference types="@webgpu/types" preserve="true" />
+/** What the engine does in Node alone: open an adapter through Dawn, and keep choices among kernels in a file. */
+export {
+  type AcquireOptions,
+  type AdapterEntry,
+  acquire,
+  adapterName,
+  describeAdapter,
+  listAdapters,
+  NoAdapterError,
+} from './device/node.ts'
+export { fileTuning } from './graph/node.ts'

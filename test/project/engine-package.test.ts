@@ -1,0 +1,218 @@
+/** The engine's package as npm packs it, used as its users do. Where npm would install dependencies those of the repository are linked. */
+import { execFileSync } from 'node:child_process'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join, resolve } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { createPackageFromTarballData, checkPackage as typesOf } from '@arethetypeswrong/core'
+import { build as esbuild } from 'esbuild'
+import { publint } from 'publint'
+import { rollup } from 'rollup'
+import { build as vite } from 'vite'
+import { afterAll, describe, expect, test } from 'vitest'
+import * as library from '../../src/index.ts'
+import { everything } from '../support/scope.ts'
+
+const repository = resolve(import.meta.dirname, '../..')
+mkdirSync(join(repository, 'out'), { recursive: true })
+const folder = mkdtempSync(join(repository, 'out/engine-package-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const run = (program: string, args: readonly string[], cwd = folder): string =>
+  execFileSync(program, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+
+const source = join(folder, 'source')
+run(process.execPath, [join(repository, 'build/engine.ts'), source], repository)
+run('npm', ['pack', source, '--ignore-scripts'])
+const tarball = join(folder, readdirSync(folder).find((name) => name.endsWith('.tgz'))!)
+const installed = join(folder, 'node_modules/lowkey-gpu-engine')
+mkdirSync(installed, { recursive: true })
+run('tar', ['xzf', tarball, '--strip-components=1', '-C', installed])
+for (const name of ['@webgpu/types', 'webgpu', '@types/node', 'undici-types']) {
+  mkdirSync(join(folder, 'node_modules', name, '..'), { recursive: true })
+  symlinkSync(join(repository, 'node_modules', name), join(folder, 'node_modules', name))
+}
+writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
+
+const filesOf = (path: string): string[] =>
+  readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) => statSync(join(path, name)).isFile())
+const place = (name: string, text: string): string => {
+  writeFileSync(join(folder, name), text)
+  return join(folder, name)
+}
+
+/** The Node of this run, and the one on the path outside the repository where that is another. */
+const nodes = [
+  ...new Set([process.execPath, join(repository, 'node_modules/.bin/node'), '/usr/bin/node', '/usr/local/bin/node']),
+]
+  .flatMap((path) => {
+    try {
+      return [{ path, version: run(path, ['--version']).trim() }]
+    } catch {
+      return []
+    }
+  })
+  .filter(({ version }, i, all) => all.findIndex((other) => other.version === version) === i)
+
+const README = readFileSync(join(installed, 'README.md'), 'utf8')
+
+describe('the package of the engine', () => {
+  test('is small, and has nothing to download, build or run', () => {
+    const files = filesOf(installed)
+    const bytes = files.reduce((n, name) => n + statSync(join(installed, name)).size, 0)
+    console.log(`unpacked: ${files.length} files, ${bytes} bytes; packed: ${statSync(tarball).size} bytes`)
+    expect(bytes).toBeLessThan(1e6)
+    expect(files.filter((name) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(name))).toEqual([])
+    const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
+    expect(manifest.scripts).toBeUndefined()
+    expect(Object.keys(manifest.dependencies)).toEqual(['@webgpu/types'])
+    expect(manifest.version).toBe(JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')).version)
+  })
+
+  test('has nothing that lowkey-gpu lacks', async () => {
+    const engine = Object.keys(await import(join(installed, 'dist/engine.js')))
+    expect(engine.filter((name) => !(name in library))).toEqual([])
+    expect(engine).toEqual(expect.arrayContaining(['compile', 'grad', 'graph', 'matmul', 'pointwise', 'linearEntry']))
+  })
+
+  test('is what publint and attw want', async () => {
+    const { messages } = await publint({ pkgDir: installed, pack: false })
+    expect(messages).toEqual([])
+    const found = await typesOf(createPackageFromTarballData(readFileSync(tarball)))
+    // It has no CommonJS: `require` of Node takes modules. Resolution as before Node 16 knows no `exports`.
+    const problems = 'problems' in found ? found.problems : [found]
+    expect(
+      problems.filter(
+        (problem) => !('resolutionKind' in problem && /^node10$|^node16-cjs$/.test(problem.resolutionKind as string)),
+      ),
+    ).toEqual([])
+  })
+})
+
+describe.skipIf(!everything)('programs', () => {
+  const printed = 'Float32Array(4) [ 1, 2, 3, 4 ]'
+  const program = /```js\n([\s\S]*?)```/.exec(README)![1]
+
+  test.each(nodes)('of its README run on Node $version', ({ path }) => {
+    expect(run(path, [place('readme.mjs', program)])).toContain(printed)
+  })
+
+  test.each(nodes)('can require it on Node $version', ({ path }) => {
+    const file = place(
+      'required.cjs',
+      `const { graph, matmul } = require('lowkey-gpu-engine')
+const g = graph()
+console.log(matmul(g.input('a', [2, 3]), g.input('b', [3, 4])).shape)`,
+    )
+    expect(run(path, [file])).toContain('[ 2, 4 ]')
+  })
+
+  test.each(readdirSync(join(repository, 'examples/engine')))('examples/engine/%s runs', (name) => {
+    const text = readFileSync(join(repository, 'examples/engine', name), 'utf8')
+    const wanted = Array.from(text.matchAll(/^\/\/ prints: (.*)$/gm), ([, line]) => line)
+    expect(wanted.length).toBeGreaterThan(0)
+    for (const { path } of nodes) {
+      const output = run(path, [place(name, text)])
+      for (const line of wanted) expect(output).toContain(line)
+    }
+  })
+
+  test.each([
+    ['with the DOM', ['es2023', 'dom']],
+    ['without the DOM', ['es2023']],
+  ])('compile under strict TypeScript %s', (_, lib) => {
+    place(
+      'typed.ts',
+      `import { compile, type Expression, graph, type Gpu, matmul, type Op, pointwise, type Tensor } from 'lowkey-gpu-engine'
+const value: Expression = ['mul', 'x', ['sigmoid', 'x']]
+export const op: Op<Readonly<Record<string, number>>> = pointwise('own', { inputs: ['x'], value, cases: [] })
+export async function product(gpu: Gpu): Promise<Float32Array> {
+  const g = graph()
+  const a: Tensor = g.input('a', [2, 3])
+  const plan = await compile(gpu, { y: matmul(a, g.constant([1, 2, 3], [3, 1])) }, { inputs: { a } })
+  // @ts-expect-error there is no such input
+  plan.write('b', [1])
+  return (await plan.run({ a: [1, 2, 3, 4, 5, 6] })).y
+}`,
+    )
+    const options = {
+      strict: true,
+      noEmit: true,
+      module: 'nodenext',
+      target: 'es2023',
+      lib,
+      types: [],
+      skipLibCheck: true,
+    }
+    place('tsconfig.json', JSON.stringify({ compilerOptions: options, files: ['typed.ts'] }))
+    const tsc = join(repository, 'node_modules/typescript/bin/tsc')
+    expect(run(process.execPath, [tsc, '-p', 'tsconfig.json'])).toBe('')
+    rmSync(join(folder, 'tsconfig.json'))
+  })
+})
+
+describe.skipIf(!everything)('bundles', () => {
+  const entry = (name: string): string =>
+    place(
+      `${name}.js`,
+      `export { compile, grad, graph, ${name} } from 'lowkey-gpu-engine'\nexport { acquire } from 'lowkey-gpu-engine/browser'\n`,
+    )
+  const kilobytes = (code: string | Uint8Array): number => gzipSync(code, { level: 9 }).length / 1000
+
+  test('by esbuild, rollup and Vite hold what is used', async () => {
+    const sizes: Record<string, Record<string, number>> = {}
+    for (const name of ['matmul', 'conv2d']) {
+      const input = entry(name)
+      const bundled = await esbuild({ entryPoints: [input], bundle: true, minify: true, format: 'esm', write: false })
+      const rolled = await (
+        await rollup({
+          input,
+          onwarn() {}, // of the circle that docs/architecture.md names
+          treeshake: { moduleSideEffects: false },
+          plugins: [
+            {
+              name: 'packages',
+              resolveId(id) {
+                const file = { 'lowkey-gpu-engine': 'engine.js', 'lowkey-gpu-engine/browser': 'browser.js' }[id]
+                return file ? { id: join(installed, 'dist', file), moduleSideEffects: false } : null
+              },
+            },
+          ],
+        })
+      ).generate({ format: 'esm' })
+      const minified = await esbuild({
+        stdin: { contents: rolled.output[0].code },
+        minify: true,
+        format: 'esm',
+        write: false,
+      })
+      const built = await vite({
+        root: folder,
+        logLevel: 'silent',
+        configFile: false,
+        build: { write: false, target: 'es2023', lib: { entry: input, formats: ['es'], fileName: name }, minify: true },
+      })
+      const [{ output }] = built as unknown as [{ output: [{ code: string }] }]
+      sizes[name] = {
+        esbuild: kilobytes(bundled.outputFiles[0].contents),
+        rollup: kilobytes(minified.outputFiles[0].contents),
+        vite: kilobytes(output[0].code),
+      }
+      for (const text of [bundled.outputFiles[0].text, rolled.output[0].code, output[0].code]) {
+        expect(text).not.toMatch(/["']node:/)
+        expect(text).not.toContain('lpips')
+      }
+    }
+    console.log(`gzipped kB: ${JSON.stringify(sizes)}`)
+    for (const kB of Object.values(sizes.matmul)) expect(kB).toBeLessThan(37)
+    for (const kB of Object.values(sizes.conv2d)) expect(kB).toBeLessThan(46)
+  })
+})
