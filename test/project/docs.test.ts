@@ -11,6 +11,7 @@ import type { Op, Tensor } from '../../src/kernels/op.ts'
 import { operations } from '../../src/kernels/operations.ts'
 import { describeOperation } from '../support/check-operation.ts'
 import { testGpu } from '../support/gpu.ts'
+import { onnxFile } from '../support/onnx.ts'
 import { installPackage } from '../support/package.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
@@ -134,6 +135,24 @@ describe('docs/engine.md', () => {
       expect(stdout).toBe(printed)
     })
   }
+
+  test('examples/onnx.mjs goes from a photo to what a model gives, for one face and for three', async () => {
+    const model = join(installed.folder, 'mean.onnx')
+    const nodes = [
+      { op: 'GlobalAveragePool', inputs: 'x', outputs: 'p' },
+      { op: 'Flatten', inputs: 'p' },
+    ]
+    writeFileSync(model, onnxFile({ inputs: { x: ['N', 3, 112, 112] }, nodes }))
+    const program = join(installed.folder, 'onnx.mjs')
+    writeFileSync(program, readFileSync(join(repository, 'examples/onnx.mjs'), 'utf8'))
+    const { stdout } = await run(process.execPath, [program, model, 'examples/astronaut.png'], {
+      cwd: repository,
+      env: { ...process.env, NODE_OPTIONS: '' },
+    })
+    const [one, three] = stdout.trim().split('\n')
+    expect(one).toMatch(/^batch 1: 3 numbers, the first 0\.\d+, the last -0\.\d+$/)
+    expect(three).toBe(one.replace('batch 1: 3', 'batch 3: 9'))
+  })
 
   test('lists every operation that the library has', () => {
     const table = read('engine.md').split('## Operations')[1]
