@@ -68,14 +68,13 @@ const graphs: Record<string, (g: Graph) => Recorded> = {
 function embedded(g: Graph, surrogates: number): Recorded {
   const shape = { height: 256, width: 256, faces: 1, grey: false }
   const chosen = networks.surrogates.slice(0, surrogates)
-  const { total, feature, lpips, gradient, delta, nextDelta } = recordObjective(
-    g,
+  const { total, feature, lpips, gradient, delta, nextDelta } = recordObjective(g, {
     shape,
-    chosen,
-    networks.lpips,
-    presets.medium,
-    true,
-  )
+    surrogates: chosen,
+    perceptual: networks.lpips,
+    preset: presets.medium,
+    masked: true,
+  })
   return { outputs: { total, feature, lpips, gradient }, updates: [[delta, nextDelta]] }
 }
 

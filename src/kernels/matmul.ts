@@ -136,87 +136,20 @@ export const matmulOp: Op<MatmulArgs> = {
     })
     return y
   },
-  cases: matmulCases(),
+  cases: [
+    ...casesOf(false, false, '1,1 1,1', '3,5 5,7', '16,32 32,24', '2,3,4,5 5,6', '2,8,16 2,16,12', '37,67 67,41'),
+    ...casesOf(true, false, '5,3 5,7'),
+    ...casesOf(false, true, '3,5 7,5', '3,1,4,5 2,6,5', '1,2309 11,2309 11', '4,320 64,320 64', '1,7 1,7 1'),
+    ...casesOf(true, true, '5,3 7,5'),
+  ],
 }
 
-function matmulCases(): Case<MatmulArgs>[] {
-  const plain = { transposeA: false, transposeB: false }
-  const layer = { transposeA: false, transposeB: true }
-  return [
-    {
-      shapes: [
-        [1, 1],
-        [1, 1],
-      ],
-      args: plain,
-    },
-    {
-      shapes: [
-        [3, 5],
-        [5, 7],
-      ],
-      args: plain,
-    },
-    {
-      shapes: [
-        [16, 32],
-        [32, 24],
-      ],
-      args: plain,
-    },
-    {
-      shapes: [
-        [5, 3],
-        [5, 7],
-      ],
-      args: { transposeA: true, transposeB: false },
-    },
-    {
-      shapes: [
-        [3, 5],
-        [7, 5],
-      ],
-      args: layer,
-    },
-    {
-      shapes: [
-        [5, 3],
-        [7, 5],
-      ],
-      args: { transposeA: true, transposeB: true },
-    },
-    {
-      shapes: [
-        [2, 3, 4, 5],
-        [5, 6],
-      ],
-      args: plain,
-    },
-    {
-      shapes: [
-        [3, 1, 4, 5],
-        [2, 6, 5],
-      ],
-      args: layer,
-    },
-    {
-      shapes: [
-        [2, 8, 16],
-        [2, 16, 12],
-      ],
-      args: plain,
-    },
-    {
-      shapes: [
-        [37, 67],
-        [67, 41],
-      ],
-      args: plain,
-    },
-    { shapes: [[1, 2309], [11, 2309], [11]], args: layer },
-    { shapes: [[4, 320], [64, 320], [64]], args: layer },
-    { shapes: [[1, 7], [1, 7], [1]], args: layer },
-  ]
+/** Cases of shapes written as text. */
+function casesOf(transposeA: boolean, transposeB: boolean, ...texts: readonly string[]): Case<MatmulArgs>[] {
+  return texts.map((text) => ({
+    shapes: text.split(' ').map((shape) => shape.split(',').map(Number)),
+    args: { transposeA, transposeB },
+  }))
 }
 
 /** The loops around the matrices, merged: extents, and distances of a, b and y counted in matrices. */

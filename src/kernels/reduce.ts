@@ -284,7 +284,11 @@ export const expandOp: Op<ExpandArgs> = {
   ],
 }
 
-export const sumOp = /* @__PURE__ */ reduceOp(reductions.sum, ({ inputs: [x], gradient }) => [expand(gradient, x.shape)], 'symmetric')
+export const sumOp = /* @__PURE__ */ reduceOp(
+  reductions.sum,
+  ({ inputs: [x], gradient }) => [expand(gradient, x.shape)],
+  'symmetric',
+)
 export const meanOp = /* @__PURE__ */ reduceOp(
   reductions.mean,
   ({ inputs: [x], output, gradient }) => {
