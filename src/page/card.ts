@@ -22,6 +22,8 @@ export interface CardActions {
   remove(card: Card): void
   save(card: Card): void
   again(card: Card): void
+  /** Shows the result that there is already, in the place of another one. */
+  keep(card: Card): void
   /** Faces were switched on or off. */
   changed(): void
 }
@@ -84,7 +86,8 @@ export class Card {
     this.disposeComparison?.()
     this.disposeComparison = undefined
     if (state === 'done' && done) fill(this.body, ...this.result(done))
-    else if (state === 'failed') fill(this.body, opened && this.again())
+    else if (state === 'failed')
+      fill(this.body, opened && element('div', { class: 'buttons' }, this.again(), this.keep()))
     else if (opened) fill(this.body, this.outlined(opened, state === 'ready'), this.choices(opened))
     else fill(this.body)
   }
@@ -170,6 +173,7 @@ export class Card {
           element('span', {}, texts.protectFace(face.number, faces.length === 1)),
         ),
       ),
+      this.keep(),
     )
   }
 
@@ -223,6 +227,9 @@ export class Card {
       ),
     )
   }
+
+  private keep = (): HTMLElement | undefined =>
+    this.done && element('button', { type: 'button', onclick: () => this.actions.keep(this) }, texts.back)
 
   private again = (): HTMLElement =>
     element('button', { type: 'button', onclick: () => this.actions.again(this) }, texts.again)

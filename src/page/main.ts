@@ -83,7 +83,7 @@ async function add(incoming: Promise<Incoming[]> | Incoming[]): Promise<void> {
       others++
       continue
     }
-    const card = new Card(++lastId, file, path, { remove, save: saveOne, again, changed: update })
+    const card = new Card(++lastId, file, path, { remove, save: saveOne, again, keep, changed: update })
     if (found?.kind === 'photo') card.kind = found.format
     cards.push(card)
     page.list.append(card.element)
@@ -145,8 +145,8 @@ function receive(message: FromWorker): void {
 
 function fail(card: Card, failure: Failure): void {
   card.failure = failure
-  // What was cancelled can be asked for again as it is.
-  set(card, failure.kind === 'cancelled' && card.opened ? 'ready' : 'failed')
+  // What was cancelled can be asked for again as it is; an earlier result stays.
+  set(card, failure.kind !== 'cancelled' ? 'failed' : card.done ? 'done' : card.opened ? 'ready' : 'failed')
   if (failure.kind !== 'cancelled') page.note(texts.named(card.path, texts.failure(failure)))
 }
 
@@ -208,7 +208,11 @@ function protect(): void {
     }))
   }
   page.note('')
-  // A screen that goes dark puts the tab to sleep; where that cannot be kept off, the clock knows.
+  stayAwake()
+}
+
+/** A screen that goes dark puts the tab to sleep; where that cannot be kept off, the clock knows. */
+function stayAwake(): void {
   navigator.wakeLock?.request('screen').then(
     (lock) => {
       wakeLock = lock
@@ -216,12 +220,16 @@ function protect(): void {
     () => {},
   )
 }
+// The lock ends when the tab is hidden.
+document.addEventListener('visibilitychange', () => {
+  if (document.visibilityState === 'visible' && isBusy()) stayAwake()
+})
 
 function cancel(): void {
   for (const card of cards) {
     if (card.state !== 'queued' && card.state !== 'working') continue
     if (card.id === turns.current) send({ type: 'cancel', id: card.id })
-    else set(card, 'ready')
+    else set(card, card.done ? 'done' : 'ready')
   }
   page.note(texts.cancelled)
 }
@@ -237,6 +245,11 @@ function remove(card: Card): void {
 function again(card: Card): void {
   card.failure = undefined
   set(card, 'ready')
+  card.element.focus()
+}
+
+function keep(card: Card): void {
+  set(card, 'done')
   card.element.focus()
 }
 
@@ -261,7 +274,7 @@ async function saveAll(): Promise<void> {
 }
 
 addEventListener('beforeunload', (event) => {
-  if (isBusy() || cards.some(({ state, saved }) => state === 'done' && !saved)) event.preventDefault()
+  if (isBusy() || cards.some(({ done, saved }) => done && !saved)) event.preventDefault()
 })
 
 document.body.prepend(page.element)

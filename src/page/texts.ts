@@ -144,6 +144,7 @@ export const texts = {
   differenceHelp: 'Grey means unchanged. The change is shown eight times as strong as it is.',
   save: 'Save',
   again: 'Do it again',
+  back: 'Keep the result',
   asFile: (name: string, size: string) => `${name} (${size})`,
   bytes: (bytes: number) => (bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`),
   metadataGone: 'Place, date, camera and all other notes in the file were left out.',

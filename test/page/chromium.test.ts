@@ -174,15 +174,17 @@ describe.skipIf(unavailable)(`the page in a browser${unavailable ? ` (${started.
     )
   })
 
-  test.skipIf(!everything)(`cancelled, it stops; the photo is there to be protected again${LONG}`, async () => {
+  test.skipIf(!everything)(`cancelled, it stops, and the earlier result is kept${LONG}`, async () => {
+    await page.evaluate(`[...document.querySelectorAll('.card[data-state=done] .body button')].at(-1).click()`)
+    await pressButton(page, 'Keep the result')
     await page.evaluate(`[...document.querySelectorAll('.card[data-state=done] .body button')].at(-1).click()`)
     await pressButton(page, 'Protect 1 photo')
     await page.until(`document.querySelector('.card[data-state=working]')`)
     await pressButton(page, 'Cancel')
     await untilIdle(page)
     expect(await page.evaluate(`document.querySelector('.said').textContent`)).toContain('Cancelled')
-    expect(await page.evaluate(`document.querySelectorAll('.card[data-state=ready]').length`)).toBe(1)
-    expect(await page.evaluate(`document.querySelectorAll('.card[data-state=done]').length`)).toBe(1)
+    // The results that there were are there still.
+    expect(await page.evaluate(`document.querySelectorAll('.card[data-state=done]').length`)).toBe(2)
   })
 
   test('all the while nothing was asked for but the page and what it holds, and nothing complained', () => {
