@@ -133,7 +133,12 @@ export async function decodeJpeg(sharp: Sharp, bytes: Uint8Array): Promise<Decod
     what: 'rows',
     says: `is cut short: of its ${rows!.of} rows of pixels the last ${rows!.missing} are not all there`,
   }
-  return { ...decoded, ...more, lost: [...jpeg.lost, ...decoded.lost, cut], repaired: [] }
+  return {
+    ...decoded,
+    ...more,
+    lost: [...jpeg.lost, ...decoded.lost, cut],
+    repaired: jpeg.repaired.filter((what) => what !== NO_END),
+  }
 }
 
 function refuseCoding({ precision, coding }: JpegFile): void {

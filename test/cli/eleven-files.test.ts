@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { lowkey, type Outcome, room } from '../support/cli.ts'
+import { fixture } from '../support/inputs/picture.ts'
 
 const cwd = room('eleven')
 const folder = join(cwd, 'in')
@@ -58,9 +59,8 @@ beforeAll(async () => {
   write('DSCF1.MPO', Buffer.concat([jpeg, jpeg]))
   write('anim.gif', await face.clone().gif().toBuffer())
   write('scan.bmp', bitmap(await face.clone().raw().toBuffer()))
-  // What holds no picture that can be read: the first bytes of each format, then noise.
-  write('IMG_0002.HEIC', Buffer.from(`\0\0\0\x18ftypheic\0\0\0\0mif1heic${'x'.repeat(400)}`, 'latin1'))
-  write('new.jxl', Buffer.from(`\xff\x0a${'x'.repeat(400)}`, 'latin1'))
+  write('IMG_0002.HEIC', fixture('face.heic'))
+  write('new.jxl', fixture('face.jxl'))
   write('IMG_1.dng', dng())
   // And what lies beside them.
   write('._IMG_0001.JPG', Buffer.from('\0\x05\x16\x07\0\x02\0\0Mac OS X        ', 'latin1'))
@@ -95,20 +95,19 @@ describe('eleven files', () => {
       'photo.jpe': 'out/photo.cloaked.jpg',
       'wa.jpg_large': 'out/wa.cloaked.jpg',
       'anim.gif': 'out/anim.cloaked.png',
+      'IMG_0002.HEIC': 'out/IMG_0002.cloaked.jpg',
+      'new.jxl': 'out/new.cloaked.png',
+      'scan.bmp': 'out/scan.cloaked.png',
     }
     expect(ends).toMatchObject({
       ...protectedOnes,
-      'IMG_0002.HEIC': expect.stringMatching(/^in\/IMG_0002\.HEIC .*(HEIC|damaged)/),
-      'new.jxl': expect.stringMatching(/^in\/new\.jxl .*(JPEG XL|damaged)/),
       'IMG_1.dng': expect.stringMatching(/raw file \(DNG\), which is developed, not read/),
       sub: 'is a folder with 1 photo (inside.jpg), not looked into: --recursive includes it',
-      'scan.bmp': expect.stringMatching(/^out\/scan\.cloaked\.png$|is a BMP photo, which is not read/),
     })
     expect(Object.keys(ends)).toHaveLength(11)
     expect(run.created).toEqual(expect.arrayContaining(Object.values(protectedOnes)))
-    const bitmaps = run.created.filter((name) => /scan/.test(name)).length
     expect(summary.summary).toEqual({
-      ...{ photos: 11, protected: 6 + bitmaps, withoutFace: 0, failed: 3 - bitmaps, leftAlone: 2 },
+      ...{ photos: 11, protected: 9, withoutFace: 0, failed: 0, leftAlone: 2 },
       ...{ notDone: 0, earlierResults: 0 },
       faces: expect.objectContaining({ notChosen: 0, mayBe: 0 }),
     })
@@ -117,10 +116,10 @@ describe('eleven files', () => {
   test('make the exit code 1 and the last line, and the others are counted', () => {
     expect(run.code).toBe(1)
     const lines = run.stderr.trimEnd().split('\n')
-    expect(lines.at(-1)).toMatch(/^11 photos: [67] protected, 0 without a face, [23] failed, 2 left alone$/)
+    expect(lines.at(-1)).toMatch(/^11 photos: 9 protected, 0 without a face, 0 failed, 2 left alone(; of 9 faces .*)?$/)
     expect(run.stderr).toMatch(/^note: 1 video left as found \(in\/IMG_0001\.MOV\): faces in it are not protected$/m)
     expect(run.stderr).toMatch(/^note: 2 other files are no photos \(1 macOS metadata \(AppleDouble\), 1 text\)$/m)
-    for (const name of ['IMG_0002.HEIC', 'new.jxl', 'IMG_1.dng', 'sub']) {
+    for (const name of ['IMG_1.dng', 'sub']) {
       expect(run.stderr).toMatch(new RegExp(`^lowkey-gpu: in/${name} `, 'm'))
     }
   })
@@ -130,14 +129,16 @@ describe('eleven files', () => {
     expect(again.code).toBe(1)
     expect(again.stdout).toBe('in/sub/inside.jpg: 1 face, would write out/sub/inside.cloaked.jpg\n')
     expect(again.stderr).toMatch(/^lowkey-gpu: in\/IMG_0001\.JPG: out\/IMG_0001\.cloaked\.JPG exists already/m)
-    expect(again.stderr.trimEnd().split('\n').at(-1)).toMatch(/^11 photos: 1 would be protected, .* 1 left alone$/)
+    expect(again.stderr.trimEnd().split('\n').at(-1)).toMatch(
+      /^11 photos: 1 would be protected, .* 1 left alone(; .*)?$/,
+    )
   })
 
   test('refuses what is a result: the folder of results, and one of them', async () => {
     const results = await protect('out')
     expect(results).toMatchObject({ code: 2, stdout: '' })
     expect(results.stderr).toMatch(
-      /^lowkey-gpu: out: the folder has only earlier results \([67] earlier results\); --again /,
+      /^lowkey-gpu: out: the folder has only earlier results \(9 earlier results\); --again /,
     )
     const one = await protect('out/wa.cloaked.jpg')
     expect(one).toMatchObject({ code: 1, stdout: '', created: [] })

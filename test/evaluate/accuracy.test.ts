@@ -2,14 +2,51 @@
 import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { accuracyOf } from '../../src/evaluate/accuracy.ts'
+import type { Embedder } from '../../src/attack/embedder.ts'
+import { loadDetector } from '../../src/attack/node.ts'
+import { accuracyOf, embedFaces } from '../../src/evaluate/accuracy.ts'
+import type { Landmarks } from '../../src/faces/alignment.ts'
+import { cutOut } from '../../src/faces/pixels.ts'
+import { resize } from '../../src/faces/resize.ts'
+import { turned } from '../../src/faces/turning.ts'
+import { readPhoto } from '../../src/images/index.ts'
+import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import { knownNetworks } from '../../src/weights/node.ts'
 import { lowkey, room } from '../support/cli.ts'
+import { testGpu } from '../support/gpu.ts'
 import { random } from '../support/random.ts'
 import { dataBeside, isAtHand } from '../support/scope.ts'
 
 /** A unit vector in the plane. */
 const at = (degrees: number): Float32Array =>
   Float32Array.of(Math.cos((degrees * Math.PI) / 180), Math.sin((degrees * Math.PI) / 180))
+
+describe('the faces of people', async () => {
+  const gpu = await testGpu()
+
+  test('are found in photos that lie on their side, too', async () => {
+    const { width, height, rgb } = await readPhoto(join(import.meta.dirname, '../../examples/astronaut.png'))
+    const portrait = resize(cutOut({ width, height, data: rgb }, 80, 0, 399, 319), 160, 160)
+    using detector = await mtcnnNetworks(gpu, await loadDetector(await knownNetworks()))
+    const seen: Landmarks[] = []
+    const embedder = {
+      embed: async (_: unknown, landmarks: Landmarks) => {
+        seen.push(landmarks)
+        return new Map([['id', Float32Array.of(1)]])
+      },
+    } as unknown as Embedder
+    async function* photos() {
+      for (const turn of [0, 90] as const) yield { person: 'a', photo: turned(portrait, turn) }
+      yield { person: 'b', photo: { width: 64, height: 64, data: new Uint8Array(3 * 64 * 64) } }
+    }
+    const { people, withoutFace } = await embedFaces(detector, embedder, photos())
+    expect(people).toEqual(['a', 'a'])
+    expect(withoutFace).toBe(1)
+    // The eyes are one above the other.
+    const [[left, right]] = seen.slice(1)
+    expect(Math.abs(left[1] - right[1])).toBeGreaterThan(2 * Math.abs(left[0] - right[0]))
+  })
+})
 
 describe('accuracy', () => {
   test('of people who lie apart is perfect', () => {
