@@ -221,7 +221,7 @@ describe('protect, on a folder', () => {
     expect(seen.map(({ input }) => input)).toEqual(names)
     expect(seen[2]).toEqual({
       input: 'cut.jpg',
-      error: { code: 1, message: expect.stringMatching(/^cut\.jpg is damaged/) },
+      error: { code: 1, message: expect.stringMatching(/^cut\.jpg is damaged/), retry: false },
     })
     for (const [i, row] of seen.entries()) if (i !== 2) expect(row.faces).toHaveLength(1)
   })

@@ -2,9 +2,9 @@
 
 import type { Preset } from '../../attack/presets.ts'
 import type { FaceReport, Protection } from '../../attack/protect.ts'
-import { type FaceCounts, faceNote, noFaces } from '../face-counts.ts'
 import { perMinute } from '../progress.ts'
 import { table } from '../table.ts'
+import { type FaceCounts, faceNote, noFaces } from './face-counts.ts'
 
 /** How many photos came to which end. */
 export interface Outcomes {

@@ -16,10 +16,10 @@ import {
   shown,
 } from '../../images/index.ts'
 import { Exit, exitCodeOf, Interrupted, mayDoBetter, messageOf, RecordedError, stoppedBy } from '../exit.ts'
-import { countFaces, type FaceCounts, faceNote, noFaces } from '../face-counts.ts'
 import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from '../listing.ts'
 import { writeStandardOutput } from '../outputs.ts'
 import { ProgressLine } from '../progress.ts'
+import { countFaces, type FaceCounts, faceNote, noFaces } from './face-counts.ts'
 import { faceLines, numberedBoxes } from './face-list.ts'
 import { checkSize, checkTarget, isDoneMeanwhile, type RunPlan, type TaskPlan } from './plan.ts'
 import type { DecodedPhoto } from './read-ahead.ts'

@@ -1,6 +1,6 @@
 /** How many faces of a run came to which end, over all photos. */
-import { type Choice, CUT, isSmall } from '../attack/choose.ts'
-import type { FaceReport } from '../attack/protect.ts'
+import { type Choice, CUT, isSmall } from '../../attack/choose.ts'
+import type { FaceReport } from '../../attack/protect.ts'
 
 export interface FaceCounts {
   protected: number
