@@ -143,8 +143,6 @@ async function isSettled(task: TaskPlan, input: Input): Promise<boolean> {
     const { code, message } = known.error
     throw new RecordedError(code, `${message} (so it ended before; without --resume it is tried again)`)
   }
-  const givenUp = known ? undefined : task.record.givenUp(input)
-  if (givenUp) throw givenUp
   if (!known) return false
   if (known.outcome === 'without a face') task.withoutFace++
   else task.before++

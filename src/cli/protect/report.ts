@@ -114,3 +114,7 @@ export function closingRow(outcomes: Outcomes, notDone: number, results: number,
 /** What several photos took. */
 export const rateLine = (photos: number, seconds: number): string =>
   `${photos} worked on in ${seconds.toFixed(1)} s, ${perMinute(photos, seconds)} a minute`
+
+/** Errors about files begin with the name already. */
+export const withName = (name: string, message: string): string =>
+  message.startsWith(name) ? message : `${name}: ${message}`

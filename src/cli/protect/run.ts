@@ -23,7 +23,7 @@ import { countFaces, type FaceCounts, faceNote, noFaces } from './face-counts.ts
 import { faceLines, numberedBoxes } from './face-list.ts'
 import { checkSize, checkTarget, isDoneMeanwhile, type RunPlan, type TaskPlan } from './plan.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
-import { closingLine, closingRow, type Outcomes, photoLines, rateLine } from './report.ts'
+import { closingLine, closingRow, type Outcomes, photoLines, rateLine, withName } from './report.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
 import { type ProtectTask, rowOf } from './task.ts'
 
@@ -62,13 +62,14 @@ export class ProtectRun {
   }
 
   /** Which part of the photos this is. */
-  private announceTask({ all, mine, before }: TaskPlan): void {
+  private announceTask({ all, mine, before, record }: TaskPlan): void {
     const { shard, quiet } = this.plan.options
     this.printRow({ task: { shard: shard ?? null, photos: mine, of: all, doneBefore: before } })
-    if (quiet || !shard) return
-    const { index, count, engine, from } = shard
+    if (quiet) return
+    for (const text of record.suspicions(this.plan.inputs)) process.stderr.write(`note: ${text}\n`)
+    const { index, count, engine, from } = shard ?? {}
     const found = engine ? ` (${engine}: ${from})` : ''
-    process.stderr.write(`shard ${index} of ${count}${found}: ${mine} of ${all} photos\n`)
+    if (shard) process.stderr.write(`shard ${index} of ${count}${found}: ${mine} of ${all} photos\n`)
   }
 
   /** Shows what is done before the first photo. */
@@ -394,6 +395,3 @@ export class ProtectRun {
     process.stderr.write(`${lines.join('\n')}\n`)
   }
 }
-
-/** Errors about files begin with the name already. */
-const withName = (name: string, message: string): string => (message.startsWith(name) ? message : `${name}: ${message}`)

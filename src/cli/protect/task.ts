@@ -8,16 +8,15 @@ import type { Content, LedgerRow, Outcome, PhotoRow } from '../../batch/rows.ts'
 import { shardOf } from '../../batch/shard.ts'
 import { adapterName, type Gpu } from '../../device/node.ts'
 import { OutputError, type Photo } from '../../images/index.ts'
-import { RecordedError } from '../exit.ts'
-import { type Input, type LeftAlone, type Listing, pathOf } from '../listing.ts'
+import { type Input, type LeftAlone, type Listing, nameOf, pathOf } from '../listing.ts'
 import { type FilePath, textOf } from '../paths.ts'
 import { version } from '../version.ts'
 import type { ProtectArguments } from './options.ts'
 import type { Target } from './results.ts'
 import { settingsOf } from './settings.ts'
 
-/** Tasks that may begin with a photo and be killed before one gives up on it. */
-const MOST_TRIES = 3
+/** So many tasks that began with a photo and were killed are worth a word: it may be chance, or the photo. */
+const MANY_TRIES = 3
 
 /** A photo's path in what was named, the same wherever that lies: with / between folders. */
 export function photoOf({ name, folder, below = '' }: Input): string {
@@ -88,12 +87,14 @@ export class ProtectTask {
     return this.settled(input).catch(() => undefined)
   }
 
-  /** The failure of a photo with which tasks were killed again and again; undefined for any other. */
-  givenUp(input: Input): RecordedError | undefined {
-    const tries = this.records?.unfinished(photoOf(input)) ?? 0
-    if (tries < MOST_TRIES) return undefined
-    const message = `${tries} tasks began with it and never ended, so it may be what ends them: protect it alone, without --resume`
-    return new RecordedError(1, message)
+  /** What to say of photos with which tasks were killed again and again, as sentences. */
+  suspicions(inputs: readonly Input[]): string[] {
+    return inputs.flatMap((input) => {
+      const tries = this.records?.unfinished(photoOf(input)) ?? 0
+      if (tries < MANY_TRIES) return []
+      const why = 'it comes last, for it may be what ends them'
+      return [`${nameOf(input)}: ${tries} tasks began with it and were not heard of again; ${why}`]
+    })
   }
 
   /** Photos with which no task was killed, or is at work, come first: one that kills tasks then holds up no other. */
