@@ -1,17 +1,18 @@
 /** The change of one face: where it stays, and whether what came out is a photo. */
 import { alignmentOf } from '../faces/alignment.ts'
 import type { Face } from '../faces/mtcnn.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { AttackError } from './loop.ts'
 import { type Region, softMask } from './region.ts'
-import { workingPlanes } from './resample.ts'
 import { textureOf } from './texture.ts'
 
-/** How much of the change stays where: faded out around the face, and less of it in flat areas where the preset says so. */
-export function changeMask(photo: Pixels, region: Region, face: Face, flat: number): Float32Array {
+/**
+ * How much of the change stays where: faded out around the face, and less of it in flat areas where the preset says so.
+ * @param planes of the photo in the region
+ */
+export function changeMask(planes: Float32Array, region: Region, face: Face, flat: number): Float32Array {
   const mask = softMask(region, alignmentOf('arcface112', face.landmarks))
   if (flat === 1) return mask
-  const texture = textureOf(workingPlanes(photo, region), region.workWidth, region.workHeight)
+  const texture = textureOf(planes, region.workWidth, region.workHeight)
   return mask.map((part, i) => part * (flat + (1 - flat) * texture[i]))
 }
 

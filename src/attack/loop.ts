@@ -127,6 +127,12 @@ export class Attack implements Disposable {
     this.matrices = matrices
   }
 
+  /** Sets what changes are added to, and leaves the rest as it was loaded. Throws as `load`. */
+  setBase(base: Float32Array): void {
+    this.checkIdle()
+    this.plan.write('base', base)
+  }
+
   /**
    * Runs the ascent, one at a time, and gives the change of the last step, of the shape of `start`, before the mask. Nothing is read back in between.
    * Throws the signal's reason when interrupted, AttackError during another run and where a number is not finite.

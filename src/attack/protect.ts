@@ -1,6 +1,6 @@
 /** A photo in, a protected photo out: detection, the attack on every face, and what it achieved. */
 import type { Gpu } from '../device/gpu.ts'
-import { type Affine, alignmentOf, type Landmarks } from '../faces/alignment.ts'
+import type { Landmarks } from '../faces/alignment.ts'
 import { type FaceNetworks, type FoundFace, findFaces } from '../faces/find.ts'
 import type { Face, MtcnnNetworks } from '../faces/mtcnn.ts'
 import { mostOverlapping } from '../faces/overlap.ts'
@@ -12,20 +12,18 @@ import { uniformNoise } from '../graph/noise.ts'
 import { elements } from '../kernels/op.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { PlanCache } from '../models/plan-cache.ts'
-import type { Recogniser } from '../models/recognisers.ts'
 import { yunetNetworks } from '../models/yunet.ts'
 import type { Weights } from '../weights/registry.ts'
 import { checkResult, visibleChange } from './change.ts'
 import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, position, warningsOf } from './choose.ts'
-import { directionDraw } from './directions.ts'
 import { Embedder, type FaceEmbeddings, similarityOf } from './embedder.ts'
+import { faceJob, targetsOf } from './face-job.ts'
 import { stopwatch } from './laps.ts'
 import { Attack } from './loop.ts'
 import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
-import { type Region, samplingMatrix } from './region.ts'
+import type { Region } from './region.ts'
 import { addChange, workingPlanes } from './resample.ts'
-import { targetsOf } from './targets.ts'
 
 export { FaceChoiceError, NoFaceError } from './choose.ts'
 
@@ -213,7 +211,8 @@ export class Protector implements Disposable {
     let planned = targets.length * steps
     let lpips = 0
     let psnr = Number.POSITIVE_INFINITY
-    for (const [index, { region, faces: members, mask }] of targets.entries()) {
+    for (const [index, target] of targets.entries()) {
+      const { region, faces: members } = target
       report('compile')
       const attack = await this.attackFor(region, members.length, grey, preset, {
         products: options.products,
@@ -221,15 +220,11 @@ export class Protector implements Disposable {
         onProgress: (done, total) => report('compile', done, total),
       })
       clock.lap('compile')
-      const original = workingPlanes(photo, region)
-      const images = {
-        clean: original,
-        base: workingPlanes(result, region),
-        mask,
-        matrices: this.matrices(region, members),
-        draws: members.map((_, k) => directionDraw(original, seed + index + k)),
-      }
-      attack.load(images)
+      const alignments = this.networks.surrogates.map(({ network }) => network.alignment)
+      const { images } = faceJob(photo, target, { preset, alignments, seed: seed + index })
+      const { clean: original, mask } = images
+      // Faces before this one may have changed what is around it.
+      attack.load({ ...images, base: index === 0 ? original : workingPlanes(result, region) })
       const turn = targets.length > 1 ? faces.indexOf(members[0]) + 1 : undefined
       report('attack', taken, planned, turn)
       // The recognisers that judge the result are made ready while the attack runs.
@@ -260,7 +255,7 @@ export class Protector implements Disposable {
       report('measure')
       const protectedPlanes = workingPlanes(result, region)
       checkResult(original, protectedPlanes)
-      attack.load({ ...images, base: protectedPlanes })
+      attack.setBase(protectedPlanes)
       const value = await attack.evaluate(new Float32Array(delta.length))
       lpips = Math.max(lpips, value.lpips)
       psnr = Math.min(psnr, signalToNoise(original, protectedPlanes, 1))
@@ -341,19 +336,6 @@ export class Protector implements Disposable {
     const { surrogates, lpips } = this.networks
     return this.attacks.get(key, () =>
       Attack.compile(this.gpu, { shape, surrogates, perceptual: lpips, preset, masked }, options),
-    )
-  }
-
-  private matrices(region: Region, faces: readonly Face[]): Map<Recogniser['alignment'], Affine[]> {
-    const used = new Set<Recogniser['alignment']>([
-      'arcface112',
-      ...this.networks.surrogates.map((s) => s.network.alignment),
-    ])
-    return new Map(
-      [...used].map((alignment) => [
-        alignment,
-        faces.map((face) => samplingMatrix(region, alignmentOf(alignment, face.landmarks))),
-      ]),
     )
   }
 
