@@ -46,5 +46,11 @@ export async function timeSubmission(gpu: Gpu, encode: (pass: GPUComputePassEnco
   return (performance.now() - start) * 1000
 }
 
+/** Begins to count: what it gives tells the seconds since. */
+export function startClock(): () => number {
+  const began = performance.now()
+  return () => (performance.now() - began) / 1000
+}
+
 /** The value in the middle; of an even number of values the upper of the two. */
 export const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]

@@ -1,5 +1,7 @@
 /** The whole experiment: who is protected how, what every recogniser makes of it, and how visible it is. */
+
 import { basename } from 'node:path'
+import { startClock } from '../device/stopwatch.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import { PhotoError } from '../images/index.ts'
 import { Comparison } from './comparison.ts'
@@ -75,9 +77,9 @@ async function look(setup: ExperimentSetup, detector: Keyed<Detector>, what: str
   const seen: Record<(typeof parts)[number], CleanPhoto[]> = { probes: [], gallery: [], others: [] }
   let withoutFace = 0
   const all = parts.flatMap((part) => split[part].map((photo) => ({ part, photo })))
-  const began = performance.now()
+  const seconds = startClock()
   for (const [done, { part, photo }] of all.entries()) {
-    const left = done > 0 ? ((performance.now() - began) / 1000 / done) * (all.length - done) : undefined
+    const left = done > 0 ? (seconds() / done) * (all.length - done) : undefined
     step(setup, { what, done, total: all.length, left })
     try {
       const sight = await seeCentral(features, detector, await pixelsOf(photo))

@@ -1,9 +1,11 @@
 /** The gallery of an experiment, protected one way: each photo is made (or taken from an earlier run), measured and looked at. */
+
 import { basename } from 'node:path'
 import { similarityOf } from '../attack/embedder.ts'
 import { NoFaceError, type ProtectorNetworks } from '../attack/protect.ts'
 import { SMALLEST_SIDE } from '../attack/region.ts'
 import type { Gpu } from '../device/gpu.ts'
+import { startClock } from '../device/stopwatch.ts'
 import type { Landmarks, Point } from '../faces/alignment.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import type { Pixels } from '../faces/pixels.ts'
@@ -91,7 +93,7 @@ export async function protectGallery(
   using maker = new Maker(setup, run)
   for (const photo of photos) {
     onPhoto(photo)
-    const began = performance.now()
+    const seconds = startClock()
     const before = await pixelsOf(photo, run.scale)
     if (Math.min(before.width, before.height) < SMALLEST_SIDE) {
       setup.onWarning(`left out: ${photo.file} has less than ${SMALLEST_SIDE} pixels a side`)
@@ -103,7 +105,7 @@ export async function protectGallery(
     })
     if (!made) continue
     await look(setup, run, result, photo, otherFaces.get(photo.file), before, made)
-    if (made.isNew) onMade((performance.now() - began) / 1000)
+    if (made.isNew) onMade(seconds())
   }
   return result
 }

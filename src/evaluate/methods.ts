@@ -1,8 +1,10 @@
 /** The ways of protecting a photo that are compared. */
+
 import { FawkesAttack, type FawkesMode, fawkesModes } from '../attack/fawkes.ts'
 import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, Protector, type ProtectorNetworks } from '../attack/protect.ts'
 import type { Gpu } from '../device/gpu.ts'
+import { startClock } from '../device/stopwatch.ts'
 import type { Landmarks } from '../faces/alignment.ts'
 import { findFaces } from '../faces/find.ts'
 import { detectFaces } from '../faces/mtcnn.ts'
@@ -79,14 +81,14 @@ function fawkes(mode: FawkesMode): Method {
       const attacks = new Map<boolean, FawkesAttack>()
       return {
         async protect(photo, { seed, grey, signal }) {
-          const began = performance.now()
+          const clock = startClock()
           const upright = await detectFaces(networks, photo)
           const faces = upright.length > 0 ? upright : (await findFaces({ mtcnn: networks }, photo)).faces
           if (faces.length === 0) throw new NoFaceError('no face found')
           const attack = attacks.get(grey) ?? (await FawkesAttack.compile(gpu, surrogates, mode, { grey }))
           attacks.set(grey, attack)
           const result = await attack.run(photo, faces, { seed, signal })
-          const seconds = (performance.now() - began) / 1000
+          const seconds = clock()
           return { photo: result, faces: faces.map((face) => face.landmarks), seconds }
         },
         [Symbol.dispose]() {
