@@ -1,8 +1,8 @@
 /** What is attacked at once: a face by itself, or some faces of a whole photo, so that memory does not grow with their number. */
 import { expect, test } from 'vitest'
 import type { ChosenFace } from '../../src/attack/choose.ts'
-import { presets } from '../../src/attack/presets.ts'
-import { targetsOf } from '../../src/attack/targets.ts'
+import { faceJob, type Target, targetsOf } from '../../src/attack/face-job.ts'
+import { type Preset, presets } from '../../src/attack/presets.ts'
 import type { Landmarks } from '../../src/faces/alignment.ts'
 
 const [WIDTH, HEIGHT] = [400, 300]
@@ -22,12 +22,15 @@ const faces = Array.from({ length: 20 }, (_, i): ChosenFace => {
   return { number: i + 1, box, landmarks, score: 1, roll: 0, sure: true, beyond: 0, by: 'detector' }
 })
 
+const maskOf = (target: Target, preset: Preset) =>
+  faceJob(photo, target, { preset, alignments: [], seed: 1 }).images.mask
+
 test('each face by itself, in its region', () => {
   const targets = targetsOf(photo, faces, presets.medium)
   expect(targets.map((target) => target.faces)).toEqual(faces.map((face) => [face]))
-  for (const { region, mask } of targets) {
-    expect(region.width).toBeLessThan(WIDTH / 2)
-    expect(mask?.some((v) => v > 0)).toBe(true)
+  for (const target of targets) {
+    expect(target.region.width).toBeLessThan(WIDTH / 2)
+    expect(maskOf(target, presets.medium)?.some((v) => v > 0)).toBe(true)
   }
 })
 
@@ -35,8 +38,8 @@ test('of a whole photo eight at once, each once', () => {
   const targets = targetsOf(photo, faces, presets.paper)
   expect(targets.map((target) => target.faces.length)).toEqual([8, 8, 4])
   expect(targets.flatMap((target) => target.faces)).toEqual(faces)
-  for (const { region, mask } of targets) {
-    expect([region.width, region.height]).toEqual([WIDTH, HEIGHT])
-    expect(mask).toBeUndefined()
+  for (const target of targets) {
+    expect([target.region.width, target.region.height]).toEqual([WIDTH, HEIGHT])
+    expect(maskOf(target, presets.paper)).toBeUndefined()
   }
 })
