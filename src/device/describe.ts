@@ -45,9 +45,9 @@ export function describeAdapter(capabilities: Capabilities): string {
   const name = adapterName(capabilities)
   if (!capabilities.software) return `Runs on the GPU ${name}.`
   const expectation = {
-    lavapipe: 'Expect about a minute for each face.',
+    lavapipe: 'Expect about half a minute for each face.',
     swiftshader:
-      'This is the slowest way: expect several minutes for each face. ' +
+      'This is the slowest way: expect two to three minutes for each face. ' +
       "Mesa's lavapipe is several times faster (Debian 13, Ubuntu: sudo apt-get install mesa-vulkan-drivers; " +
       'Debian 12: the same from bookworm-backports).',
     other: 'Expect minutes for each face.',
