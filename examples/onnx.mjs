@@ -19,7 +19,9 @@ for (const batch of [1, 3]) {
   const x = new Float32Array(batch * crop.length)
   for (let n = 0; n < batch; n++) x.set(crop, n * crop.length)
   const { y } = await plan.run({ x })
-  console.log(`batch ${batch}: ${y.length} numbers, the first ${y[0].toFixed(4)}, the last ${y[y.length - 1].toFixed(4)}`)
+  console.log(
+    `batch ${batch}: ${y.length} numbers, the first ${y[0].toFixed(4)}, the last ${y[y.length - 1].toFixed(4)}`,
+  )
   plan.destroy()
 }
 gpu.destroy()
