@@ -22,12 +22,7 @@ export const protector = {
     const data = photo.data.map((v) => v + 1)
     const seconds = { detect: 0, compile: 0, attack: 0, measure: 0, total: 0 }
     const found = { left: { notChosen: [], weak: [] }, smallest: { upright: 20, turned: 20 } }
-    const recognisers = [
-      { id: 'one', heldOut: false, threshold: 0.5, before: 1, after: photo.data[0] / 255 },
-      { id: 'other', heldOut: true, threshold: 0.4, before: 1, after: 0.1 },
-    ]
-    const face = { box: [0, 0, 39, 39], recognisers, beyond: 0, foundAgain: true, sure: true }
-    return { photo: { ...photo, data }, faces: [face], ...found, lpips: 0.01, psnr: 50, seconds, warnings: [] }
+    return { photo: { ...photo, data }, faces: [], ...found, lpips: 0.01, psnr: 50, seconds, warnings: [] }
   },
   async find(photo: { data: Uint8Array }) {
     if (photo.data[0] < FACE) throw new NoFaceError('no face found')
