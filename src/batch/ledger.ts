@@ -95,7 +95,7 @@ export class Ledger {
   constructor(folder: string, version: string, task: (Shard & Partial<EngineTask>) | undefined, made: object) {
     const at = now()
     // No two tasks have one file, also where an engine starts a task again whose first one still runs.
-    const stamp = `${at.replace(/[-:]|\.\d+/g, '')}-${randomBytes(4).toString('hex')}`
+    const stamp = `${at.replace(/[-:.]/g, '')}-${randomBytes(4).toString('hex')}`
     const digits = String(task?.count ?? 0).length
     const shard = task ? `-${String(task.index).padStart(digits, '0')}-of-${task.count}` : ''
     this.path = join(folder, `${PREFIX}${shard}-${stamp}${SUFFIX}`)
