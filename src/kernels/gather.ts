@@ -106,17 +106,18 @@ export const gatherOp: Op<GatherArgs> = {
     }
     return y
   },
+  // A little more than whole, so that their differences are those of one index.
   cases: [
-    { shapes: [[5, 3], [4]], args: { axis: 0 }, fill: ['symmetric', Float32Array.of(4, 0, 0, 2)] },
+    { shapes: [[5, 3], [4]], args: { axis: 0 }, fill: ['symmetric', Float32Array.of(4.25, 0.25, 0.25, 2.25)] },
     {
       shapes: [
         [2, 3, 7],
         [2, 3],
       ],
       args: { axis: 2 },
-      fill: ['symmetric', Float32Array.of(6, 1, 1, 0, 5, 3)],
+      fill: ['symmetric', Float32Array.of(6.25, 1.25, 1.25, 0.25, 5.25, 3.25)],
     },
-    { shapes: [[2, 4, 2, 2], [1]], args: { axis: 1 }, fill: ['symmetric', Float32Array.of(3)] },
+    { shapes: [[2, 4, 2, 2], [1]], args: { axis: 1 }, fill: ['symmetric', Float32Array.of(3.25)] },
   ],
 }
 
