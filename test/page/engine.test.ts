@@ -1,8 +1,13 @@
-/** The engine in a browser: the program of docs/engine.md's first section, in Chromium on its software adapter. */
+/**
+ * The engine in a browser, in Chromium on its software adapter: a program of docs/engine.md, and the tests of operations, golden results and
+ * training as they are in Node.
+ */
 import { afterAll, describe, expect, test } from 'vitest'
 import { NoBrowserError, WEBGPU_SWITCHES } from '../support/browser.ts'
 import { openProgram } from '../support/in-browser.ts'
 import { browserOrReason } from '../support/page.ts'
+import { everything } from '../support/scope.ts'
+import { testsInBrowser } from '../support/tests-in-browser.ts'
 
 const started = await browserOrReason(WEBGPU_SWITCHES)
 const unavailable = started instanceof NoBrowserError
@@ -34,4 +39,27 @@ describe.skipIf(unavailable)('the engine in Chromium', () => {
     })
     await close()
   })
+
+  // In the short run every so many of a file's tests; its golden results of the loop take a minute there.
+  test.each([
+    ['kernels/operations.test.ts', 40, 900],
+    ['golden/golden.test.ts', 9, 40],
+    ['graph/training.test.ts', 3, 9],
+  ])(
+    '%s',
+    async (file, every, least) => {
+      if (unavailable) return
+      const { names, run, close } = await testsInBrowser(started, file)
+      expect(names.length).toBeGreaterThanOrEqual(least)
+      const failed: Record<string, string> = {}
+      for (const [i, name] of names.entries()) {
+        if (!everything && i % every !== 0) continue
+        const reason = await run(i)
+        if (reason !== undefined) failed[name] = reason
+      }
+      expect(failed).toEqual({})
+      await close()
+    },
+    1_800_000,
+  )
 })
