@@ -11,6 +11,11 @@ export class PlanCache<T extends Disposable = Plan> {
     this.capacity = capacity
   }
 
+  /** How many are kept now, those that are being compiled among them. */
+  get size(): number {
+    return this.plans.size
+  }
+
   /** What is kept under a key, else what `make` compiles. What fails is made anew the next time. */
   get(key: string, make: () => Promise<T>): Promise<T> {
     const known = this.plans.get(key)
