@@ -25,7 +25,11 @@ export class PlanCache<T extends Disposable = Plan> {
     if (!known && this.plans.size >= this.capacity) this.release(this.plans.keys().next().value as string)
     const plan = known ?? make()
     this.plans.set(key, plan)
-    plan.catch(() => this.plans.delete(key))
+    // One watch for each plan; by then another may stand under its key.
+    if (!known)
+      plan.catch(() => {
+        if (this.plans.get(key) === plan) this.plans.delete(key)
+      })
     return plan
   }
 

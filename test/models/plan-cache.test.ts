@@ -59,4 +59,16 @@ describe('a cache of plans', () => {
     for (let i = 0; i < 100; i++) await cache.get(`${i}`, async () => thing(`${i}`, freed))
     expect(freed).toEqual([])
   })
+
+  test('what fails after it was let go does not take the newer one under its key along', async () => {
+    const freed: string[] = []
+    const cache = new PlanCache<ReturnType<typeof thing>>(1)
+    let fail = (_: Error) => {}
+    const first = cache.get('a', () => new Promise((_, reject) => (fail = reject)))
+    await cache.get('b', async () => thing('b', freed))
+    const newer = cache.get('a', async () => thing('a', freed))
+    fail(new Error('too late'))
+    await expect(first).rejects.toThrow('too late')
+    expect(await cache.get('a', () => Promise.reject(new Error('made again')))).toBe(await newer)
+  })
 })
