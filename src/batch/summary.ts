@@ -1,6 +1,8 @@
 /** What all tasks of a run did, joined from their ledgers. */
+
 import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { stillMatches } from '../attack/verdict.ts'
 import { rowsOf } from './ledger.ts'
 import type { LedgerFace, Outcome, PhotoRow, TaskRow } from './rows.ts'
 
@@ -248,7 +250,7 @@ function ofResults(rows: readonly PhotoRow[]) {
     notFoundAgain: faces.filter(({ face }) => !face.foundAgain).length,
     recognisers: recognisersOf(faces.map(({ face }) => face)),
     stillMatch: faces.flatMap(({ row, face }): StillMatching[] => {
-      const still = face.recognisers.filter(({ after, threshold }) => after >= threshold)
+      const still = face.recognisers.filter(stillMatches)
       if (still.length === 0) return []
       const recognisers = still.map(({ id, heldOut, after, threshold }) => ({ id, heldOut, after, threshold }))
       return [{ photo: row.photo, output: row.output?.path ?? '', box: face.box, recognisers }]

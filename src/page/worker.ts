@@ -1,6 +1,8 @@
 /** The page's worker: everything that takes longer than a blink. Photos are worked on one after another, in the order they were asked for. */
+
 import { presets } from '../attack/presets.ts'
 import { NoFaceError, type Protection } from '../attack/protect.ts'
+import { stillMatches } from '../attack/verdict.ts'
 import { adapterName } from '../device/describe.ts'
 import { DeviceLostError, GpuError } from '../device/gpu.ts'
 import { smallestFace } from '../faces/mtcnn.ts'
@@ -174,7 +176,7 @@ async function protect(
 const COARSE = 0.75
 
 function outcomeOf({ number, recognisers, foundAgain }: Protection['faces'][number]): FaceOutcome {
-  const matching = recognisers.some(({ after, threshold }) => after >= threshold)
+  const matching = recognisers.some(stillMatches)
   return {
     number,
     matches: matching ? true : foundAgain ? false : null,

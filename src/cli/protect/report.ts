@@ -2,6 +2,7 @@
 
 import type { Preset } from '../../attack/presets.ts'
 import type { FaceReport, Protection } from '../../attack/protect.ts'
+import { stillMatches } from '../../attack/verdict.ts'
 import { perMinute } from '../progress.ts'
 import { table } from '../table.ts'
 import { type FaceCounts, faceNote, noFaces } from './face-counts.ts'
@@ -28,7 +29,7 @@ export function photoLines(protection: Protection, preset: Preset, seconds: numb
         before.toFixed(3),
         after.toFixed(3),
         threshold.toFixed(3),
-        after >= threshold
+        stillMatches({ after, threshold })
           ? 'STILL MATCHES'
           : foundAgain === false
             ? 'no match at its old place'
@@ -58,7 +59,7 @@ const notLookedFor = ({ upright, turned }: Protection['smallest']): string =>
 
 /** What to do about a face that is still recognised, and how many further rounds it took; nothing to say of most. */
 function advice(recognisers: FaceReport['recognisers'], rounds: number, preset: Preset): string[] {
-  const still = recognisers.filter(({ after, threshold }) => after >= threshold)
+  const still = recognisers.filter(stillMatches)
   const took = `took ${rounds} further ${rounds === 1 ? 'round' : 'rounds'}`
   if (still.length === 0) return rounds > 0 ? [`  ${took}, because a recogniser matched it after the first`] : []
   const attacked = still.filter(({ heldOut }) => !heldOut)
