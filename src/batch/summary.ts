@@ -1,5 +1,4 @@
 /** What all tasks of a run did, joined from their ledgers. */
-
 import { statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { stillMatches } from '../attack/verdict.ts'

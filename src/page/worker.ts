@@ -1,5 +1,4 @@
 /** The page's worker: everything that takes longer than a blink. Photos are worked on one after another, in the order they were asked for. */
-
 import { presets } from '../attack/presets.ts'
 import { NoFaceError, type Protection } from '../attack/protect.ts'
 import { stillMatches } from '../attack/verdict.ts'
