@@ -56,7 +56,7 @@ export {
   type OnnxRecogniserOptions,
   recogniserFromOnnx,
 } from './models/onnx/recogniser.ts'
-export { isKnown, type Known, type Value } from './models/onnx/values.ts'
+export { isKnown, type Known, type OnnxValue } from './models/onnx/values.ts'
 export { type Recogniser, recogniser } from './models/recognisers.ts'
 export { yunetNetworks } from './models/yunet.ts'
 export { WeightsDamagedError, WeightsError, WeightsMissingError } from './weights/errors.ts'

@@ -1,5 +1,5 @@
 /** How the gradient of the objective becomes the next change: LowKey's signed step, or a softer one. */
-import { type Graph, grad, type Node } from '../graph/index.ts'
+import { type Graph, type GraphTensor, grad } from '../graph/index.ts'
 import { abs, add, affine, div, mean, mul, reshape, signedStep, sub, sum } from '../kernels/index.ts'
 import type { Tensor } from '../kernels/op.ts'
 import type { Preset } from './presets.ts'
@@ -34,7 +34,7 @@ export const STEP_INPUT = 'step'
  */
 export function recordAscent(
   g: Graph,
-  delta: Node,
+  delta: GraphTensor,
   feature: Tensor,
   lpips: Tensor,
   {

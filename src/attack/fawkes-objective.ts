@@ -8,7 +8,7 @@
  * with f normalised, so that the divisor is 1. Each step descends by Adadelta, changes w by where DSSIM stands, and keeps x' where it has
  * the most distant features yet among those with DSSIM up to 1.1 thresholds. All of it stays on the GPU: nothing is read between steps.
  */
-import { type Graph, grad, type Node } from '../graph/index.ts'
+import { type Graph, type GraphTensor, grad } from '../graph/index.ts'
 import type { Expression } from '../kernels/expression.ts'
 import {
   adadelta,
@@ -55,7 +55,7 @@ export interface FawkesObjective {
   /** x' - x, [1,3,112,112] in units of 0..1. */
   change: Tensor
   /** What a step makes of the state. */
-  updates: readonly (readonly [Node, Tensor])[]
+  updates: readonly (readonly [GraphTensor, Tensor])[]
 }
 
 /**
@@ -105,7 +105,8 @@ export function recordFawkes(
   const best = g.state('best', [1])
   const kept = g.state('kept', change.shape)
   const [low, high] = NEAR_THRESHOLD.map((multiple) => multiple * threshold)
-  const keep = (before: Node, now: Tensor): Tensor => g.apply(keepOp, [before, now, best, feature, dssim], { high })
+  const keep = (before: GraphTensor, now: Tensor): Tensor =>
+    g.apply(keepOp, [before, now, best, feature, dssim], { high })
   return {
     loss,
     dssim,

@@ -9,7 +9,7 @@
  *
  * With drawn views, F(b(x')) is of one view of x' instead, another one in each step: a quarter of the arithmetic, and as much protection.
  */
-import type { Graph, Node } from '../graph/index.ts'
+import type { Graph, GraphTensor } from '../graph/index.ts'
 import {
   add,
   affine,
@@ -79,7 +79,7 @@ export interface Objective {
   /** The protected area: base + mask * delta. */
   image: Tensor
   /** State of the ascent and its next value. */
-  delta: Node
+  delta: GraphTensor
   nextDelta: Tensor
 }
 
@@ -139,7 +139,7 @@ export function recordObjective(
   const x = add(base, masked ? mul(delta, g.fixed('mask', [1, 1, height, width])) : delta)
   const blurred = preset.blur ? gaussianBlur(x, preset.blur) : undefined
 
-  const matrices = new Map<string, Node>()
+  const matrices = new Map<string, GraphTensor>()
   const crop = (photo: Tensor, alignment: Recogniser['alignment'], size: number): Tensor => {
     const name = matrixInput(alignment)
     let matrix = matrices.get(name)

@@ -1,14 +1,14 @@
 /** Dispatches as a run encodes them: pipelines, bind groups and uniforms made beforehand. */
 import { BufferUsage } from '../device/flags.ts'
 import { paramBytes } from '../kernels/wgsl.ts'
-import type { Step } from './lower.ts'
+import type { PlacedDispatch } from './lower.ts'
 
 /** A dispatch that is ready to be encoded. */
 export interface Call {
   pipeline: GPUComputePipeline
   group: GPUBindGroup
   workgroups: readonly [number, number, number]
-  step: Step
+  placed: PlacedDispatch
 }
 
 export function dispatch(pass: GPUComputePassEncoder, { pipeline, group, workgroups }: Call): void {
@@ -25,8 +25,8 @@ export interface Params {
 }
 
 /** Puts the uniform structs of the dispatches into one buffer. */
-export function uploadParams(device: GPUDevice, steps: readonly Step[]): Params {
-  const structs = steps.map((s) => paramBytes(s.dispatch))
+export function uploadParams(device: GPUDevice, placed: readonly PlacedDispatch[]): Params {
+  const structs = placed.map((each) => paramBytes(each.dispatch))
   const offsets: number[] = []
   let size = 0
   for (const bytes of structs) {

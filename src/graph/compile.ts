@@ -5,7 +5,7 @@ import { elements, formatShape, type Precision, ShapeError, type Tensor } from '
 import { type Call, uploadParams } from './calls.ts'
 import { compileEarly, type EarlyOptions } from './early.ts'
 import type { WrittenBefore } from './fuse.ts'
-import { type Node, RATES, type Rate } from './graph.ts'
+import { type GraphTensor, RATES, type Rate } from './graph.ts'
 import { checkGuards, GUARD_BYTES, guardOf } from './guards.ts'
 import { checkLimits, mib, PlanMemoryError, totalBytes } from './limits.ts'
 import { adapterOf, type ChooseKernel, type Lowered, lower, reachable, type Value } from './lower.ts'
@@ -72,7 +72,7 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
   outputs: Outputs,
   options: CompileOptions<Inputs> = {},
 ): Promise<Plan<keyof Inputs & string, keyof Outputs & string>> {
-  const updates = (options.updates ?? []) as readonly (readonly [Node, Node])[]
+  const updates = (options.updates ?? []) as readonly (readonly [GraphTensor, GraphTensor])[]
   for (const [to, from] of updates) {
     if (to.op || to.rate === 'constant' || elements(to.shape) !== elements(from.shape)) {
       throw new ShapeError(
@@ -80,7 +80,7 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
       )
     }
   }
-  const roots = [...(Object.values(outputs) as Node[]), ...updates.flat()]
+  const roots = [...(Object.values(outputs) as GraphTensor[]), ...updates.flat()]
   const foreign = roots.find((root) => root.recorder !== roots[0].recorder)
   if (foreign) throw new ShapeError(`compile: ${foreign.name} belongs to another graph than ${roots[0].name}`)
   for (const name of ['products', 'storage'] as const) {
@@ -108,7 +108,7 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
   const copies = copiesOf(updates, lowered)
   const memory = planMemory(lowered, kept)
   checkLimits(gpu, lowered, memory, options.maxBytes)
-  const dispatches = lowered.steps.map((step) => step.dispatch)
+  const dispatches = lowered.placed.map((each) => each.dispatch)
   await compileEarly(gpu, dispatches, options)
   const pipelines = await Promise.all(dispatches.map((dispatch) => pipelineFor(gpu, dispatch)))
   for (const node of nodes) node.recorder.expectUnchanged(node)
@@ -119,24 +119,24 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
   try {
     await makeBuffers(gpu, memory.slots, bufferOf, options.poison === true)
     made.push(...bufferOf.values())
-    const params = uploadParams(device, lowered.steps)
+    const params = uploadParams(device, lowered.placed)
     made.push(params.buffer)
     const buffer = (value: Value): GPUBuffer => bufferOf.get(memory.slotOf.get(value)!)!
-    const calls = lowered.steps.map((step, i): Call => {
+    const calls = lowered.placed.map((placed, i): Call => {
       const pipeline = pipelines[i]
-      const storage = [...step.reads, ...step.writes].map((v) => ({ buffer: buffer(v) }))
+      const storage = [...placed.reads, ...placed.writes].map((v) => ({ buffer: buffer(v) }))
       const uniform = params.at(i)
       const resources: GPUBindingResource[] = uniform ? [...storage, uniform] : storage
       const group = device.createBindGroup({
-        label: step.node.name,
+        label: placed.node.name,
         layout: pipeline.getBindGroupLayout(0),
         entries: resources.map((resource, binding) => ({ binding, resource })),
       })
-      return { pipeline, group, workgroups: step.dispatch.workgroups, step }
+      return { pipeline, group, workgroups: placed.dispatch.workgroups, placed }
     })
-    const stages = Object.fromEntries(RATES.map((rate) => [rate, calls.filter((c) => c.step.rate === rate)]))
+    const stages = Object.fromEntries(RATES.map((rate) => [rate, calls.filter((c) => c.placed.rate === rate)]))
     // What only the constant stage uses is not needed any more afterwards: weights that were packed, and temporaries.
-    const later = new Set(lowered.steps.flatMap((s) => (s.rate === 'constant' ? [] : [...s.reads, ...s.writes])))
+    const later = new Set(lowered.placed.flatMap((s) => (s.rate === 'constant' ? [] : [...s.reads, ...s.writes])))
     const passing = memory.slots.filter((slot) => !slot.values.some((v) => kept.has(v) || later.has(v)))
     const guarded = options.poison
       ? memory.slots.map((slot, index) => ({ slot, index, buffer: bufferOf.get(slot)! }))
@@ -153,7 +153,7 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
       poisonBuffer: (slot) => bufferOf.get(slot)!,
       guarded: guarded.filter(({ slot }) => !passing.includes(slot)),
       bytes: totalBytes(memory) - totalBytes({ slots: passing }),
-      nodes: new Set(lowered.steps.map((s) => s.node)).size,
+      nodes: new Set(lowered.placed.map((s) => s.node)).size,
       halfTensors: memory.slots.flatMap((s) => s.values).filter((v) => v.half).length,
       fusions: lowered.fusions,
     })
@@ -202,13 +202,14 @@ async function makeBuffers(gpu: Gpu, slots: readonly Slot[], bufferOf: Buffers, 
 }
 
 /** Whether a leaf is an input: constants are not. */
-const isInput = (node: Node | undefined): node is Node => node !== undefined && !node.op && node.rate !== 'constant'
+const isInput = (node: GraphTensor | undefined): node is GraphTensor =>
+  node !== undefined && !node.op && node.rate !== 'constant'
 
 /** Inputs and outputs by name. Throws ShapeError where two have the same, and where `inputs` names too few or too many. */
 function nameValues(
   outputs: Named,
   inputs: Named | undefined,
-  { steps, value }: Lowered,
+  { placed, value }: Lowered,
   kept: ReadonlySet<Value>,
 ): Map<string, Value> {
   const named = new Map<string, Value>()
@@ -216,9 +217,9 @@ function nameValues(
     if ((named.get(name) ?? v) !== v) throw new ShapeError(`compile: two inputs or outputs are named ${name}`)
     named.set(name, v)
   }
-  const leaves = new Set([...kept, ...steps.flatMap((s) => s.reads)].filter((v) => isInput(v.leaf)))
+  const leaves = new Set([...kept, ...placed.flatMap((s) => s.reads)].filter((v) => isInput(v.leaf)))
   const listed = new Map<Value, string>()
-  for (const [name, tensor] of Object.entries(inputs ?? {}) as [string, Node][]) {
+  for (const [name, tensor] of Object.entries(inputs ?? {}) as [string, GraphTensor][]) {
     if (!isInput(tensor))
       throw new ShapeError(`compile: inputs.${name} is no input of the graph (g.input, g.fixed, g.state)`)
     const v = value(tensor)
@@ -231,19 +232,22 @@ function nameValues(
       throw new ShapeError(`compile: the input ${name} is read, but not among inputs`)
     add(listed.get(v) ?? name, v)
   }
-  for (const [name, tensor] of Object.entries(outputs)) add(name, value(tensor as Node))
+  for (const [name, tensor] of Object.entries(outputs)) add(name, value(tensor as GraphTensor))
   return named
 }
 
 /** Names of the graph's inputs that nothing which is computed needs. */
-function unreadInputs(nodes: readonly Node[]): ReadonlySet<string> {
+function unreadInputs(nodes: readonly GraphTensor[]): ReadonlySet<string> {
   const needed = new Set(nodes)
   const all = nodes[0]?.recorder.nodes ?? []
   return new Set(all.filter((node) => isInput(node) && !needed.has(node)).map(({ name }) => name))
 }
 
 /** What is copied after a run, in this order. Throws ShapeError where a copy would overwrite what another one still reads. */
-function copiesOf(updates: readonly (readonly [Node, Node])[], { value }: Lowered): (readonly [Value, Value])[] {
+function copiesOf(
+  updates: readonly (readonly [GraphTensor, GraphTensor])[],
+  { value }: Lowered,
+): (readonly [Value, Value])[] {
   const copies = updates.map(([to, from]) => [value(to), value(from)] as const)
   copies.forEach(([to, from], i) => {
     for (const [earlier] of copies.slice(0, i)) {

@@ -6,36 +6,40 @@
 import type { Capabilities } from '../device/gpu.ts'
 import { accessOf, isWide } from '../kernels/fused.ts'
 import { type Dispatch, elements, type Kernel } from '../kernels/op.ts'
-import { memoryOf, type Node } from './graph.ts'
+import { type GraphTensor, memoryOf } from './graph.ts'
 
 /** Nodes that are one kernel. */
 export interface Fusion {
   /** Its own kernel has the others in its stores and loads; without one there are pointwise nodes alone. */
-  head?: Node
+  head?: GraphTensor
   /** Pointwise nodes that are computed where the head loads them. */
-  before: Node[]
+  before: GraphTensor[]
   /** Pointwise nodes that are computed where the head stores, in an order of computation. */
-  after: Node[]
+  after: GraphTensor[]
   /** Nodes of head and `after` whose values others need: the kernel writes them all. */
-  written: readonly Node[]
+  written: readonly GraphTensor[]
 }
 
 /** Which values kernels write, by what the kernels are otherwise; see `alike`. */
 export type WrittenBefore = Map<string, readonly boolean[]>
 
-export const membersOf = ({ head, before, after }: Fusion): Node[] => [...before, ...(head ? [head] : []), ...after]
+export const membersOf = ({ head, before, after }: Fusion): GraphTensor[] => [
+  ...before,
+  ...(head ? [head] : []),
+  ...after,
+]
 
 /** Nodes in one kernel: more would hold many values at a time. */
 const MOST = 40
 
 /** Finds what can be fused; the fusion of each node that is in one. */
 export function findFusions(
-  nodes: readonly Node[],
-  kept: ReadonlySet<Node>,
-  kernelOf: (node: Node) => Kernel,
+  nodes: readonly GraphTensor[],
+  kept: ReadonlySet<GraphTensor>,
+  kernelOf: (node: GraphTensor) => Kernel,
   gpu: Capabilities,
   before?: WrittenBefore,
-): Map<Node, Fusion> {
+): Map<GraphTensor, Fusion> {
   const search = new Search(nodes, kept, kernelOf, gpu)
   const work = nodes.filter((node) => node.op && !node.op.view)
   // From the last on: of two that feed one sum, the later one takes it, as the other's value is there by then.
@@ -48,13 +52,18 @@ export function findFusions(
 }
 
 class Search {
-  readonly fusions = new Map<Node, Fusion>()
-  private readonly consumers = new Map<Node, Node[]>()
-  private readonly kept: ReadonlySet<Node>
-  private readonly kernelOf: (node: Node) => Kernel
+  readonly fusions = new Map<GraphTensor, Fusion>()
+  private readonly consumers = new Map<GraphTensor, GraphTensor[]>()
+  private readonly kept: ReadonlySet<GraphTensor>
+  private readonly kernelOf: (node: GraphTensor) => Kernel
   private readonly gpu: Capabilities
 
-  constructor(nodes: readonly Node[], kept: ReadonlySet<Node>, kernelOf: (node: Node) => Kernel, gpu: Capabilities) {
+  constructor(
+    nodes: readonly GraphTensor[],
+    kept: ReadonlySet<GraphTensor>,
+    kernelOf: (node: GraphTensor) => Kernel,
+    gpu: Capabilities,
+  ) {
     this.kept = new Set([...kept].map(memoryOf))
     this.kernelOf = kernelOf
     this.gpu = gpu
@@ -65,12 +74,12 @@ class Search {
   }
 
   /** What follows a node, in its `store`. */
-  growStore(head: Node): void {
+  growStore(head: GraphTensor): void {
     const last = this.kernelOf(head).dispatches.at(-1)
     if (!last?.stores) return
     const fusion: Fusion = { head, before: [], after: [], written: [] }
     // Convolutions and products know the channel of what they store; another index would cost them a division for every element.
-    const isNear = (input: Node, node: Node): boolean =>
+    const isNear = (input: GraphTensor, node: GraphTensor): boolean =>
       last.flat || ['element', 'single', 'channel'].includes(accessOf(input.shape, node.shape, head.shape))
     this.grow(fusion, [head], (node) =>
       node.inputs.every((input) => isNear(input, node) && (last.stores === 'f32' || isWide(input.shape, node.shape))),
@@ -79,13 +88,13 @@ class Search {
   }
 
   /** What comes before a node and is needed by it alone, in its `load`. */
-  growLoad(head: Node): void {
+  growLoad(head: GraphTensor): void {
     const [first] = this.kernelOf(head).dispatches
     const at = first?.reads.find(({ name }) => name === first.loads)?.buffer
     if (typeof at !== 'number') return
     const fusion = this.fusions.get(head) ?? { head, before: [], after: [], written: [head] }
     const inside = new Set([head])
-    const tryOne = (given: Node): void => {
+    const tryOne = (given: GraphTensor): void => {
       const node = memoryOf(given)
       if (!this.joins(head.inputs[at], node) || this.kept.has(node)) return
       if (!this.usersOf(node).every((user) => inside.has(user))) return
@@ -102,16 +111,16 @@ class Search {
   }
 
   /** Pointwise nodes as a kernel of their own, with those that read the same. */
-  growAlone(seed: Node): void {
+  growAlone(seed: GraphTensor): void {
     if (this.fusions.has(seed)) return
     const fusion: Fusion = { before: [], after: [seed], written: [seed] }
     this.grow(fusion, [seed], () => true)
     if (fusion.after.length > 1) this.keep(fusion)
   }
 
-  private grow(fusion: Fusion, from: readonly Node[], takes: (node: Node) => boolean): void {
-    const inside = new Set<Node>(from)
-    const refused = new Set<Node>()
+  private grow(fusion: Fusion, from: readonly GraphTensor[], takes: (node: GraphTensor) => boolean): void {
+    const inside = new Set<GraphTensor>(from)
+    const refused = new Set<GraphTensor>()
     for (let grew = true; grew && inside.size < MOST; ) {
       grew = false
       for (const node of this.neighbours(fusion, inside)) {
@@ -131,7 +140,7 @@ class Search {
   }
 
   /** Those that could be next, nearest first: users, operands, and in kernels of pointwise nodes alone what reads the same operands. */
-  private neighbours({ head, after }: Fusion, inside: ReadonlySet<Node>): Node[] {
+  private neighbours({ head, after }: Fusion, inside: ReadonlySet<GraphTensor>): GraphTensor[] {
     const users = [...inside].flatMap((node) => this.usersOf(node)).sort((a, b) => a.id - b.id)
     const operands = after.flatMap((node) => node.inputs.map(memoryOf))
     const siblings = head ? [] : operands.filter((node) => !inside.has(node)).flatMap((node) => this.usersOf(node))
@@ -139,7 +148,7 @@ class Search {
   }
 
   /** Whether a node can be computed with values of the rate and as many elements. */
-  private joins(with_: Node, node: Node): boolean {
+  private joins(with_: GraphTensor, node: GraphTensor): boolean {
     return (
       node.op?.pointwise !== undefined &&
       !this.fusions.has(node) &&
@@ -153,7 +162,7 @@ class Search {
     const { head, before, after } = fusion
     const inside = new Set(membersOf(fusion))
     const channels = head?.shape
-    const operandsOf = (nodes: readonly Node[]): number => {
+    const operandsOf = (nodes: readonly GraphTensor[]): number => {
       const found = new Set<string>()
       for (const node of nodes)
         for (const input of node.inputs) {
@@ -193,7 +202,7 @@ class Search {
         moved = true
       }
     }
-    const seen = new Set<Node>()
+    const seen = new Set<GraphTensor>()
     const stack = [...inside].flatMap((node) => node.inputs.map(memoryOf)).filter((node) => !inside.has(node))
     for (let node = stack.pop(); node; node = stack.pop()) {
       if (inside.has(node)) return true
@@ -207,11 +216,11 @@ class Search {
     return false
   }
 
-  private isWritten(node: Node, inside: ReadonlySet<Node>): boolean {
+  private isWritten(node: GraphTensor, inside: ReadonlySet<GraphTensor>): boolean {
     return this.kept.has(node) || this.usersOf(node).some((user) => !inside.has(user))
   }
 
-  private usersOf(node: Node): readonly Node[] {
+  private usersOf(node: GraphTensor): readonly GraphTensor[] {
     return this.consumers.get(node) ?? []
   }
 
@@ -230,7 +239,7 @@ class Search {
  */
 function writeAlike(
   fusions: ReadonlySet<Fusion>,
-  kernelOf: (node: Node) => Kernel,
+  kernelOf: (node: GraphTensor) => Kernel,
   gpu: Capabilities,
   before: WrittenBefore,
 ): void {

@@ -1,8 +1,8 @@
 /** The kernel of a fusion: its nodes' expressions in the stores and loads of its head, or by themselves. */
-import { type FusedStep, fusedCode, pointwiseKernel } from '../kernels/fused.ts'
+import { type FusedOperation, fusedCode, pointwiseKernel } from '../kernels/fused.ts'
 import type { Dispatch, Kernel, Op } from '../kernels/op.ts'
 import { type Fusion, membersOf } from './fuse.ts'
-import { memoryOf, type Node } from './graph.ts'
+import { type GraphTensor, memoryOf } from './graph.ts'
 
 /** Names of the operations in a fusion, joined with `+`. */
 export const labelOf = (fusion: Fusion): string =>
@@ -14,12 +14,12 @@ export const labelOf = (fusion: Fusion): string =>
  * @param own the head's kernel, if there is a head
  * @param bind tells under which buffer reference an operand or a written value is bound
  */
-export function fusedKernel(fusion: Fusion, own: Kernel | undefined, bind: (node: Node) => number): Kernel {
+export function fusedKernel(fusion: Fusion, own: Kernel | undefined, bind: (node: GraphTensor) => number): Kernel {
   const { head, before, after, written } = fusion
   const label = labelOf(fusion)
   if (!own || !head) {
     const places = written.map((node) => after.indexOf(node))
-    return pointwiseKernel(label, stepsOf(after, after, bind), places, written.map(bind))
+    return pointwiseKernel(label, operationsOf(after, after, bind), places, written.map(bind))
   }
   const dispatches = [...own.dispatches]
   if (before.length > 0) dispatches[0] = withLoad(dispatches[0], before, bind)
@@ -31,8 +31,12 @@ export function fusedKernel(fusion: Fusion, own: Kernel | undefined, bind: (node
   return { ...own, dispatches }
 }
 
-/** The steps that compute `nodes`; `values` are what their operands may be without being read. */
-function stepsOf(nodes: readonly Node[], values: readonly Node[], bind: (node: Node) => number): FusedStep[] {
+/** The operations that compute `nodes`; `values` are what their operands may be without being read. */
+function operationsOf(
+  nodes: readonly GraphTensor[],
+  values: readonly GraphTensor[],
+  bind: (node: GraphTensor) => number,
+): FusedOperation[] {
   return nodes.map((node) => ({
     form: (node.op as Op<unknown>).pointwise!,
     args: node.args as Record<string, number>,
@@ -44,8 +48,8 @@ function stepsOf(nodes: readonly Node[], values: readonly Node[], bind: (node: N
   }))
 }
 
-function withLoad(dispatch: Dispatch, before: readonly Node[], bind: (node: Node) => number): Dispatch {
-  const { lines, values, reads, params } = fusedCode(stepsOf(before, before, bind), { type: 'f32', prefix: 'l' })
+function withLoad(dispatch: Dispatch, before: readonly GraphTensor[], bind: (node: GraphTensor) => number): Dispatch {
+  const { lines, values, reads, params } = fusedCode(operationsOf(before, before, bind), { type: 'f32', prefix: 'l' })
   return {
     ...dispatch,
     reads: [...dispatch.reads.filter(({ name }) => name !== dispatch.loads), ...reads],
@@ -54,11 +58,19 @@ function withLoad(dispatch: Dispatch, before: readonly Node[], bind: (node: Node
   }
 }
 
-function withStore(dispatch: Dispatch, { head, after, written }: Fusion, bind: (node: Node) => number): Dispatch {
+function withStore(
+  dispatch: Dispatch,
+  { head, after, written }: Fusion,
+  bind: (node: GraphTensor) => number,
+): Dispatch {
   const type = dispatch.stores!
   const members = [head!, ...after]
   const channels = dispatch.flat ? undefined : head!.shape
-  const { lines, values, reads, params } = fusedCode(stepsOf(after, members, bind), { type, given: 'value', channels })
+  const { lines, values, reads, params } = fusedCode(operationsOf(after, members, bind), {
+    type,
+    given: 'value',
+    channels,
+  })
   const writes = written.map((node, k) => ({ name: `written${k}`, buffer: bind(node), type }))
   const stores = written.map((node, k) => `written${k}[i] = ${values[members.indexOf(node)]};`)
   return {

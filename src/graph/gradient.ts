@@ -2,7 +2,7 @@
 import { add } from '../kernels/elementwise.ts'
 import { elements, inputName, type Op, ShapeError, type Tensor } from '../kernels/op.ts'
 import { expand, sumTo } from '../kernels/reduce.ts'
-import type { Graph, Node } from './graph.ts'
+import type { Graph, GraphTensor } from './graph.ts'
 
 /**
  * Gradients of a scalar with respect to tensors of the same graph; the same shapes as the tensors.
@@ -12,8 +12,8 @@ import type { Graph, Node } from './graph.ts'
 export function grad(loss: Tensor, wrt: Tensor): Tensor
 export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[]
 export function grad(loss: Tensor, wrt: Tensor | readonly Tensor[]): Tensor | Tensor[] {
-  const targets = (Array.isArray(wrt) ? wrt : [wrt]) as Node[]
-  const root = loss as Node
+  const targets = (Array.isArray(wrt) ? wrt : [wrt]) as GraphTensor[]
+  const root = loss as GraphTensor
   const graph: Graph = root.recorder
   if (elements(loss.shape) !== 1)
     throw new ShapeError(`grad: ${loss.name} has shape [${loss.shape.join()}]; a gradient needs a scalar`)
@@ -59,7 +59,7 @@ export function grad(loss: Tensor, wrt: Tensor | readonly Tensor[]): Tensor | Te
 }
 
 /** Whether the loss is computed from the target, other than through detached tensors. */
-function leadsTo(loss: Node, target: Node): boolean {
+function leadsTo(loss: GraphTensor, target: GraphTensor): boolean {
   const seen = new Set([loss])
   for (const node of seen) if (!node.op?.detached) for (const input of node.inputs) seen.add(input)
   return seen.has(target)

@@ -22,7 +22,7 @@ export type Rate = 'constant' | 'fixed' | 'step'
 export const RATES: readonly Rate[] = ['constant', 'fixed', 'step']
 
 /** A tensor of a graph: a leaf (input or constant) or the result of an operation. */
-export class Node implements Tensor {
+export class GraphTensor implements Tensor {
   readonly id: number
   readonly name: string
   readonly shape: Shape
@@ -30,7 +30,7 @@ export class Node implements Tensor {
   readonly rate: Rate
   /** Undefined for leaves. */
   readonly op: Op<never> | undefined
-  readonly inputs: readonly Node[]
+  readonly inputs: readonly GraphTensor[]
   readonly args: unknown
   /** Value of a constant leaf; what a state begins with. */
   readonly data: Float32Array | undefined
@@ -38,7 +38,8 @@ export class Node implements Tensor {
   constructor(
     graph: Graph,
     id: number,
-    fields: Pick<Node, 'name' | 'shape' | 'rate'> & Partial<Pick<Node, 'op' | 'inputs' | 'args' | 'data'>>,
+    fields: Pick<GraphTensor, 'name' | 'shape' | 'rate'> &
+      Partial<Pick<GraphTensor, 'op' | 'inputs' | 'args' | 'data'>>,
   ) {
     this.recorder = graph
     this.id = id
@@ -53,29 +54,29 @@ export class Node implements Tensor {
 }
 
 /** The node whose memory a node shows: itself, or what a view is of. */
-export const memoryOf = (node: Node): Node => (node.op?.view ? memoryOf(node.inputs[0]) : node)
+export const memoryOf = (node: GraphTensor): GraphTensor => (node.op?.view ? memoryOf(node.inputs[0]) : node)
 
 /** Constants of at most this many elements are copied, and compared by value. */
 const SHORT = 4096
 
 /** Records operations in order. One graph may hold several networks, losses and their gradients. */
 export class Graph implements Recorder {
-  readonly nodes: Node[] = []
-  private readonly known = new Map<string, Node>()
+  readonly nodes: GraphTensor[] = []
+  private readonly known = new Map<string, GraphTensor>()
   /** Long constants by the memory that their arrays are views of, and what those held. */
-  private readonly constants = new Map<ArrayBufferLike, Node[]>()
-  private readonly sums = new Map<Node, number>()
+  private readonly constants = new Map<ArrayBufferLike, GraphTensor[]>()
+  private readonly sums = new Map<GraphTensor, number>()
   /** Short constants by a hash of their bits. */
-  private readonly short = new Map<number, Node[]>()
+  private readonly short = new Map<number, GraphTensor[]>()
   private prefix = ''
 
   /** A value that changes from run to run; `plan.run({ name })` or `plan.write(name)` gives it. */
-  input(name: string, shape: Shape): Node {
+  input(name: string, shape: Shape): GraphTensor {
     return this.leaf(name, shape, 'step')
   }
 
   /** A value that is the same for many runs; what depends on it and on constants alone is computed once after it was written. */
-  fixed(name: string, shape: Shape): Node {
+  fixed(name: string, shape: Shape): GraphTensor {
     return this.leaf(name, shape, 'fixed')
   }
 
@@ -83,7 +84,7 @@ export class Graph implements Recorder {
    * An input that a plan's `updates` carry from run to run: a parameter, an average, a counter of steps. It need not be written.
    * @param start what it begins with; a number is for all elements. The array is copied.
    */
-  state(name: string, shape: Shape, start: Numbers = 0): Node {
+  state(name: string, shape: Shape, start: Numbers = 0): GraphTensor {
     const where = `${this.prefix}${name}`
     const values = typeof start === 'number' ? new Float32Array(elements(shape)).fill(start) : floatsOf(start, where)
     expectShape(values.length === elements(shape), `${where}: ${values.length} values for shape ${formatShape(shape)}`)
@@ -95,7 +96,7 @@ export class Graph implements Recorder {
    * graph; it refuses one that was changed. The same array under the same shape, or another view of the same numbers, is one node, however
    * often it is recorded (a network applied to several images has its weights once); so are short arrays of the same values.
    */
-  constant(data: Numbers, shape: Shape, name = 'constant'): Node {
+  constant(data: Numbers, shape: Shape, name = 'constant'): GraphTensor {
     const where = `${this.prefix}${name}`
     const given = floatsOf(data, where)
     expectShape(given.length === elements(shape), `${where}: ${given.length} values for shape ${formatShape(shape)}`)
@@ -115,7 +116,7 @@ export class Graph implements Recorder {
   }
 
   /** Throws an Error where the array of a constant was changed after it was recorded. */
-  expectUnchanged(node: Node): void {
+  expectUnchanged(node: GraphTensor): void {
     const sum = this.sums.get(node)
     if (sum === undefined || checksum(node.data!) === sum) return
     throw new Error(`${node.name}: its array was changed after it was recorded as a constant; record a copy of it`)
@@ -133,7 +134,7 @@ export class Graph implements Recorder {
   }
 
   /** Appends an operation; the same operation on the same tensors is recorded once. */
-  apply<A>(op: Op<A>, inputs: readonly Tensor[], args: A, name = op.name): Node {
+  apply<A>(op: Op<A>, inputs: readonly Tensor[], args: A, name = op.name): GraphTensor {
     const nodes = inputs.map((t) => this.own(t, `${op.name}(${this.prefix}${name})`))
     const key = `${op.name}|${nodes.map((n) => n.id).join()}|${JSON.stringify(args, exactNumber)}`
     const before = this.known.get(key)
@@ -172,14 +173,14 @@ export class Graph implements Recorder {
   }
 
   /** Constants of the same hash; others like these values are added to the list. */
-  private alike(values: Float32Array): Node[] {
+  private alike(values: Float32Array): GraphTensor[] {
     const hash = fnv1a(bitsOf(values))
     const nodes = this.short.get(hash) ?? []
     this.short.set(hash, nodes)
     return nodes
   }
 
-  private leaf(name: string, shape: Shape, rate: Rate, data?: Float32Array): Node {
+  private leaf(name: string, shape: Shape, rate: Rate, data?: Float32Array): GraphTensor {
     expectShape(
       shape.every((extent) => Number.isInteger(extent) && extent > 0),
       `${this.prefix}${name}: ${formatShape(shape)} has an extent that is not a positive integer`,
@@ -187,14 +188,14 @@ export class Graph implements Recorder {
     return this.push({ name: `${this.prefix}${name}`, shape, rate, data })
   }
 
-  private push(fields: ConstructorParameters<typeof Node>[2]): Node {
-    const node = new Node(this, this.nodes.length, fields)
+  private push(fields: ConstructorParameters<typeof GraphTensor>[2]): GraphTensor {
+    const node = new GraphTensor(this, this.nodes.length, fields)
     this.nodes.push(node)
     return node
   }
 
-  private own(tensor: Tensor, where: string): Node {
-    if (tensor?.recorder === this) return tensor as Node
+  private own(tensor: Tensor, where: string): GraphTensor {
+    if (tensor?.recorder === this) return tensor as GraphTensor
     if (tensor?.recorder) throw new ShapeError(`${where}: ${tensor.name} belongs to another graph`)
     throw new TypeError(`${where}: takes tensors, got ${tensor === null ? 'null' : typeof tensor}`)
   }

@@ -1,6 +1,6 @@
 /** Which tensors are kept in f16 between operations. */
 import { elements } from '../kernels/op.ts'
-import { memoryOf, type Node } from './graph.ts'
+import { type GraphTensor, memoryOf } from './graph.ts'
 
 /**
  * Outputs of operations that allow it (`Op.half`) and change between runs, unless they or views of them are among the roots: what is
@@ -9,9 +9,9 @@ import { memoryOf, type Node } from './graph.ts'
  * @param nodes in recording order
  * @param roots outputs of the plan, inputs that it updates, and their next values
  */
-export function halfTensors(nodes: readonly Node[], roots: readonly Node[]): Set<Node> {
+export function halfTensors(nodes: readonly GraphTensor[], roots: readonly GraphTensor[]): Set<GraphTensor> {
   const exact = new Set(roots.map(memoryOf))
-  const halves = new Set<Node>()
+  const halves = new Set<GraphTensor>()
   for (const node of nodes) {
     const { op, inputs, rate } = node
     if (!op?.half || op.view || rate === 'constant' || exact.has(node)) continue

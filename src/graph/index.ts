@@ -1,6 +1,6 @@
 export { type CompileOptions, compile, type HalfOptions, type Named } from './compile.ts'
 export { grad } from './gradient.ts'
-export { Graph, graph, Node, type Rate } from './graph.ts'
+export { Graph, GraphTensor, graph, type Rate } from './graph.ts'
 export { adamUpdates, sgdUpdates, type Updates } from './learning.ts'
 export { PlanMemoryError } from './limits.ts'
 export type { ChooseKernel } from './lower.ts'

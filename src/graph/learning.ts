@@ -4,7 +4,7 @@ import { add } from '../kernels/elementwise.ts'
 import { ShapeError, type Tensor } from '../kernels/op.ts'
 import { type SgdOptions, sgd } from '../kernels/sgd.ts'
 import { grad } from './gradient.ts'
-import type { Node } from './graph.ts'
+import type { GraphTensor } from './graph.ts'
 
 /** For `compile`: inputs and what they are after each run. */
 export type Updates = [input: Tensor, value: Tensor][]
@@ -23,7 +23,7 @@ export function adamUpdates(
   options: AdamOptions = {},
 ): Updates {
   const learned = inputsOf('adamUpdates', parameters)
-  const step = (loss as Node).recorder.state('adam.step', [], 1)
+  const step = (loss as GraphTensor).recorder.state('adam.step', [], 1)
   const updates = eachUpdated(loss, learned, (parameter, gradient) => {
     const { recorder: g, name, shape } = parameter
     const state = { mean: g.state(`${name}.mean`, shape), variance: g.state(`${name}.variance`, shape) }
@@ -60,15 +60,15 @@ export function sgdUpdates(
 /** What the optimiser makes of each parameter and its gradient. */
 function eachUpdated(
   loss: Tensor,
-  parameters: readonly Node[],
-  update: (parameter: Node, gradient: Tensor) => Updates,
+  parameters: readonly GraphTensor[],
+  update: (parameter: GraphTensor, gradient: Tensor) => Updates,
 ): Updates {
   const gradients = grad(loss, parameters)
   return parameters.flatMap((parameter, i) => update(parameter, gradients[i]))
 }
 
-function inputsOf(name: string, parameters: readonly Tensor[]): Node[] {
-  const nodes = parameters as readonly Node[]
+function inputsOf(name: string, parameters: readonly Tensor[]): GraphTensor[] {
+  const nodes = parameters as readonly GraphTensor[]
   const wrong = nodes.find(({ op, rate }) => op || rate !== 'step')
   if (wrong) throw new ShapeError(`${name}: ${wrong.name} is no state or input of the graph, so it cannot be learned`)
   return [...nodes]

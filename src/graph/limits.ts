@@ -18,7 +18,7 @@ export function checkLimits(
 ): void {
   const { maxBindingBytes, maxBufferBytes, maxWorkgroupsPerDimension, maxStorageBuffers, description } =
     gpu.capabilities
-  for (const { dispatch, node, reads, writes } of lowered.steps) {
+  for (const { dispatch, node, reads, writes } of lowered.placed) {
     const where = `${node.op?.name}(${node.name})`
     for (const v of [...reads, ...writes]) {
       const bytes = bytesOf(v)

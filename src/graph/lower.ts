@@ -15,7 +15,7 @@ import {
 } from '../kernels/op.ts'
 import { type Fusion, findFusions, membersOf, type WrittenBefore } from './fuse.ts'
 import { fusedKernel, labelOf } from './fused-kernel.ts'
-import { exactNumber, memoryOf, type Node, RATES, type Rate } from './graph.ts'
+import { exactNumber, type GraphTensor, memoryOf, RATES, type Rate } from './graph.ts'
 import { halfTensors } from './half-tensors.ts'
 
 /** A piece of GPU memory with one meaning: a leaf, the output of an operation, or a kernel's scratch. */
@@ -24,7 +24,7 @@ export interface Value {
   elements: number
   rate: Rate
   /** The leaf that defines it, if any. */
-  leaf?: Node
+  leaf?: GraphTensor
   /** It belongs to a kernel, not to a node. */
   scratch?: boolean
   /** It is kept in f16. */
@@ -34,9 +34,9 @@ export interface Value {
 export const bytesOf = (value: Value): number => value.elements * (value.half ? 2 : 4)
 
 /** A dispatch with its buffers resolved. */
-export interface Step {
+export interface PlacedDispatch {
   dispatch: Dispatch
-  node: Node
+  node: GraphTensor
   variant: string
   rate: Rate
   reads: Value[]
@@ -47,15 +47,15 @@ export interface Step {
 }
 
 export interface Lowered {
-  steps: Step[]
+  placed: PlacedDispatch[]
   /** Memory of a node, views resolved. */
-  value(node: Node): Value
+  value(node: GraphTensor): Value
   /** How often which operations were fused, by names joined with `+`. */
   fusions: Readonly<Record<string, number>>
 }
 
 /** Chooses among an operation's kernels; the default takes the first, which the operation ranks best. */
-export type ChooseKernel = (node: Node, kernels: readonly Kernel[]) => Kernel
+export type ChooseKernel = (node: GraphTensor, kernels: readonly Kernel[]) => Kernel
 
 export interface LowerOptions {
   choose?: ChooseKernel
@@ -69,12 +69,12 @@ export interface LowerOptions {
   written?: WrittenBefore
 }
 
-export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions = {}): Lowered {
+export function lower(roots: readonly GraphTensor[], gpu: Target, options: LowerOptions = {}): Lowered {
   const { choose = (_, kernels) => kernels[0], fuse = true, offers = new Map() } = options
   const nodes = reachable(roots)
-  const halves = options.half ? halfTensors(nodes, roots) : new Set<Node>()
+  const halves = options.half ? halfTensors(nodes, roots) : new Set<GraphTensor>()
   const values = new Map<number, Value>()
-  const value = (node: Node): Value => {
+  const value = (node: GraphTensor): Value => {
     const known = values.get(node.id)
     if (known) return known
     const isView = node.op?.view
@@ -87,59 +87,61 @@ export function lower(roots: readonly Node[], gpu: Target, options: LowerOptions
     values.set(node.id, made)
     return made
   }
-  const kernels = new Map<Node, Kernel>()
-  const kernelOf = (node: Node): Kernel => {
+  const kernels = new Map<GraphTensor, Kernel>()
+  const kernelOf = (node: GraphTensor): Kernel => {
     let kernel = kernels.get(node)
     if (!kernel) kernels.set(node, (kernel = choose(node, kernelsOf(node, gpu, offers))))
     return kernel
   }
-  const fusions = fuse ? findFusions(nodes, new Set(roots), kernelOf, gpu, options.written) : new Map<Node, Fusion>()
+  const fusions = fuse
+    ? findFusions(nodes, new Set(roots), kernelOf, gpu, options.written)
+    : new Map<GraphTensor, Fusion>()
   const counts: Record<string, number> = {}
-  const steps: Step[] = []
-  const done = new Set<Node | Fusion>()
+  const placed: PlacedDispatch[] = []
+  const done = new Set<GraphTensor | Fusion>()
   /** Adds the kernel of a node or of its fusion, after those that it needs. */
-  const add = (node: Node): void => {
+  const add = (node: GraphTensor): void => {
     const fusion = fusions.get(node)
     if (!node.op || done.has(fusion ?? node)) return
     done.add(fusion ?? node)
     for (const member of fusion ? membersOf(fusion) : [node]) for (const input of member.inputs) add(memoryOf(input))
     if (!fusion) {
-      steps.push(...stepsOf(node, kernelOf(node), value))
+      placed.push(...dispatchesOf(node, kernelOf(node), value))
       return
     }
     const label = labelOf(fusion)
     counts[label] = (counts[label] ?? 0) + 1
-    steps.push(...fusedSteps(fusion, fusion.head && kernelOf(fusion.head), value))
+    placed.push(...fusedDispatches(fusion, fusion.head && kernelOf(fusion.head), value))
   }
   for (const node of nodes) {
     const fusion = fusions.get(node)
     const isLast = !fusion || node === membersOf(fusion).reduce((a, b) => (a.id > b.id ? a : b))
     if (isLast && !node.op?.view) add(node)
   }
-  return { steps: withoutRepetition(steps), value, fusions: counts }
+  return { placed: withoutRepetition(placed), value, fusions: counts }
 }
 
 /**
  * Without constant dispatches that only repeat another one in a scratch buffer of their own: a network on several images has the packed
  * form of its weights once.
  */
-function withoutRepetition(steps: readonly Step[]): Step[] {
+function withoutRepetition(placed: readonly PlacedDispatch[]): PlacedDispatch[] {
   const numbers = new Map<Value, number>()
   const numberOf = (v: Value): number => {
     if (!numbers.has(v)) numbers.set(v, numbers.size)
     return numbers.get(v)!
   }
   const writers = new Map<Value, number>()
-  for (const { writes } of steps) for (const v of writes) writers.set(v, (writers.get(v) ?? 0) + 1)
+  for (const { writes } of placed) for (const v of writes) writers.set(v, (writers.get(v) ?? 0) + 1)
   const known = new Map<string, Value>()
   const instead = new Map<Value, Value>()
-  return steps.filter((step) => {
-    step.reads = step.reads.map((v) => instead.get(v) ?? v)
-    const [written] = step.writes
-    if (step.rate !== 'constant' || step.writes.length > 1 || !written.scratch || writers.get(written) !== 1)
+  return placed.filter((each) => {
+    each.reads = each.reads.map((v) => instead.get(v) ?? v)
+    const [written] = each.writes
+    if (each.rate !== 'constant' || each.writes.length > 1 || !written.scratch || writers.get(written) !== 1)
       return true
-    const { code, params, workgroups } = step.dispatch
-    const key = JSON.stringify([step.reads.map(numberOf), written.elements, workgroups, params, code])
+    const { code, params, workgroups } = each.dispatch
+    const key = JSON.stringify([each.reads.map(numberOf), written.elements, workgroups, params, code])
     const before = known.get(key)
     if (before) instead.set(written, before)
     else known.set(key, written)
@@ -167,7 +169,7 @@ export function adapterOf(gpu: Gpu, products: Precision = 'f32'): Adapter {
 }
 
 /** What an operation offers for this node, best first. Throws ShapeError where it is nothing. */
-export function kernelsOf(node: Node, gpu: Target, offers: Offers): Kernel[] {
+export function kernelsOf(node: GraphTensor, gpu: Target, offers: Offers): Kernel[] {
   const op = node.op as Op<unknown>
   const shapes = node.inputs.map((n) => n.shape)
   const key = `${op.name}|${JSON.stringify(node.args, exactNumber)}|${shapes.join(';')}`
@@ -183,14 +185,19 @@ export function kernelsOf(node: Node, gpu: Target, offers: Offers): Kernel[] {
   return kernels
 }
 
-export const costOf = (node: Node): Cost =>
+export const costOf = (node: GraphTensor): Cost =>
   (node.op as Op<unknown>).cost(
     node.args,
     node.inputs.map((n) => n.shape),
   )
 
 /** The dispatches of one node. Buffer references from `inputs.length` on are those of a fusion's further operands. */
-function stepsOf(node: Node, kernel: Kernel, value: (node: Node) => Value, further: readonly Value[] = []): Step[] {
+function dispatchesOf(
+  node: GraphTensor,
+  kernel: Kernel,
+  value: (node: GraphTensor) => Value,
+  further: readonly Value[] = [],
+): PlacedDispatch[] {
   const scratch = (kernel.scratch ?? []).map(
     (count, i): Value => ({ name: `${node.name}#${i}`, elements: count, rate: 'constant', scratch: true }),
   )
@@ -201,7 +208,7 @@ function stepsOf(node: Node, kernel: Kernel, value: (node: Node) => Value, furth
   }
   const bound = (b: Binding): Binding => (resolve(b.buffer).half ? { ...b, half: true } : b)
   const own = kernel.dispatches.map(
-    (dispatch): Step => ({
+    (dispatch): PlacedDispatch => ({
       dispatch: { ...dispatch, reads: dispatch.reads.map(bound), writes: dispatch.writes.map(bound) },
       node,
       variant: kernel.variant,
@@ -222,35 +229,39 @@ function stepsOf(node: Node, kernel: Kernel, value: (node: Node) => Value, furth
 
 const total = (values: readonly Value[], of: (value: Value) => number): number => values.reduce((n, v) => n + of(v), 0)
 
-function fusedSteps(fusion: Fusion, own: Kernel | undefined, value: (node: Node) => Value): Step[] {
+function fusedDispatches(
+  fusion: Fusion,
+  own: Kernel | undefined,
+  value: (node: GraphTensor) => Value,
+): PlacedDispatch[] {
   const { head, before, after } = fusion
   const node = head ?? after.at(-1)!
   const further: Value[] = []
-  const numbers = new Map<Node, number>()
-  const bind = (bound: Node): number => {
+  const numbers = new Map<GraphTensor, number>()
+  const bind = (bound: GraphTensor): number => {
     if (!numbers.has(bound)) numbers.set(bound, node.inputs.length + further.push(value(bound)) - 1)
     return numbers.get(bound)!
   }
-  const steps = stepsOf(node, fusedKernel(fusion, own, bind), value, further)
-  const [first, end] = [steps[0], steps.at(-1)!]
+  const placed = dispatchesOf(node, fusedKernel(fusion, own, bind), value, further)
+  const [first, end] = [placed[0], placed.at(-1)!]
   for (const each of before) first.flop += costOf(each).flop
   for (const each of after) if (each !== node) end.flop += costOf(each).flop
   end.bytes = total([...end.reads, ...end.writes], bytesOf)
-  return steps
+  return placed
 }
 
 /** A dispatch runs as often as what it reads; all that write one value run at the highest of their rates. */
-function assignRates(own: readonly Step[]): void {
+function assignRates(own: readonly PlacedDispatch[]): void {
   for (let changed = true; changed; ) {
     changed = false
-    for (const step of own) {
-      const written = step.writes.filter((v) => own.some((s) => s !== step && s.writes.includes(v))).map((v) => v.rate)
-      const rate = highest([step.rate, ...step.reads.map((v) => v.rate), ...written])
-      if (rate !== step.rate) {
-        step.rate = rate
+    for (const each of own) {
+      const written = each.writes.filter((v) => own.some((s) => s !== each && s.writes.includes(v))).map((v) => v.rate)
+      const rate = highest([each.rate, ...each.reads.map((v) => v.rate), ...written])
+      if (rate !== each.rate) {
+        each.rate = rate
         changed = true
       }
-      for (const v of step.writes) {
+      for (const v of each.writes) {
         const to = highest([v.rate, rate])
         if (to !== v.rate) {
           v.rate = to
@@ -264,8 +275,8 @@ function assignRates(own: readonly Step[]): void {
 const highest = (rates: readonly Rate[]): Rate => RATES[Math.max(...rates.map((r) => RATES.indexOf(r)))]
 
 /** Nodes that the roots need, in recording order. */
-export function reachable(roots: readonly Node[]): Node[] {
-  const seen = new Map<number, Node>()
+export function reachable(roots: readonly GraphTensor[]): GraphTensor[] {
+  const seen = new Map<number, GraphTensor>()
   const stack = [...roots]
   for (let node = stack.pop(); node; node = stack.pop()) {
     if (seen.has(node.id)) continue

@@ -140,7 +140,7 @@ export class Plan<In extends string = string, Out extends string = string> imple
       nodes: this.parts.nodes,
       dispatches: { constant: stages.constant.length, fixed: stages.fixed.length, step: stages.step.length },
       mib: this.bytes / 2 ** 20,
-      gflop: stages.step.reduce((n, c) => n + c.step.flop, 0) / 1e9,
+      gflop: stages.step.reduce((n, c) => n + c.placed.flop, 0) / 1e9,
       fusions: this.parts.fusions,
       halfTensors: this.parts.halfTensors,
     }
@@ -292,7 +292,7 @@ export class Plan<In extends string = string, Out extends string = string> imple
       while (at < calls.length && flop < FLOP_PER_SUBMIT) {
         const call = calls[at++]
         dispatch(pass, call)
-        flop += call.step.flop
+        flop += call.placed.flop
       }
       pass.end()
       if (at >= calls.length) {

@@ -45,20 +45,20 @@ export async function profileCalls(gpu: Gpu, calls: readonly Call[], roofs: Roof
     for (const { calls: timed, staging } of sets) {
       await gpu.settle(staging.mapAsync(MAP_READ))
       const times = new BigUint64Array(staging.getMappedRange())
-      timed.forEach(({ step }, i) => {
-        const key = `${step.node.id}`
+      timed.forEach(({ placed }, i) => {
+        const key = `${placed.node.id}`
         const row = rows.get(key) ?? {
-          op: step.node.op?.name ?? '',
-          node: step.node.name,
-          shape: formatShape(step.node.shape),
-          variant: step.variant,
+          op: placed.node.op?.name ?? '',
+          node: placed.node.name,
+          shape: formatShape(placed.node.shape),
+          variant: placed.variant,
           microseconds: 0,
           flop: 0,
           bytes: 0,
         }
         row.microseconds += Number(times[2 * i + 1] - times[2 * i]) / 1000
-        row.flop += step.flop
-        row.bytes += step.bytes
+        row.flop += placed.flop
+        row.bytes += placed.bytes
         rows.set(key, row)
       })
     }

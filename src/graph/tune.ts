@@ -11,7 +11,7 @@ import { type Capabilities, DeviceLostError, type Gpu, type TuningCache, type Tu
 import { median } from '../device/stopwatch.ts'
 import { elements, type Kernel, type Op, type Target, type Tensor } from '../kernels/op.ts'
 import { shaderSource } from '../kernels/wgsl.ts'
-import { exactNumber, Graph, type Node } from './graph.ts'
+import { exactNumber, Graph, type GraphTensor } from './graph.ts'
 import { textHash } from './hash.ts'
 import { type Adapter, type ChooseKernel, costOf, kernelsOf } from './lower.ts'
 import { uniformNoise } from './noise.ts'
@@ -62,7 +62,7 @@ const adapterFacts = ({ vendor, architecture, device, description }: Capabilitie
 
 /** An operation of which kernels are to be tried. */
 interface Contest {
-  node: Node
+  node: GraphTensor
   kernels: readonly Kernel[]
   rivals: readonly Kernel[]
 }
@@ -75,14 +75,14 @@ interface Contest {
 export async function chooseByTrial(
   gpu: Gpu,
   { target, offers }: Adapter,
-  nodes: readonly Node[],
+  nodes: readonly GraphTensor[],
   given: TuningCache | false | undefined,
   compile: CompileTrial,
 ): Promise<ChooseKernel | undefined> {
   const tuning = given ?? gpu.tuning
   if (!tuning) return undefined
   const contests = new Map<string, Contest>()
-  const keys = new Map<Node, string>()
+  const keys = new Map<GraphTensor, string>()
   for (const node of nodes) {
     // What is computed once, from constants, is not worth a trial.
     if (!node.op || node.op.view || node.rate === 'constant') continue
@@ -129,7 +129,7 @@ const untried = (kernels: readonly Kernel[]): Kernel =>
   kernels[0].experimental ? kernels[kernels.length - 1] : kernels[0]
 
 /** The kernels at the top of the list that no fact ranks. */
-function rivalsOf(node: Node, kernels: readonly Kernel[]): Kernel[] {
+function rivalsOf(node: GraphTensor, kernels: readonly Kernel[]): Kernel[] {
   const rivals = kernels.slice(0, 1)
   for (const kernel of kernels.slice(1)) {
     if (!kernel.rival) break
@@ -145,7 +145,7 @@ function rivalsOf(node: Node, kernels: readonly Kernel[]): Kernel[] {
  * What a choice holds for: the adapter and its driver, the operation with its arguments, shapes and constant inputs (their packing is not
  * timed), and the code of the kernels, so that a changed kernel is tried again.
  */
-function keyOf(gpu: Target, node: Node, kernels: readonly Kernel[], rivals: readonly Kernel[]): string {
+function keyOf(gpu: Target, node: GraphTensor, kernels: readonly Kernel[], rivals: readonly Kernel[]): string {
   const code = [...rivals, kernels[kernels.length - 1]].flatMap((k) => k.dispatches.map(shaderSource)).join('\n')
   const inputs = node.inputs.map(({ shape, rate }) => `${shape.join('x')}${rate === 'constant' ? ' constant' : ''}`)
   const names = rivals.map((k) => k.variant)

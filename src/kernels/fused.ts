@@ -15,10 +15,10 @@ import {
 import { linearEntry, linearGrid } from './wgsl.ts'
 
 /** One operation of several. */
-export interface FusedStep {
+export interface FusedOperation {
   form: PointwiseForm
   args: Readonly<Record<string, number>>
-  /** Of the value; all steps have as many elements, and the i-th is made of the i-th. */
+  /** Of the value; all operations have as many elements, and the i-th is made of the i-th. */
   shape: Shape
   /** The number of an earlier value, or what is read from a buffer and broadcasts to `shape`. */
   operands: readonly (number | FusedOperand)[]
@@ -29,7 +29,7 @@ export interface FusedOperand {
   shape: Shape
 }
 
-/** Where the steps are written. */
+/** Where the operations are written. */
 export interface FusedPlace {
   /** Of what is computed at a time: the i-th element, or four from 4 i on. */
   type: 'f32' | 'vec4f'
@@ -71,8 +71,11 @@ export function accessOf(operand: Shape, shape: Shape, channels?: Shape): string
     .join('')
 }
 
-/** Writes the steps. Names: `operand0`, ... for buffers, `value0`, ... for values, `q0`, ... for parameters, each after the prefix. */
-export function fusedCode(steps: readonly FusedStep[], { type, given, channels, prefix = '' }: FusedPlace): FusedCode {
+/** Writes the operations. Names: `operand0`, ... for buffers, `value0`, ... for values, `q0`, ... for parameters, each after the prefix. */
+export function fusedCode(
+  operations: readonly FusedOperation[],
+  { type, given, channels, prefix = '' }: FusedPlace,
+): FusedCode {
   const lines: string[] = []
   const reads: Binding[] = []
   const params: Record<string, Param> = {}
@@ -133,7 +136,7 @@ export function fusedCode(steps: readonly FusedStep[], { type, given, channels, 
     const { index, vector } = indexOf(operand, shape)
     return once(`${type}(${bound(buffer, vector ? 'vec4f' : 'f32')}[${index}])`)
   }
-  for (const { form, args, shape, operands } of steps) {
+  for (const { form, args, shape, operands } of operations) {
     const names: Record<string, string> = {}
     form.inputs.forEach((input, k) => {
       const operand = operands[k]
@@ -147,22 +150,24 @@ export function fusedCode(steps: readonly FusedStep[], { type, given, channels, 
   return { lines, values, reads, params }
 }
 
-/** A kernel of pointwise operations alone; `written` are the numbers of the steps whose values others need, the output last. */
+/** A kernel of pointwise operations alone; `written` are the numbers of the operations whose values others need, the output last. */
 export function pointwiseKernel(
   label: string,
-  steps: readonly FusedStep[],
+  operations: readonly FusedOperation[],
   written: readonly number[] = [0],
   buffers: readonly (number | 'output')[] = ['output'],
 ): Kernel {
-  const { shape } = steps[0]
+  const { shape } = operations[0]
   // Four neighbours at a time where the innermost dimensions allow: on software adapters a vec4 load costs half of four loads.
   const wide =
     elements(shape) % 4 === 0 &&
-    steps.every((step) => step.operands.every((each) => typeof each === 'number' || isWide(each.shape, step.shape)))
+    operations.every((operation) =>
+      operation.operands.every((each) => typeof each === 'number' || isWide(each.shape, operation.shape)),
+    )
   const type = wide ? 'vec4f' : 'f32'
   const count = elements(shape) / (wide ? 4 : 1)
-  const { lines, values, reads, params } = fusedCode(steps, { type })
-  const stores = written.map((step, k) => `written${k}[i] = ${values[step]};`)
+  const { lines, values, reads, params } = fusedCode(operations, { type })
+  const stores = written.map((operation, k) => `written${k}[i] = ${values[operation]};`)
   return {
     variant: wide ? 'vec4' : 'scalar',
     dispatches: [

@@ -30,7 +30,7 @@ export interface OnnxNode {
 }
 
 /** An input or output of the graph. */
-export interface OnnxValue {
+export interface OnnxValueInfo {
   readonly name: string
   /** Undefined where it is no tensor, or its elements are of a type that is not read. */
   readonly type: OnnxType | undefined
@@ -47,8 +47,8 @@ export interface OnnxModel {
   /** Initialisers, and what nodes called Constant hold. */
   readonly constants: ReadonlyMap<string, OnnxTensor>
   /** Inputs that no initialiser defines. */
-  readonly inputs: readonly OnnxValue[]
-  readonly outputs: readonly OnnxValue[]
+  readonly inputs: readonly OnnxValueInfo[]
+  readonly outputs: readonly OnnxValueInfo[]
 }
 
 /** How messages call a node. */

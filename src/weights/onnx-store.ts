@@ -8,7 +8,7 @@ import {
   type OnnxAttribute,
   type OnnxModel,
   type OnnxNode,
-  type OnnxValue,
+  type OnnxValueInfo,
 } from './onnx-model.ts'
 import { isFloat, OnnxError, type OnnxTensor, type OnnxType, onnxTensor, onnxTypes } from './onnx-tensor.ts'
 import type { WeightTensor } from './registry.ts'
@@ -26,8 +26,8 @@ type JsonNumber = number | string
 interface Document {
   version: 1
   opset: number
-  inputs: OnnxValue[]
-  outputs: OnnxValue[]
+  inputs: OnnxValueInfo[]
+  outputs: OnnxValueInfo[]
   nodes: [op: string, name: string, inputs: string[], outputs: string[], ...attributes: [string, string, unknown][]][]
   /** Names of the floats, which are tensors of the file. */
   floats: string[]
@@ -196,7 +196,7 @@ class Reader {
   #type = (value: unknown): OnnxType =>
     onnxTypes.find((type) => type === value) ?? this.#fail('with a type that is not known')
 
-  #value = (value: unknown): OnnxValue => {
+  #value = (value: unknown): OnnxValueInfo => {
     const { name, type, shape } = this.#record(value)
     const extent = (each: unknown) => (typeof each === 'string' ? each : this.#natural(each))
     return {

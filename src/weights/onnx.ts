@@ -11,7 +11,7 @@ import {
   type OnnxAttribute,
   type OnnxModel,
   type OnnxNode,
-  type OnnxValue,
+  type OnnxValueInfo,
 } from './onnx-model.ts'
 import {
   type ExternalData,
@@ -92,8 +92,8 @@ function readGraph(message: Uint8Array, file: string, external?: ExternalData): 
   const refuse = refusal(file)
   const nodes: OnnxNode[] = []
   const constants = new Map<string, OnnxTensor>()
-  const inputs: OnnxValue[] = []
-  const outputs: OnnxValue[] = []
+  const inputs: OnnxValueInfo[] = []
+  const outputs: OnnxValueInfo[] = []
   const define = (name: string, tensor: OnnxTensor): void => {
     if (name === '') refuse('has a constant without a name')
     if (constants.has(name)) refuse(`defines "${name}" twice`)
@@ -223,7 +223,7 @@ function constantOf(node: OnnxNode, file: string): OnnxTensor {
 }
 
 /** ValueInfoProto with its TypeProto, as far as it is a tensor's. */
-function readValue(message: Uint8Array, refuse: Refuse): OnnxValue {
+function readValue(message: Uint8Array, refuse: Refuse): OnnxValueInfo {
   let name = ''
   let tensor: Uint8Array | undefined
   visitFields(message, refuse, (field) => {

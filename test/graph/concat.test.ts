@@ -1,6 +1,6 @@
 /** Rearranging operations where the shapes do not fit, and the contract of an input that takes any number of tensors. */
 import { describe, expect, test } from 'vitest'
-import { grad, graph, type Node } from '../../src/graph/index.ts'
+import { type GraphTensor, grad, graph } from '../../src/graph/index.ts'
 import { concat, slice, transpose } from '../../src/kernels/index.ts'
 import { inputName, type Op } from '../../src/kernels/op.ts'
 
@@ -66,7 +66,7 @@ describe('slice', () => {
 
 describe('transpose', () => {
   test('of axes of extent 1 is a view', () => {
-    const y = transpose(graph().input('x', [3, 1, 4, 1]), [1, 0, 3, 2]) as Node
+    const y = transpose(graph().input('x', [3, 1, 4, 1]), [1, 0, 3, 2]) as GraphTensor
     expect(y.shape).toEqual([1, 3, 1, 4])
     expect(y.op?.view).toBe(true)
   })

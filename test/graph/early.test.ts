@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { acquire, type Gpu } from '../../src/device/node.ts'
 import { compileEarly } from '../../src/graph/early.ts'
 import type { WrittenBefore } from '../../src/graph/fuse.ts'
-import { compile, grad, graph, type Node } from '../../src/graph/index.ts'
+import { compile, type GraphTensor, grad, graph } from '../../src/graph/index.ts'
 import { lower } from '../../src/graph/lower.ts'
 import { conv2d, prelu, square, sum } from '../../src/kernels/index.ts'
 import { type Dispatch, type Tensor, u32 } from '../../src/kernels/op.ts'
@@ -80,14 +80,14 @@ describe('kernels that write alike', () => {
 
   test('are one shader', () => {
     const { kept, seen, gradient } = record()
-    const roots = [kept, seen, gradient] as readonly Tensor[] as readonly Node[]
+    const roots = [kept, seen, gradient] as readonly Tensor[] as readonly GraphTensor[]
     const shaders = (written?: WrittenBefore) =>
-      new Set(lower(roots, gpu.capabilities, { written }).steps.map((step) => shaderSource(step.dispatch))).size
+      new Set(lower(roots, gpu.capabilities, { written }).placed.map((each) => shaderSource(each.dispatch))).size
     const known: WrittenBefore = new Map()
     expect(shaders(known)).toBe(shaders() - 1)
     // A plan that comes later takes over what those before it wrote.
-    const later = lower([kept] as readonly Tensor[] as readonly Node[], gpu.capabilities, { written: known })
-    expect(later.steps.at(-1)!.writes).toHaveLength(2)
+    const later = lower([kept] as readonly Tensor[] as readonly GraphTensor[], gpu.capabilities, { written: known })
+    expect(later.placed.at(-1)!.writes).toHaveLength(2)
   })
 
   test('give the same numbers', async () => {

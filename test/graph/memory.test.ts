@@ -1,6 +1,6 @@
 /** Buffers of a plan: shared by liveness, within the limits, and none left behind. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { compile, grad, graph, type Node, type Plan, PlanMemoryError } from '../../src/graph/index.ts'
+import { compile, type GraphTensor, grad, graph, type Plan, PlanMemoryError } from '../../src/graph/index.ts'
 import {
   add,
   affine,
@@ -133,7 +133,7 @@ describe('memory', () => {
     ]
     for (let i = 0; i < 40; i++) tensors.push(kinds[below(kinds.length)]())
     const outputs = Object.fromEntries([0, 1, 2].map((k) => [`y${k}`, tanh(tensors[4 + below(tensors.length - 4)])]))
-    return { g, outputs, state: tensors[1] as Node, after: tanh(tensors.at(-1)!) }
+    return { g, outputs, state: tensors[1] as GraphTensor, after: tanh(tensors.at(-1)!) }
   }
 
   test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])('of random graph %i is right over several runs', async (seed) => {

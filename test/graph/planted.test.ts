@@ -41,8 +41,8 @@ function planted(op: Op<unknown>, fault: keyof typeof FAULTS): Op<unknown> {
 const pretended = () => withFacts({ software: false, subgroups: false, vendor: 'pretended' })
 
 const variantOf = (plan: Plan<string, string>): string =>
-  (plan as unknown as { parts: { stages: { step: { step: { variant: string } }[] } } }).parts.stages.step.at(-1)!.step
-    .variant
+  (plan as unknown as { parts: { stages: { step: { placed: { variant: string } }[] } } }).parts.stages.step.at(-1)!
+    .placed.variant
 
 const cases: [Op<unknown>, Case<unknown>][] = [
   [

@@ -1,6 +1,6 @@
 /** Stages of a plan, and what a step updates. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { type CompileOptions, compile, graph, type Node, type Plan } from '../../src/graph/index.ts'
+import { type CompileOptions, compile, type GraphTensor, graph, type Plan } from '../../src/graph/index.ts'
 import {
   add,
   affine,
@@ -171,7 +171,7 @@ describe('stages', () => {
     const inputs = { x: uniform(2, 256) }
     plan.write('x', inputs.x)
     plan.run()
-    const [want] = referenceValues([add((g.nodes as Node[]).find((n) => n.name === 'x')!, total)], inputs)
+    const [want] = referenceValues([add((g.nodes as GraphTensor[]).find((n) => n.name === 'x')!, total)], inputs)
     expect(relmax(await plan.read('y'), want)).toBeLessThan(1e-5)
   })
 })

@@ -44,8 +44,8 @@ async function ran(op: Op<object>, tuning: TuningCache | false | undefined, on: 
 
 /** What the plan dispatches. Its parts are its own business otherwise. */
 const variantsOf = (plan: Plan): string[] =>
-  (plan as unknown as { parts: { stages: { step: { step: { variant: string } }[] } } }).parts.stages.step.map(
-    ({ step }) => step.variant,
+  (plan as unknown as { parts: { stages: { step: { placed: { variant: string } }[] } } }).parts.stages.step.map(
+    ({ placed }) => placed.variant,
   )
 
 const variantOf = (plan: Plan): string => variantsOf(plan)[0]

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { loadNetworks } from '../../src/attack/node.ts'
 import { changeShape, matrixInput, recordObjective } from '../../src/attack/objective.ts'
 import { presets } from '../../src/attack/presets.ts'
-import { compile, grad, graph, type Node, type Plan } from '../../src/graph/index.ts'
+import { compile, type GraphTensor, grad, graph, type Plan } from '../../src/graph/index.ts'
 import { lower } from '../../src/graph/lower.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import {
@@ -211,8 +211,8 @@ describe.skipIf(!gpu.capabilities.f16)('a network with tensors in f16', () => {
 
 describe.skipIf(!gpu.capabilities.f16)('which tensors are in f16', () => {
   const halves = (outputs: Tensor[]): string[] => {
-    const { steps } = lower(outputs as Node[], gpu.capabilities, { half: true, fuse: false })
-    return steps.flatMap(({ writes }) => writes.filter((v) => v.half).map((v) => v.name))
+    const { placed } = lower(outputs as GraphTensor[], gpu.capabilities, { half: true, fuse: false })
+    return placed.flatMap(({ writes }) => writes.filter((v) => v.half).map((v) => v.name))
   }
   const image = () => {
     const g = graph()
@@ -257,7 +257,9 @@ describe.skipIf(!gpu.capabilities.f16)('which tensors are in f16', () => {
     expect(half.summary().mib).toBeCloseTo(0.5, 2)
     expect(half.summary().halfTensors).toBe(3)
     const bytes = (precise: boolean) =>
-      lower([outputs.y as Node], gpu.capabilities, { half: !precise, fuse: false }).steps.map((s) => s.bytes / 2 ** 18)
+      lower([outputs.y as GraphTensor], gpu.capabilities, { half: !precise, fuse: false }).placed.map(
+        (each) => each.bytes / 2 ** 18,
+      )
     expect(bytes(true).slice(0, 3)).toEqual([2, 2, 2])
     expect(bytes(false).slice(0, 3)).toEqual([1.5, 1, 1])
   })

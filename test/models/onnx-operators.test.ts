@@ -7,7 +7,7 @@ import { add, mul, reshape, sum } from '../../src/kernels/index.ts'
 import { elements, type Tensor } from '../../src/kernels/op.ts'
 import { onnxNetwork } from '../../src/models/onnx/network.ts'
 import { operators } from '../../src/models/onnx/operators.ts'
-import { isKnown, type Value } from '../../src/models/onnx/values.ts'
+import { isKnown, type OnnxValue } from '../../src/models/onnx/values.ts'
 import { readOnnx } from '../../src/weights/onnx.ts'
 import { OnnxError } from '../../src/weights/onnx-tensor.ts'
 import { relmax } from '../support/compare.ts'
@@ -33,10 +33,10 @@ function record(model: WrittenModel) {
   const network = onnxNetwork(readOnnx(onnxFile(model), 'case.onnx'))
   const g = graph()
   const x = g.input('x', model.inputs.x as number[])
-  return { g, x, outputs: network.record(g, new Map<string, Value>([['x', x]])) }
+  return { g, x, outputs: network.record(g, new Map<string, OnnxValue>([['x', x]])) }
 }
 
-const tensorsOf = (outputs: ReadonlyMap<string, Value>): Record<string, Tensor> => {
+const tensorsOf = (outputs: ReadonlyMap<string, OnnxValue>): Record<string, Tensor> => {
   const tensors: Record<string, Tensor> = {}
   for (const [name, value] of outputs) if (!isKnown(value)) tensors[name] = value
   return tensors
@@ -115,11 +115,11 @@ describe("ONNX' own test cases", () => {
 })
 
 describe('constants are computed beforehand', () => {
-  const run = (nodes: readonly WrittenNode[], constants: Record<string, Constant>, opset = 17): Value => {
+  const run = (nodes: readonly WrittenNode[], constants: Record<string, Constant>, opset = 17): OnnxValue => {
     const { outputs } = record({ opset, inputs: { x: [2, 3, 4, 5] }, nodes, constants })
     return outputs.get('y')!
   }
-  const valuesOf = (value: Value) => {
+  const valuesOf = (value: OnnxValue) => {
     if (!isKnown(value)) throw new Error(`${value.name} is computed on the GPU`)
     return { type: value.type, shape: [...value.shape], data: [...value.data] }
   }

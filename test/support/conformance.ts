@@ -9,7 +9,7 @@ import { compile, graph } from '../../src/graph/index.ts'
 import { sameShape, type Tensor } from '../../src/kernels/op.ts'
 import { onnxNetwork } from '../../src/models/onnx/network.ts'
 import { operators } from '../../src/models/onnx/operators.ts'
-import { isKnown, type Value } from '../../src/models/onnx/values.ts'
+import { isKnown, type OnnxValue } from '../../src/models/onnx/values.ts'
 import { readOnnx, readOnnxTensor } from '../../src/weights/onnx.ts'
 import type { OnnxModel } from '../../src/weights/onnx-model.ts'
 import { OnnxError, type OnnxTensor } from '../../src/weights/onnx-tensor.ts'
@@ -91,7 +91,7 @@ async function runDataSet(gpu: Gpu, model: OnnxModel, folder: string): Promise<s
   const wanted = readSet(folder, 'output', network.outputs)
   const parameters = parametersOf(model, given)
   const g = graph()
-  const inputs = new Map<string, Value>()
+  const inputs = new Map<string, OnnxValue>()
   for (const [name, tensor] of given) {
     if (!parameters.has(name) && tensor.data.length === 0) throw new Skip('has an input without elements')
     inputs.set(name, parameters.has(name) ? tensor : g.input(name, tensor.shape))

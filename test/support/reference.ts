@@ -1,5 +1,5 @@
 /** A recorded graph in float64 on the processor, by the `reference` of each operation. */
-import type { Node } from '../../src/graph/index.ts'
+import type { GraphTensor } from '../../src/graph/index.ts'
 import type { Op, Tensor } from '../../src/kernels/op.ts'
 
 type Numbers = ArrayLike<number>
@@ -14,17 +14,17 @@ export function referenceFunction(
   inputs: Readonly<Record<string, Numbers>>,
   varying: readonly string[],
 ): (values: Readonly<Record<string, Numbers>>) => Float64Array[] {
-  const nodes = neededBy(outputs as readonly Node[])
-  const varies = new Set<Node>()
+  const nodes = neededBy(outputs as readonly GraphTensor[])
+  const varies = new Set<GraphTensor>()
   for (const node of nodes) {
     if ((!node.op && varying.includes(node.name)) || node.inputs.some((input) => varies.has(input))) varies.add(node)
   }
-  const known = new Map<Node, Float64Array>()
+  const known = new Map<GraphTensor, Float64Array>()
   for (const node of nodes) if (!varies.has(node)) known.set(node, computed(node, inputs, known))
   return (values) => {
     const all = new Map(known)
     for (const node of nodes) if (varies.has(node)) all.set(node, computed(node, values, all))
-    return (outputs as readonly Node[]).map((node) => all.get(node)!)
+    return (outputs as readonly GraphTensor[]).map((node) => all.get(node)!)
   }
 }
 
@@ -35,9 +35,9 @@ export const referenceValues = (
 ): Float64Array[] => referenceFunction(outputs, inputs, [])({})
 
 function computed(
-  node: Node,
+  node: GraphTensor,
   inputs: Readonly<Record<string, Numbers>>,
-  known: ReadonlyMap<Node, Float64Array>,
+  known: ReadonlyMap<GraphTensor, Float64Array>,
 ): Float64Array {
   const count = node.shape.reduce((n, extent) => n * extent, 1)
   const shapes = node.inputs.map((input) => input.shape)
@@ -54,8 +54,8 @@ function computed(
 }
 
 /** Nodes that the outputs need, in recording order, which is an order of computation. */
-function neededBy(outputs: readonly Node[]): Node[] {
-  const seen = new Set<Node>()
+function neededBy(outputs: readonly GraphTensor[]): GraphTensor[] {
+  const seen = new Set<GraphTensor>()
   const stack = [...outputs]
   for (let node = stack.pop(); node; node = stack.pop()) {
     if (seen.has(node)) continue

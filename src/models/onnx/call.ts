@@ -2,7 +2,7 @@
 import { formatShape, type Recorder, type Tensor } from '../../kernels/op.ts'
 import { nodeError, type OnnxAttributes, type OnnxNode } from '../../weights/onnx-model.ts'
 import { isFloat, type OnnxNumbers, type OnnxType } from '../../weights/onnx-tensor.ts'
-import { isKnown, type Known, numbersOf, type Value } from './values.ts'
+import { isKnown, type Known, numbersOf, type OnnxValue } from './values.ts'
 
 /** How an operator of ONNX becomes operations of ours. */
 export interface Operator {
@@ -17,7 +17,7 @@ export interface Operator {
   /** The result on the processor, where all inputs are known. */
   fold?(call: Call): Known
   /** Records the operation. Gives one value for each of the node's outputs, or a single one for the first. */
-  build(call: Call): Value | readonly Value[]
+  build(call: Call): OnnxValue | readonly OnnxValue[]
 }
 
 /** Samples that are computed together. */
@@ -34,7 +34,7 @@ export interface Place {
   opset: number
   recorder: Recorder
   batch: Batch
-  values: ReadonlyMap<string, Value>
+  values: ReadonlyMap<string, OnnxValue>
   work: Work
 }
 
@@ -79,7 +79,7 @@ export class Call {
     return (this.node.inputs[k] ?? '') !== ''
   }
 
-  value(k: number): Value {
+  value(k: number): OnnxValue {
     return this.place.values.get(this.node.inputs[k] ?? '') ?? this.fail(`its input ${k} is missing`)
   }
 
@@ -88,7 +88,7 @@ export class Call {
     return this.tensorOf(this.value(k), this.node.inputs[k])
   }
 
-  tensorOf(value: Value, name: string): Tensor {
+  tensorOf(value: OnnxValue, name: string): Tensor {
     if (!isKnown(value)) return value
     if (!isFloat(value.type)) this.fail(`takes "${name}" of type ${value.type}: only floats are computed on the GPU`)
     return this.place.recorder.constant(value.singles, value.shape, name)

@@ -4,7 +4,7 @@ import { expand, reshape, transpose } from '../../kernels/index.ts'
 import { elements, type Shape } from '../../kernels/op.ts'
 import { RANK_LIMIT } from '../../weights/onnx-tensor.ts'
 import type { Call, Operator } from './call.ts'
-import { known, reshaped, type Value } from './values.ts'
+import { known, type OnnxValue, reshaped } from './values.ts'
 
 /** An operator that gives its first input another shape. */
 const reshaping = (inputs: Operator['inputs'], shapeOf: (call: Call, x: Shape) => Shape, since = 1): Operator => ({
@@ -86,7 +86,7 @@ const identity: Operator = {
 const dropout: Operator = {
   inputs: [1, 3],
   parameters: [1, 2],
-  build(call): Value[] {
+  build(call): OnnxValue[] {
     call.ignore('ratio', 'seed')
     const x = call.tensor(0)
     if (call.number(2) && call.number(1) !== 0) call.fail('is in training mode')

@@ -7,13 +7,13 @@ import {
   nodeKey,
   type OnnxModel,
   type OnnxNode,
-  type OnnxValue,
+  type OnnxValueInfo,
 } from '../../weights/onnx-model.ts'
 import { isFloat, OnnxError } from '../../weights/onnx-tensor.ts'
 import { type Batch, Call, newWork, type Operator } from './call.ts'
 import { convolutionNorm } from './convolution.ts'
 import { operators } from './operators.ts'
-import { isKnown, type Value } from './values.ts'
+import { isKnown, type OnnxValue } from './values.ts'
 
 /** Versions of ONNX' operators that are understood; some operators are since before the first. */
 export const OPSETS = [7, 21] as const
@@ -25,7 +25,7 @@ export interface OnnxNetworkOptions {
 
 export interface OnnxNetwork {
   /** What the network takes, in the order of the file. */
-  readonly inputs: readonly OnnxValue[]
+  readonly inputs: readonly OnnxValueInfo[]
   /** Names of what it gives. */
   readonly outputs: readonly string[]
   /**
@@ -40,7 +40,7 @@ export interface OnnxNetwork {
    * @returns outputs by name; one that follows from shapes alone is known
    * @throws OnnxError naming the node that cannot be computed
    */
-  record(recorder: Recorder, inputs: ReadonlyMap<string, Value>): Map<string, Value>
+  record(recorder: Recorder, inputs: ReadonlyMap<string, OnnxValue>): Map<string, OnnxValue>
 }
 
 /**
@@ -53,7 +53,7 @@ export function onnxNetwork(model: OnnxModel, { outputs }: OnnxNetworkOptions = 
   const names = outputs ?? model.outputs.map(({ name }) => name)
   const nodes = neededNodes(model, names)
   for (const node of nodes) operatorOf(model, node)
-  const values = new Map<string, Value>(model.constants)
+  const values = new Map<string, OnnxValue>(model.constants)
   const taken = new Set([...names, ...nodes.flatMap((node) => node.inputs)])
   const inputs = model.inputs.filter(({ name }) => taken.has(name))
   const given = [...model.constants.keys(), ...inputs.map(({ name }) => name)]
@@ -73,7 +73,7 @@ export function onnxNetwork(model: OnnxModel, { outputs }: OnnxNetworkOptions = 
 
   const record: OnnxNetwork['record'] = (recorder, given) => {
     const batch = batchOf(file, inputs, given)
-    const all = new Map<string, Value>([...values, ...given])
+    const all = new Map<string, OnnxValue>([...values, ...given])
     const at = { ...place, recorder, batch, values: all, work: newWork() }
     const done = new Set<OnnxNode>()
     for (const node of rest) {
@@ -138,7 +138,7 @@ function operatorOf({ file, opset, nodes }: OnnxModel, node: OnnxNode): Operator
 const FOLDED_FLOATS = 2 ** 16
 
 /** Whether all inputs of a node are known, and few enough or such that only the processor can do it. */
-function isFoldable(node: OnnxNode, values: ReadonlyMap<string, Value>): boolean {
+function isFoldable(node: OnnxNode, values: ReadonlyMap<string, OnnxValue>): boolean {
   let floats = 0
   let others = 0
   for (const input of node.inputs) {
@@ -152,10 +152,10 @@ function isFoldable(node: OnnxNode, values: ReadonlyMap<string, Value>): boolean
   return others > 0 || floats <= FOLDED_FLOATS
 }
 
-function evaluate(call: Call, operator: Operator, values: Map<string, Value>): void {
+function evaluate(call: Call, operator: Operator, values: Map<string, OnnxValue>): void {
   const { outputs } = call.node
   const result = operator.fold && isFoldable(call.node, values) ? operator.fold(call) : operator.build(call)
-  const results = Array.isArray(result) ? (result as readonly Value[]) : [result as Value]
+  const results = Array.isArray(result) ? (result as readonly OnnxValue[]) : [result as OnnxValue]
   call.end()
   outputs.forEach((output, k) => {
     if (output === '') return
@@ -164,7 +164,7 @@ function evaluate(call: Call, operator: Operator, values: Map<string, Value>): v
 }
 
 /** Runs what a node records; errors of our operations become errors about the node. */
-function run(model: OnnxModel, node: OnnxNode, values: ReadonlyMap<string, Value>, record: () => void): void {
+function run(model: OnnxModel, node: OnnxNode, values: ReadonlyMap<string, OnnxValue>, record: () => void): void {
   try {
     record()
   } catch (cause) {
@@ -206,7 +206,7 @@ function normsAfterConvolutions(
 }
 
 /** How many samples there are, and checks that the inputs are what the model says. */
-function batchOf(file: string, inputs: readonly OnnxValue[], given: ReadonlyMap<string, Value>): Batch {
+function batchOf(file: string, inputs: readonly OnnxValueInfo[], given: ReadonlyMap<string, OnnxValue>): Batch {
   let batch: Batch = { samples: 1, fixed: undefined }
   for (const [k, { name, type, shape }] of inputs.entries()) {
     const value = given.get(name)

@@ -2,7 +2,7 @@
 import { concat, expand, flip, pad, reshape, slice } from '../../kernels/index.ts'
 import { elements, formatShape, type Shape, sameShape, type Tensor } from '../../kernels/op.ts'
 import type { Call, Operator } from './call.ts'
-import { type Known, known, rearranged, type Value } from './values.ts'
+import { type Known, known, type OnnxValue, rearranged } from './values.ts'
 
 /** Every `step`-th element along an axis, from `start` on. */
 interface Range {
@@ -74,7 +74,8 @@ const slices: Operator = {
   },
 }
 
-const axisOf = (call: Call, x: Value): number => call.axis(call.int('axis') ?? call.fail('has no axis'), x.shape.length)
+const axisOf = (call: Call, x: OnnxValue): number =>
+  call.axis(call.int('axis') ?? call.fail('has no axis'), x.shape.length)
 
 const concats: Operator = {
   inputs: [1, Number.POSITIVE_INFINITY],

@@ -1,9 +1,9 @@
 /** ONNX models as recognisers: an image in, an embedding out, in batches of any size. */
-import { graph, type Node } from '../../graph/index.ts'
+import { type GraphTensor, graph } from '../../graph/index.ts'
 import { concat, reshape, slice, transpose } from '../../kernels/index.ts'
 import { elements, formatShape, ShapeError, type Tensor } from '../../kernels/op.ts'
 import { readOnnx } from '../../weights/onnx.ts'
-import type { OnnxModel, OnnxValue } from '../../weights/onnx-model.ts'
+import type { OnnxModel, OnnxValueInfo } from '../../weights/onnx-model.ts'
 import { loadOnnx, type OnnxSource, type StoredOnnx, storeOnnx } from '../../weights/onnx-store.ts'
 import { type ExternalData, isFloat, OnnxError } from '../../weights/onnx-tensor.ts'
 import type { NetworkInput } from '../../weights/registry.ts'
@@ -73,7 +73,7 @@ export function faceNetwork(model: OnnxModel, options: { output?: string; size?:
   }
 
   /** Records the network without a device. */
-  function attempt(samples: number): { y: Tensor; nodes: readonly Node[] } {
+  function attempt(samples: number): { y: Tensor; nodes: readonly GraphTensor[] } {
     const g = graph()
     const y = record(g.input('x', [samples, 3, ...size]))
     return { y, nodes: g.nodes }
@@ -94,7 +94,7 @@ export function faceNetwork(model: OnnxModel, options: { output?: string; size?:
 }
 
 /** Whether an operation computes one number of several samples. */
-function joinsSamples({ op, args, inputs, rate }: Node, samples: number): boolean {
+function joinsSamples({ op, args, inputs, rate }: GraphTensor, samples: number): boolean {
   if (!op || rate === 'constant' || inputs[0].shape[0] !== samples) return false
   const { axes, axis } = args as { axes?: readonly number[]; axis?: number }
   const isReduction = op.name === 'sum' || op.name === 'mean' || op.name === 'max'
@@ -116,7 +116,11 @@ function onlyOutput({ file, outputs }: OnnxModel): string {
 }
 
 /** The image that a model takes; its channels come first or last. */
-function imageOf(file: string, { name, type, shape }: OnnxValue, open: Size): { size: Size; channelsLast: boolean } {
+function imageOf(
+  file: string,
+  { name, type, shape }: OnnxValueInfo,
+  open: Size,
+): { size: Size; channelsLast: boolean } {
   const extents = shape ?? ['', 3, '', '']
   const channelsLast = extents[3] === 3 && extents[1] !== 3
   const [rows, columns] = channelsLast ? [extents[1], extents[2]] : [extents[2], extents[3]]

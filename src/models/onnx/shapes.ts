@@ -2,7 +2,7 @@
 import { elements } from '../../kernels/op.ts'
 import { isFloat, type OnnxType, typeOf } from '../../weights/onnx-tensor.ts'
 import type { Call, Operator } from './call.ts'
-import { castTo, type Known, known, type Value } from './values.ts'
+import { castTo, type Known, known, type OnnxValue } from './values.ts'
 
 /** The extents of x, or of some of its axes (from version 15 on). */
 function shapeOf(call: Call): Known {
@@ -26,7 +26,7 @@ function castKnown(call: Call): Known {
 }
 
 /** Between floats nothing happens: all of them are computed as f32. */
-function cast(call: Call): Value {
+function cast(call: Call): OnnxValue {
   const type = castType(call)
   return isFloat(type) ? call.tensor(0) : call.fail(`makes ${type} of what depends on the image, which has no gradient`)
 }

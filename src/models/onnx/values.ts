@@ -12,10 +12,10 @@ import {
 /** A constant of the model, or what was computed of constants and shapes alone. */
 export type Known = OnnxTensor
 
-export type Value = Tensor | Known
+export type OnnxValue = Tensor | Known
 
 /** Tells what is known from tensors, which have a recorder. */
-export const isKnown = (value: Value): value is Known => !('recorder' in value)
+export const isKnown = (value: OnnxValue): value is Known => !('recorder' in value)
 
 /** A known value of these numbers. */
 export const known = (type: OnnxType, shape: Shape, data: OnnxNumbers): Known => onnxTensor(type, shape, () => data)
