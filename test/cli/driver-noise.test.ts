@@ -1,4 +1,7 @@
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { withoutNoise } from '../../src/cli/driver-noise.ts'
 
@@ -32,3 +35,20 @@ test.skipIf(process.platform !== 'linux')('stderr is put aside and comes back, w
     said(code('try { quietly(() => { throw new Error("no") }) } catch { process.stderr.write("caught\\n") }')),
   ).toBe('begin\ncaught\nend\n')
 })
+
+test.skipIf(process.platform !== 'linux').each(['>', '>>'])(
+  'a file has it neither (2%s), and goes on at its end',
+  (redirect) => {
+    const folder = mkdtempSync(join(tmpdir(), 'noise-'))
+    try {
+      const written = JSON.stringify(`a driver's wörds\n${NOISE}`)
+      const shell = `exec 2${redirect}'${folder}/said'; echo first >&2; "$0" --input-type=module; echo last >&2`
+      writeFileSync(join(folder, 'said'), 'before\n')
+      spawnSync('sh', ['-c', shell, process.execPath], { input: code(`quietly(() => writeSync(2, ${written}))`) })
+      const there = redirect === '>>' ? 'before\n' : ''
+      expect(readFileSync(join(folder, 'said'), 'utf8')).toBe(`${there}first\nbegin\na driver's wörds\nend\nlast\n`)
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  },
+)
