@@ -120,7 +120,8 @@ export function installation({
   weightsWithout = [] as readonly string[],
 } = {}): string {
   const folder = room('installation')
-  for (const name of ['package.json', 'tsconfig.json', 'src', 'build']) {
+  // The build takes the page's pictures from the documents.
+  for (const name of ['package.json', 'tsconfig.json', 'src', 'build', 'docs/images']) {
     cpSync(join(repository, name), join(folder, name), { recursive: true })
   }
   link('node_modules', [...without, '.bin', '.vite', '.package-lock.json'])
