@@ -112,9 +112,9 @@ async function measureLayer(gpu: Gpu, layer: Layer, roof: number): Promise<Row[]
   const { op, args, shapes } = operation(layer)
   const { name, direction } = layer
   const facts = gpu.capabilities
-  const offered = op.kernels(args, shapes, { ...facts, products: 'f16' })
+  const offered = await op.kernels(args, shapes, { ...facts, products: 'f16' })
   // What real GPUs get, on a software adapter too: that it runs is all it shows there.
-  const further = facts.software ? op.kernels(args, shapes, { ...facts, software: false, products: 'f16' }) : []
+  const further = facts.software ? await op.kernels(args, shapes, { ...facts, software: false, products: 'f16' }) : []
   const kernels = new Map([...offered, ...further].map((k) => [k.variant, k]))
   const safe = offered[offered.length - 1]
   const { output: want } = await measure(gpu, layer, safe)

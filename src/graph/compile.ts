@@ -1,18 +1,29 @@
-/** From a recorded graph to a plan: kernels chosen, memory assigned, buffers, pipelines and bind groups made. */
+/**
+ * From a recorded graph to a plan: kernels chosen, memory assigned, buffers, pipelines and bind groups made. What not every program
+ * comes to (trials, lavapipe's shaders, guards) is imported when it is needed, so that bundlers can make files of it which pages need not
+ * load to begin with.
+ */
 import { BufferUsage } from '../device/flags.ts'
 import type { Gpu, TuningCache } from '../device/gpu.ts'
 import { elements, formatShape, type Precision, ShapeError, type Tensor } from '../kernels/op.ts'
 import { type Call, uploadParams } from './calls.ts'
-import { compileEarly, type EarlyOptions } from './early.ts'
+import type { EarlyOptions } from './early.ts'
 import type { WrittenBefore } from './fuse.ts'
 import { type GraphTensor, RATES, type Rate } from './graph.ts'
-import { checkGuards, GUARD_BYTES, guardOf } from './guards.ts'
 import { checkLimits, mib, PlanMemoryError, totalBytes } from './limits.ts'
-import { adapterOf, type ChooseKernel, type Lowered, lower, reachable, type Value } from './lower.ts'
+import {
+  type Adapter,
+  adapterOf,
+  type ChooseKernel,
+  type Lowered,
+  lower,
+  offerKernels,
+  reachable,
+  type Value,
+} from './lower.ts'
 import { planMemory, type Slot } from './memory.ts'
 import { pipelineFor } from './pipelines.ts'
 import { Plan } from './plan.ts'
-import { chooseByTrial } from './tune.ts'
 
 /** Tensors by the names that a plan knows them by. */
 export type Named = Readonly<Record<string, Tensor>>
@@ -91,11 +102,8 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
   const half = options.storage === 'f16' && gpu.capabilities.f16
   const adapter = adapterOf(gpu, options.products)
   const nodes = reachable(roots)
-  const choose =
-    options.choose ??
-    (await chooseByTrial(gpu, adapter, nodes, options.tuning, (trial, kernel) =>
-      compile(gpu, trial, { choose: kernel, poison: true }),
-    ))
+  await offerKernels(nodes, adapter.target, adapter.offers)
+  const choose = options.choose ?? (await chosenByTrial(gpu, adapter, nodes, options.tuning ?? gpu.tuning))
   const lowered = lower(roots, adapter.target, {
     ...options,
     choose,
@@ -109,7 +117,8 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
   const memory = planMemory(lowered, kept)
   checkLimits(gpu, lowered, memory, options.maxBytes)
   const dispatches = lowered.placed.map((each) => each.dispatch)
-  await compileEarly(gpu, dispatches, options)
+  if (gpu.capabilities.driver === 'lavapipe') await (await import('./early.ts')).compileEarly(gpu, dispatches, options)
+  const guards = options.poison ? await import('./guards.ts') : undefined
   const pipelines = await Promise.all(dispatches.map((dispatch) => pipelineFor(gpu, dispatch)))
   for (const node of nodes) node.recorder.expectUnchanged(node)
 
@@ -117,7 +126,7 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
   const bufferOf: Buffers = new Map()
   const made: GPUBuffer[] = []
   try {
-    await makeBuffers(gpu, memory.slots, bufferOf, options.poison === true)
+    await makeBuffers(gpu, memory.slots, bufferOf, guards)
     made.push(...bufferOf.values())
     const params = uploadParams(device, lowered.placed)
     made.push(params.buffer)
@@ -138,9 +147,8 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
     // What only the constant stage uses is not needed any more afterwards: weights that were packed, and temporaries.
     const later = new Set(lowered.placed.flatMap((s) => (s.rate === 'constant' ? [] : [...s.reads, ...s.writes])))
     const passing = memory.slots.filter((slot) => !slot.values.some((v) => kept.has(v) || later.has(v)))
-    const guarded = options.poison
-      ? memory.slots.map((slot, index) => ({ slot, index, buffer: bufferOf.get(slot)! }))
-      : []
+    const guarded = memory.slots.map((slot, index) => ({ slot, index, buffer: bufferOf.get(slot)! }))
+    const lasting = guarded.filter(({ slot }) => !passing.includes(slot))
     const plan = new Plan<keyof Inputs & string, keyof Outputs & string>(gpu, {
       stages: stages as Record<Rate, Call[]>,
       named,
@@ -151,14 +159,14 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
       updates: copies,
       poisoned: options.poison ? memory.slots.filter((s) => !s.values[0].leaf) : [],
       poisonBuffer: (slot) => bufferOf.get(slot)!,
-      guarded: guarded.filter(({ slot }) => !passing.includes(slot)),
+      checkGuards: guards && (() => guards.checkGuards(gpu, lasting)),
       bytes: totalBytes(memory) - totalBytes({ slots: passing }),
       nodes: new Set(lowered.placed.map((s) => s.node)).size,
       halfTensors: memory.slots.flatMap((s) => s.values).filter((v) => v.half).length,
       fusions: lowered.fusions,
     })
     await plan.runConstants()
-    await checkGuards(gpu, guarded)
+    await guards?.checkGuards(gpu, guarded)
     for (const slot of passing) bufferOf.get(slot)!.destroy()
     return plan
   } catch (error) {
@@ -167,8 +175,28 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
   }
 }
 
-/** A buffer for each slot, with the values of constants and states in it. Throws PlanMemoryError where the device has no room. */
-async function makeBuffers(gpu: Gpu, slots: readonly Slot[], bufferOf: Buffers, guarded: boolean): Promise<void> {
+/** Choices among rivals by the cache's memory, and by trials of what it does not know; undefined where trials are not wanted. */
+async function chosenByTrial(
+  gpu: Gpu,
+  adapter: Adapter,
+  nodes: readonly GraphTensor[],
+  tuning: TuningCache | false,
+): Promise<ChooseKernel | undefined> {
+  if (!tuning) return undefined
+  const { chooseByTrial } = await import('./tune.ts')
+  return chooseByTrial(gpu, adapter, nodes, tuning, (trial, choose) => compile(gpu, trial, { choose, poison: true }))
+}
+
+/**
+ * A buffer for each slot, with the values of constants and states in it, and a guard behind it where there are guards. Throws
+ * PlanMemoryError where the device has no room.
+ */
+async function makeBuffers(
+  gpu: Gpu,
+  slots: readonly Slot[],
+  bufferOf: Buffers,
+  guards: typeof import('./guards.ts') | undefined,
+): Promise<void> {
   const { device } = gpu
   device.pushErrorScope('out-of-memory')
   let scope: Promise<GPUError | null>
@@ -178,15 +206,15 @@ async function makeBuffers(gpu: Gpu, slots: readonly Slot[], bufferOf: Buffers, 
       const data = slot.values[0].leaf?.data
       const buffer = device.createBuffer({
         label: slot.values[0].name,
-        size: slot.bytes + (guarded ? GUARD_BYTES : 0),
+        size: slot.bytes + (guards?.GUARD_BYTES ?? 0),
         usage,
-        mappedAtCreation: guarded || data !== undefined,
+        mappedAtCreation: guards !== undefined || data !== undefined,
       })
       bufferOf.set(slot, buffer)
-      if (!guarded && !data) continue
+      if (!guards && !data) continue
       const mapped = buffer.getMappedRange()
       if (data) new Float32Array(mapped, 0, data.length).set(data)
-      if (guarded) new Uint32Array(mapped, slot.bytes).set(guardOf(index))
+      if (guards) new Uint32Array(mapped, slot.bytes).set(guards.guardOf(index))
       buffer.unmap()
     }
   } finally {

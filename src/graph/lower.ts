@@ -10,6 +10,7 @@ import {
   type Kernel,
   type Op,
   type Precision,
+  type Shape,
   ShapeError,
   type Target,
 } from '../kernels/op.ts'
@@ -63,14 +64,14 @@ export interface LowerOptions {
   fuse?: boolean
   /** Keep tensors in f16 between the operations that allow it; the adapter must have f16. Off unless told. */
   half?: boolean
-  /** What was offered for this target before. */
-  offers?: Offers
+  /** What operations offer for the nodes; see `offerKernels`. */
+  offers: Offers
   /** What fused kernels of the plans before wrote, where kernels are to be few; see `findFusions`. */
   written?: WrittenBefore
 }
 
-export function lower(roots: readonly GraphTensor[], gpu: Target, options: LowerOptions = {}): Lowered {
-  const { choose = (_, kernels) => kernels[0], fuse = true, offers = new Map() } = options
+export function lower(roots: readonly GraphTensor[], gpu: Target, options: LowerOptions): Lowered {
+  const { choose = (_, kernels) => kernels[0], fuse = true, offers } = options
   const nodes = reachable(roots)
   const halves = options.half ? halfTensors(nodes, roots) : new Set<GraphTensor>()
   const values = new Map<number, Value>()
@@ -90,7 +91,7 @@ export function lower(roots: readonly GraphTensor[], gpu: Target, options: Lower
   const kernels = new Map<GraphTensor, Kernel>()
   const kernelOf = (node: GraphTensor): Kernel => {
     let kernel = kernels.get(node)
-    if (!kernel) kernels.set(node, (kernel = choose(node, kernelsOf(node, gpu, offers))))
+    if (!kernel) kernels.set(node, (kernel = choose(node, kernelsOf(node, offers))))
     return kernel
   }
   const fusions = fuse
@@ -149,8 +150,8 @@ function withoutRepetition(placed: readonly PlacedDispatch[]): PlacedDispatch[] 
   })
 }
 
-/** Kernels that operations offered for arguments and shapes: networks repeat their layers, and writing WGSL for all variants takes a while. */
-export type Offers = Map<string, { op: Op<unknown>; kernels: Kernel[] }>
+/** Kernels that operations offer for arguments and shapes: networks repeat their layers, and writing WGSL for all variants takes a while. */
+export type Offers = WeakMap<Op<unknown>, Map<string, readonly Kernel[]>>
 
 /** What kernels are chosen for, and what was offered for it before. */
 export interface Adapter {
@@ -164,32 +165,43 @@ const ADAPTERS = Symbol('adapters')
 export function adapterOf(gpu: Gpu, products: Precision = 'f32'): Adapter {
   const known = gpu.keep(ADAPTERS, () => new Map<Precision, Adapter>())
   let adapter = known.get(products)
-  if (!adapter) known.set(products, (adapter = { target: { ...gpu.capabilities, products }, offers: new Map() }))
+  if (!adapter) known.set(products, (adapter = { target: { ...gpu.capabilities, products }, offers: new WeakMap() }))
   return adapter
 }
 
-/** What an operation offers for this node, best first. Throws ShapeError where it is nothing. */
-export function kernelsOf(node: GraphTensor, gpu: Target, offers: Offers): Kernel[] {
-  const op = node.op as Op<unknown>
-  const shapes = node.inputs.map((n) => n.shape)
-  const key = `${op.name}|${JSON.stringify(node.args, exactNumber)}|${shapes.join(';')}`
-  const offered = offers.get(key)
-  if (offered?.op === op) return offered.kernels
-  const kernels = op.kernels(node.args, shapes, gpu)
-  if (kernels.length === 0) {
-    throw new ShapeError(
-      `${op.name}(${node.name}): no kernel for ${shapes.map(formatShape).join(', ')} on ${gpu.description}`,
-    )
+const shapesOf = ({ inputs }: GraphTensor): Shape[] => inputs.map(({ shape }) => shape)
+
+const offerKey = (node: GraphTensor): string => `${JSON.stringify(node.args, exactNumber)}|${shapesOf(node).join(';')}`
+
+/** Has all operations offer their kernels for these nodes, best first. Throws ShapeError where one has none. */
+export async function offerKernels(
+  nodes: readonly GraphTensor[],
+  target: Target,
+  offers: Offers = new WeakMap(),
+): Promise<Offers> {
+  for (const node of nodes) {
+    if (!node.op || node.op.view) continue
+    const op = node.op as Op<unknown>
+    if (!offers.has(op)) offers.set(op, new Map())
+    const known = offers.get(op)!
+    const key = offerKey(node)
+    if (known.has(key)) continue
+    const given = op.kernels(node.args, shapesOf(node), target)
+    const kernels = Array.isArray(given) ? given : await given
+    if (kernels.length === 0) {
+      const shapes = shapesOf(node).map(formatShape).join(', ')
+      throw new ShapeError(`${op.name}(${node.name}): no kernel for ${shapes} on ${target.description}`)
+    }
+    if (!known.has(key)) known.set(key, kernels)
   }
-  offers.set(key, { op, kernels })
-  return kernels
+  return offers
 }
 
-export const costOf = (node: GraphTensor): Cost =>
-  (node.op as Op<unknown>).cost(
-    node.args,
-    node.inputs.map((n) => n.shape),
-  )
+/** What was offered for a node. */
+export const kernelsOf = (node: GraphTensor, offers: Offers): readonly Kernel[] =>
+  offers.get(node.op as Op<unknown>)!.get(offerKey(node))!
+
+export const costOf = (node: GraphTensor): Cost => (node.op as Op<unknown>).cost(node.args, shapesOf(node))
 
 /** The dispatches of one node. Buffer references from `inputs.length` on are those of a fusion's further operands. */
 function dispatchesOf(

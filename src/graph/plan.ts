@@ -1,16 +1,13 @@
 /** A compiled graph: what it is told, runs and is asked, in the order of the calls. Running it is a flat loop. */
 import { BufferUsage, MAP_READ } from '../device/flags.ts'
 import type { Gpu } from '../device/gpu.ts'
-import { measureRoofs } from '../device/roofs.ts'
-import { timePass } from '../device/stopwatch.ts'
 import { formatShape, ShapeError } from '../kernels/op.ts'
 import { type Call, dispatch } from './calls.ts'
 import type { Rate } from './graph.ts'
-import { checkGuards, type Guarded } from './guards.ts'
 import type { Value } from './lower.ts'
 import type { Slot } from './memory.ts'
 import { floatsOf, type Numbers } from './numbers.ts'
-import { type ProfileRow, profileCalls } from './profile.ts'
+import type { ProfileRow } from './profile.ts'
 
 /** A plan is used after its end. */
 export class PlanDestroyedError extends Error {
@@ -52,8 +49,8 @@ export interface PlanParts {
   updates: (readonly [Value, Value])[]
   poisoned: Slot[]
   poisonBuffer: (slot: Slot) => GPUBuffer
-  /** Buffers whose ends are looked after; none unless the plan is poisoned. */
-  guarded: readonly Guarded[]
+  /** Throws where a kernel wrote past the end of a buffer; for poisoned plans. It submits at once, then waits. */
+  checkGuards: (() => Promise<void>) | undefined
   bytes: number
   nodes: number
   fusions: Readonly<Record<string, number>>
@@ -155,6 +152,10 @@ export class Plan<In extends string = string, Out extends string = string> imple
     this.check()
     const { timestamps, description } = this.gpu.capabilities
     if (!timestamps) throw new Error(`plan.profile: ${description} has no timestamp-query`)
+    const [{ measureRoofs }, { profileCalls }] = await Promise.all([
+      import('../device/roofs.ts'),
+      import('./profile.ts'),
+    ])
     const roofs = await measureRoofs(this.gpu)
     this.freshen()
     return profileCalls(this.gpu, this.parts.stages.step, roofs)
@@ -165,6 +166,7 @@ export class Plan<In extends string = string, Out extends string = string> imple
    * plans: it is one submission, and drivers reset a GPU that is busy with one for seconds.
    */
   async time(runs: number): Promise<number> {
+    const { timePass } = await import('../device/stopwatch.ts')
     this.freshen()
     return timePass(this.gpu, (pass) => {
       for (let i = 0; i < runs; i++) for (const call of this.parts.stages.step) dispatch(pass, call)
@@ -219,7 +221,7 @@ export class Plan<In extends string = string, Out extends string = string> imple
         encoder.copyBufferToBuffer(this.parts.buffer(value), 0, staging, offsets[i], value.elements * 4)
       })
       device.queue.submit([encoder.finish()])
-      const guards = checkGuards(this.gpu, this.parts.guarded)
+      const guards = this.parts.checkGuards?.()
       await Promise.all([guards, this.gpu.settle(staging.mapAsync(MAP_READ))])
       const mapped = staging.getMappedRange()
       return values.map(({ elements }, i) => new Float32Array(mapped, offsets[i], elements).slice())

@@ -68,25 +68,22 @@ interface Contest {
 }
 
 /**
- * How the kernels of these nodes are to be chosen: by the cache's choices, after trials for those that it lacks; undefined where
- * trials are not wanted.
+ * How the kernels of these nodes are to be chosen: by the cache's choices, after trials for those that it lacks.
  * @throws DeviceLostError
  */
 export async function chooseByTrial(
   gpu: Gpu,
   { target, offers }: Adapter,
   nodes: readonly GraphTensor[],
-  given: TuningCache | false | undefined,
+  tuning: TuningCache,
   compile: CompileTrial,
-): Promise<ChooseKernel | undefined> {
-  const tuning = given ?? gpu.tuning
-  if (!tuning) return undefined
+): Promise<ChooseKernel> {
   const contests = new Map<string, Contest>()
   const keys = new Map<GraphTensor, string>()
   for (const node of nodes) {
     // What is computed once, from constants, is not worth a trial.
     if (!node.op || node.op.view || node.rate === 'constant') continue
-    const kernels = kernelsOf(node, target, offers)
+    const kernels = kernelsOf(node, offers)
     const rivals = rivalsOf(node, kernels)
     if (rivals.length < 2 && !rivals.some((kernel) => kernel.experimental)) continue
     const key = keyOf(target, node, kernels, rivals)

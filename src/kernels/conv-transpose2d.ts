@@ -1,7 +1,5 @@
 /** Transposed two-dimensional convolution: the gradient of conv2d with respect to its image. */
 import { convCases } from './conv/cases.ts'
-import { depthwise } from './conv/depthwise.ts'
-import { directTranspose } from './conv/direct.ts'
 import {
   type ConvArgs,
   type ConvOptions,
@@ -15,14 +13,8 @@ import {
   outputShape,
   type Pair,
 } from './conv/geometry.ts'
-import { hasPhases, transposeProduct } from './conv/implicit.ts'
-import { canFold, productTranspose } from './conv/lowered.ts'
-import { canFilter, winograd } from './conv/winograd.ts'
-import { winogradTiles } from './conv/winograd-tiles.ts'
 import { conv2d } from './conv2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
-import { productKernels } from './gemm/gpu.ts'
-import { productLanes } from './gemm/product.ts'
 import { type Case, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
 import { sum } from './reduce.ts'
 import { reshape } from './reshape.ts'
@@ -87,19 +79,8 @@ export const convTranspose2dOp: Op<ConvTransposeArgs> = {
     const g = geometry(args, shapes)
     return convCost(g, shapes, imageShape(g))
   },
-  kernels(args, shapes, gpu) {
-    const g = geometry(args, shapes)
-    const bias = shapes.length > 2
-    const lanes = productLanes(gpu)
-    if (g.c === g.groups) return [depthwise(g, bias, true, lanes) ?? [], directTranspose(g, bias)].flat()
-    const kernels = hasPhases(g)
-      ? productKernels(transposeProduct(g, bias), gpu, winogradTiles(g, bias, true, gpu))
-      : [directTranspose(g, bias)]
-    if (lanes > 0 && canFold(g)) kernels.unshift(productTranspose(g, bias, lanes))
-    if (lanes > 0 && canFilter(g, true, gpu.maxBindingBytes))
-      kernels.unshift(winograd(g, bias, true, lanes, gpu.maxBindingBytes))
-    return kernels
-  },
+  kernels: async (args, shapes, gpu) =>
+    (await import('./conv/kernels.ts')).transposeKernels(geometry(args, shapes), shapes.length > 2, gpu),
   backward({ args: { size: _, ...args }, inputs: [x, weights, bias], gradient, wanted }) {
     const kernel = [weights.shape[2], weights.shape[3]] as const
     const gradients = [

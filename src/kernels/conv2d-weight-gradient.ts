@@ -1,6 +1,5 @@
 /** The gradient of conv2d with respect to its weights. */
 import { convCases } from './conv/cases.ts'
-import { directWeightGradient } from './conv/direct.ts'
 import {
   type ConvArgs,
   type ConvOptions,
@@ -13,12 +12,8 @@ import {
   type Pair,
   weightShape,
 } from './conv/geometry.ts'
-import { canCount, weightGradientProduct } from './conv/implicit.ts'
-import { canUnfoldAll, productWeightGradient } from './conv/lowered.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2d } from './conv2d.ts'
-import { productKernels } from './gemm/gpu.ts'
-import { productLanes } from './gemm/product.ts'
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
 
 export interface WeightGradientArgs extends ConvArgs {
@@ -57,16 +52,8 @@ export const conv2dWeightGradientOp: Op<WeightGradientArgs> = {
     const bytes = 4 * [...shapes, weightShape(g)].reduce((n, s) => n + elements(s), 0)
     return { flop: convFlop(g), bytes }
   },
-  kernels(args, shapes, gpu) {
-    const g = geometry(args, shapes)
-    const lanes = productLanes(gpu)
-    if (g.c === g.groups) return [directWeightGradient(g)]
-    const unfolded = lanes > 0 && canUnfoldAll(g, gpu.maxBindingBytes)
-    return [
-      unfolded ? productWeightGradient(g, lanes) : [],
-      canCount(g) ? productKernels(weightGradientProduct(g), gpu) : directWeightGradient(g),
-    ].flat()
-  },
+  kernels: async (args, shapes, gpu) =>
+    (await import('./conv/kernels.ts')).weightGradientKernels(geometry(args, shapes), gpu),
   backward({ args: { kernel: _, ...args }, inputs: [x, dy], gradient, wanted }) {
     const size = [x.shape[2], x.shape[3]] as const
     return [

@@ -1,7 +1,5 @@
 /** Two-dimensional convolution (cross-correlation, as in every deep learning framework). */
 import { convCases } from './conv/cases.ts'
-import { depthwise } from './conv/depthwise.ts'
-import { directForward } from './conv/direct.ts'
 import {
   type ConvArgs,
   type ConvOptions,
@@ -12,14 +10,8 @@ import {
   forEachProduct,
   outputShape,
 } from './conv/geometry.ts'
-import { forwardProduct } from './conv/implicit.ts'
-import { productForward } from './conv/lowered.ts'
-import { canFilter, winograd } from './conv/winograd.ts'
-import { winogradTiles } from './conv/winograd-tiles.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
-import { productKernels } from './gemm/gpu.ts'
-import { productLanes } from './gemm/product.ts'
 import type { Case, Op, Shape, Tensor } from './op.ts'
 import { sum } from './reduce.ts'
 import { reshape } from './reshape.ts'
@@ -51,17 +43,8 @@ export const conv2dOp: Op<ConvArgs> = {
     const g = geometry(args, shapes)
     return convCost(g, shapes, outputShape(g))
   },
-  kernels(args, shapes, gpu) {
-    const g = geometry(args, shapes)
-    const bias = shapes.length > 2
-    const lanes = productLanes(gpu)
-    if (g.c === g.groups) return [depthwise(g, bias, false, lanes) ?? [], directForward(g, bias)].flat()
-    const kernels = productKernels(forwardProduct(g, bias), gpu, winogradTiles(g, bias, false, gpu))
-    if (lanes > 0) kernels.unshift(productForward(g, bias, lanes))
-    if (lanes > 0 && canFilter(g, false, gpu.maxBindingBytes))
-      kernels.unshift(winograd(g, bias, false, lanes, gpu.maxBindingBytes))
-    return kernels
-  },
+  kernels: async (args, shapes, gpu) =>
+    (await import('./conv/kernels.ts')).forwardKernels(geometry(args, shapes), shapes.length > 2, gpu),
   backward({ args, inputs: [x, weights, bias], gradient, wanted }) {
     const size = [x.shape[2], x.shape[3]] as const
     const kernel = [weights.shape[2], weights.shape[3]] as const

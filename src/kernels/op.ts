@@ -161,8 +161,11 @@ export interface Op<A = unknown> {
   /** Shape of the output. Throws ShapeError. */
   shape(args: A, shapes: readonly Shape[]): Shape
   cost(args: A, shapes: readonly Shape[]): Cost
-  /** Best first for this adapter; the last one runs everywhere (256 invocations, 16 KiB, f32). Empty for a view. */
-  kernels(args: A, shapes: readonly Shape[], gpu: Target): Kernel[]
+  /**
+   * Best first for this adapter; the last one runs everywhere (256 invocations, 16 KiB, f32). Empty for a view. A promise where the code
+   * that writes them is imported when it is needed, as bundlers then make a file of it that a page need not load to begin with.
+   */
+  kernels(args: A, shapes: readonly Shape[], gpu: Target): Kernel[] | Promise<Kernel[]>
   /** The output is the first input's memory with another shape: no kernel runs. */
   readonly view?: boolean
   /**

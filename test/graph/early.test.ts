@@ -4,7 +4,7 @@ import { acquire, type Gpu } from '../../src/device/node.ts'
 import { compileEarly } from '../../src/graph/early.ts'
 import type { WrittenBefore } from '../../src/graph/fuse.ts'
 import { compile, type GraphTensor, grad, graph } from '../../src/graph/index.ts'
-import { lower } from '../../src/graph/lower.ts'
+import { lower, offerKernels, reachable } from '../../src/graph/lower.ts'
 import { conv2d, prelu, square, sum } from '../../src/kernels/index.ts'
 import { type Dispatch, type Tensor, u32 } from '../../src/kernels/op.ts'
 import { linearEntry, linearGrid, shaderSource } from '../../src/kernels/wgsl.ts'
@@ -78,15 +78,20 @@ describe('kernels that write alike', () => {
     return { kept, seen, gradient }
   }
 
-  test('are one shader', () => {
+  test('are one shader', async () => {
     const { kept, seen, gradient } = record()
     const roots = [kept, seen, gradient] as readonly Tensor[] as readonly GraphTensor[]
+    const offers = await offerKernels(reachable(roots), gpu.capabilities)
     const shaders = (written?: WrittenBefore) =>
-      new Set(lower(roots, gpu.capabilities, { written }).placed.map((each) => shaderSource(each.dispatch))).size
+      new Set(lower(roots, gpu.capabilities, { offers, written }).placed.map(({ dispatch }) => shaderSource(dispatch)))
+        .size
     const known: WrittenBefore = new Map()
     expect(shaders(known)).toBe(shaders() - 1)
     // A plan that comes later takes over what those before it wrote.
-    const later = lower([kept] as readonly Tensor[] as readonly GraphTensor[], gpu.capabilities, { written: known })
+    const later = lower([kept] as readonly Tensor[] as readonly GraphTensor[], gpu.capabilities, {
+      offers,
+      written: known,
+    })
     expect(later.placed.at(-1)!.writes).toHaveLength(2)
   })
 

@@ -26,8 +26,8 @@ function planted(op: Op<unknown>, fault: keyof typeof FAULTS): Op<unknown> {
   }
   return {
     ...op,
-    kernels(args, shapes, target) {
-      const all = op.kernels(args, shapes, target)
+    async kernels(args, shapes, target) {
+      const all = await op.kernels(args, shapes, target)
       const size = (k: Kernel): number => k.dispatches.reduce((n, { code }) => n + code.length, 0)
       const [first] = all
         .filter((k) => k.experimental && k.dispatches.at(-1)!.stores === 'f32')
@@ -71,7 +71,7 @@ describe('a wrong kernel', () => {
         const cache = new Map<string, TuningChoice>()
         gpu.tuning = cache
         const wrong = planted(op, fault)
-        const kernels = wrong.kernels(c.args, c.shapes, gpu.capabilities)
+        const kernels = await wrong.kernels(c.args, c.shapes, gpu.capabilities)
         // Without a rival it would be taken unseen.
         expect(kernels[0]).toMatchObject({ experimental: true, rival: false })
         const values = inputsOf(c)
@@ -110,7 +110,7 @@ describe('a wrong kernel', () => {
       const clock = vi.spyOn(performance, 'now').mockImplementation(() => real() + 60_000 * calls++)
       using plan = await compile(gpu, { y })
       clock.mockRestore()
-      const last = wrong.kernels(c.args, c.shapes, gpu.capabilities).at(-1)!
+      const last = (await wrong.kernels(c.args, c.shapes, gpu.capabilities)).at(-1)!
       expect(variantOf(plan)).toBe(last.variant)
     })
   }

@@ -120,16 +120,16 @@ const LARGER: readonly (readonly [Op<unknown>, Case<unknown>])[] = [
 const title = (op: Op<unknown>, c: Case<unknown>) =>
   `${op.name} ${c.shapes.map(formatShape).join(' ')} ${JSON.stringify(c.args)}`
 
-describe('kernels for GPUs', () => {
+describe('kernels for GPUs', async () => {
   // In the short run a kernel that convolutions share is tried on one of them.
   const tried = { convolution: new Set<string>(), matmul: new Set<string>() }
   for (const op of [erased(conv2dOp), erased(convTranspose2dOp), erased(conv2dWeightGradientOp), erased(matmulOp)]) {
     const larger = LARGER.flatMap(([other, c]) => (other === op ? [c] : []))
     const shared = op === erased(matmulOp) ? tried.matmul : tried.convolution
-    const first = op.kernels(larger[0].args, larger[0].shapes, asGpu)[0].variant
+    const [{ variant: first }] = await op.kernels(larger[0].args, larger[0].shapes, asGpu)
     shared.delete(first)
-    const onLarger = kernelsToTry(op, larger, asGpu, shared)
-    for (const [c, kernels] of [...onLarger, ...kernelsToTry(op, op.cases, asGpu, shared)])
+    const onLarger = await kernelsToTry(op, larger, asGpu, shared)
+    for (const [c, kernels] of [...onLarger, ...(await kernelsToTry(op, op.cases, asGpu, shared))])
       test(title(op, c), () => check(op, c, kernels))
     for (const [c, kernels] of onLarger)
       test.skipIf(!gpu.capabilities.f16 || !everything)(`tensors in f16: ${title(op, c)}${LONG}`, () =>
@@ -137,8 +137,9 @@ describe('kernels for GPUs', () => {
       )
   }
 
-  test('every one of them was tried', () => {
-    const tried = new Set(LARGER.flatMap(([op, c]) => op.kernels(c.args, c.shapes, asGpu)).map((k) => k.variant))
+  test('every one of them was tried', async () => {
+    const offered = await Promise.all(LARGER.map(([op, c]) => op.kernels(c.args, c.shapes, asGpu)))
+    const tried = new Set(offered.flat().map((k) => k.variant))
     const tiles = ['128x64', '64x64', '32x32'].flatMap((tile) => [`tile ${tile}`, `tile ${tile} split`])
     const names = ['winograd 4x4', 'winograd 2x2', 'rows', 'tile']
     if (asGpu.maxWorkgroupStorage < 24576) tiles.splice(0, 2)
@@ -220,7 +221,7 @@ describe('kernels for matrix units', async () => {
     test.skipIf(!device)(`${unit.join('x')}: the shaders are valid`, async () => {
       const names = new Set<string>()
       for (const [op, c] of LARGER) {
-        const kernels = op.kernels(c.args, c.shapes, withUnits(unit))
+        const kernels = await op.kernels(c.args, c.shapes, withUnits(unit))
         expect(kernels[0].variant).not.toContain('matrix')
         for (const kernel of matrixKernels(kernels)) {
           names.add(kernel.variant)
@@ -245,7 +246,7 @@ describe('kernels for matrix units', async () => {
   for (const unit of everything ? UNITS : UNITS.slice(1, 2)) {
     test.skipIf(!gpu.capabilities.f16)(`${unit.join('x')}: right with the units' functions written out`, async () => {
       for (const [op, c] of LARGER.slice(2, unit === UNITS[0] ? undefined : 3)) {
-        const kernels = matrixKernels(op.kernels(c.args, c.shapes, withUnits(unit)))
+        const kernels = matrixKernels(await op.kernels(c.args, c.shapes, withUnits(unit)))
         expect(kernels.length).toBeGreaterThan(0)
         await check(
           op,

@@ -6,7 +6,7 @@ import { loadNetworks } from '../../src/attack/node.ts'
 import { changeShape, matrixInput, recordObjective } from '../../src/attack/objective.ts'
 import { presets } from '../../src/attack/presets.ts'
 import { compile, type GraphTensor, grad, graph, type Plan } from '../../src/graph/index.ts'
-import { lower } from '../../src/graph/lower.ts'
+import { lower, offerKernels, reachable } from '../../src/graph/lower.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import {
   add,
@@ -112,9 +112,9 @@ async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel
   }
 }
 
-describe.skipIf(!gpu.capabilities.f16)('operations on tensors in f16', () => {
+describe.skipIf(!gpu.capabilities.f16)('operations on tensors in f16', async () => {
   for (const op of operations as readonly Op<unknown>[]) {
-    for (const [c, kernels] of kernelsToTry(op, op.cases, gpu.capabilities)) {
+    for (const [c, kernels] of await kernelsToTry(op, op.cases, gpu.capabilities)) {
       test(`${op.name} ${c.shapes.map(formatShape).join(' ')} ${JSON.stringify(c.args)}`, () => check(op, c, kernels))
     }
   }
@@ -210,8 +210,12 @@ describe.skipIf(!gpu.capabilities.f16)('a network with tensors in f16', () => {
 })
 
 describe.skipIf(!gpu.capabilities.f16)('which tensors are in f16', () => {
-  const halves = (outputs: Tensor[]): string[] => {
-    const { placed } = lower(outputs as GraphTensor[], gpu.capabilities, { half: true, fuse: false })
+  const lowered = async (outputs: Tensor[], half: boolean) => {
+    const offers = await offerKernels(reachable(outputs as GraphTensor[]), gpu.capabilities)
+    return lower(outputs as GraphTensor[], gpu.capabilities, { half, fuse: false, offers })
+  }
+  const halves = async (outputs: Tensor[]): Promise<string[]> => {
+    const { placed } = await lowered(outputs, true)
     return placed.flatMap(({ writes }) => writes.filter((v) => v.half).map((v) => v.name))
   }
   const image = () => {
@@ -220,29 +224,35 @@ describe.skipIf(!gpu.capabilities.f16)('which tensors are in f16', () => {
     return { g, x, y: conv2d(x, g.constant(uniform(1, 108), [4, 3, 3, 3]), undefined, { padding: 1 }) }
   }
 
-  test('those that convolutions make, and what is made of them element by element', () => {
+  test('those that convolutions make, and what is made of them element by element', async () => {
     const { g, x, y } = image()
     const z = concat([relu(y), slice(y, 1, 0, 2)], 1)
-    expect(halves([sum(mul(z, g.input('gate', [1, 6, 1, 1])))])).toEqual(['conv2d', 'relu', 'slice', 'concat', 'mul'])
-    expect(halves([sum(relu(affine(x, 2, 0)))])).toEqual([])
-    expect(halves([sum(square(y))])).toEqual(['conv2d'])
+    expect(await halves([sum(mul(z, g.input('gate', [1, 6, 1, 1])))])).toEqual([
+      'conv2d',
+      'relu',
+      'slice',
+      'concat',
+      'mul',
+    ])
+    expect(await halves([sum(relu(affine(x, 2, 0)))])).toEqual([])
+    expect(await halves([sum(square(y))])).toEqual(['conv2d'])
   })
 
-  test('not what is read or carried on, also under another shape, and what follows that', () => {
+  test('not what is read or carried on, also under another shape, and what follows that', async () => {
     const { y } = image()
-    expect(halves([y])).toEqual([])
-    expect(halves([reshape(y, [256]), sum(relu(y))])).toEqual([])
+    expect(await halves([y])).toEqual([])
+    expect(await halves([reshape(y, [256]), sum(relu(y))])).toEqual([])
     const { x, y: other } = image()
     const three = slice(other, 1, 0, 3)
-    expect(halves([sum(signedStep(x, three, 1)), sum(add(three, x))])).toEqual(['conv2d', 'slice'])
+    expect(await halves([sum(signedStep(x, three, 1)), sum(add(three, x))])).toEqual(['conv2d', 'slice'])
   })
 
-  test('not what is computed once, nor sums', () => {
+  test('not what is computed once, nor sums', async () => {
     const g = graph()
     const weights = g.constant(uniform(1, 108), [4, 3, 3, 3])
     const made = conv2d(g.constant(uniform(2, 192), [1, 3, 8, 8]), weights)
-    expect(halves([mul(sum(made), g.input('x', []))])).toEqual([])
-    expect(halves([sum(conv2d(g.fixed('photo', [1, 3, 8, 8]), weights), [2, 3])])).toEqual(['conv2d'])
+    expect(await halves([mul(sum(made), g.input('x', []))])).toEqual([])
+    expect(await halves([sum(conv2d(g.fixed('photo', [1, 3, 8, 8]), weights), [2, 3])])).toEqual(['conv2d'])
   })
 
   test('take half the memory, and half the traffic in profiles', async () => {
@@ -256,12 +266,10 @@ describe.skipIf(!gpu.capabilities.f16)('which tensors are in f16', () => {
     expect(single.summary().mib).toBeCloseTo(0.75, 2)
     expect(half.summary().mib).toBeCloseTo(0.5, 2)
     expect(half.summary().halfTensors).toBe(3)
-    const bytes = (precise: boolean) =>
-      lower([outputs.y as GraphTensor], gpu.capabilities, { half: !precise, fuse: false }).placed.map(
-        (each) => each.bytes / 2 ** 18,
-      )
-    expect(bytes(true).slice(0, 3)).toEqual([2, 2, 2])
-    expect(bytes(false).slice(0, 3)).toEqual([1.5, 1, 1])
+    const bytes = async (precise: boolean) =>
+      (await lowered([outputs.y], !precise)).placed.map((s) => s.bytes / 2 ** 18)
+    expect((await bytes(true)).slice(0, 3)).toEqual([2, 2, 2])
+    expect((await bytes(false)).slice(0, 3)).toEqual([1.5, 1, 1])
   })
 
   test('numbers beyond f16 become its largest, those below its smallest zero', async () => {

@@ -11,7 +11,6 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { gzipSync } from 'node:zlib'
 import { createPackageFromTarballData, checkPackage as typesOf } from '@arethetypeswrong/core'
 import { build as esbuild } from 'esbuild'
 import { publint } from 'publint'
@@ -19,6 +18,7 @@ import { rollup } from 'rollup'
 import { build as vite } from 'vite'
 import { afterAll, describe, expect, test } from 'vitest'
 import * as library from '../../src/index.ts'
+import { type Chunk, kilobytes, loadOf } from '../support/first-load.ts'
 import { everything } from '../support/scope.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
@@ -165,54 +165,64 @@ describe.skipIf(!everything)('bundles', () => {
       `${name}.js`,
       `export { compile, grad, graph, ${name} } from 'lowkey-gpu-engine'\nexport { acquire } from 'lowkey-gpu-engine/browser'\n`,
     )
-  const kilobytes = (code: string | Uint8Array): number => gzipSync(code, { level: 9 }).length / 1000
-
   test('by esbuild, rollup and Vite hold what is used', async () => {
     const sizes: Record<string, Record<string, number>> = {}
+    const first: Record<string, Record<string, number>> = {}
     for (const name of ['matmul', 'conv2d']) {
       const input = entry(name)
       const bundled = await esbuild({ entryPoints: [input], bundle: true, minify: true, format: 'esm', write: false })
-      const rolled = await (
-        await rollup({
-          input,
-          onwarn() {}, // of the circle that docs/architecture.md names
-          treeshake: { moduleSideEffects: false },
-          plugins: [
-            {
-              name: 'packages',
-              resolveId(id) {
-                const file = { 'lowkey-gpu-engine': 'engine.js', 'lowkey-gpu-engine/browser': 'browser.js' }[id]
-                return file ? { id: join(installed, 'dist', file), moduleSideEffects: false } : null
-              },
+      const rolling = await rollup({
+        input,
+        onwarn() {}, // of the circle that docs/architecture.md names
+        treeshake: { moduleSideEffects: false },
+        plugins: [
+          {
+            name: 'packages',
+            resolveId(id) {
+              const file = { 'lowkey-gpu-engine': 'engine.js', 'lowkey-gpu-engine/browser': 'browser.js' }[id]
+              return file ? { id: join(installed, 'dist', file), moduleSideEffects: false } : null
             },
-          ],
+          },
+        ],
+      })
+      const byVite = async (pieces: boolean) => {
+        const built = await vite({
+          root: folder,
+          logLevel: 'silent',
+          configFile: false,
+          build: {
+            write: false,
+            target: 'es2023',
+            lib: { entry: input, formats: ['es'], fileName: name },
+            minify: true,
+            rolldownOptions: { output: { codeSplitting: pieces } },
+          },
         })
-      ).generate({ format: 'esm' })
-      const minified = await esbuild({
-        stdin: { contents: rolled.output[0].code },
-        minify: true,
-        format: 'esm',
-        write: false,
-      })
-      const built = await vite({
-        root: folder,
-        logLevel: 'silent',
-        configFile: false,
-        build: { write: false, target: 'es2023', lib: { entry: input, formats: ['es'], fileName: name }, minify: true },
-      })
-      const [{ output }] = built as unknown as [{ output: [{ code: string }] }]
+        return (built as unknown as [Awaited<ReturnType<typeof rolling.generate>>])[0]
+      }
+      const made = [
+        await rolling.generate({ format: 'es', inlineDynamicImports: true }),
+        await byVite(false),
+        await rolling.generate({ format: 'es' }),
+        await byVite(true),
+      ].map(({ output }) => output.flatMap((part): Chunk[] => (part.type === 'chunk' ? [part] : [])))
+      expect(made.map(({ length }) => length > 1)).toEqual([false, false, true, true])
+      const [rollupFile, viteFile, rollupPieces, vitePieces] = await Promise.all(made.map(loadOf))
       sizes[name] = {
         esbuild: kilobytes(bundled.outputFiles[0].contents),
-        rollup: kilobytes(minified.outputFiles[0].contents),
-        vite: kilobytes(output[0].code),
+        rollup: rollupFile.all,
+        vite: viteFile.all,
       }
-      for (const text of [bundled.outputFiles[0].text, rolled.output[0].code, output[0].code]) {
+      first[name] = { rollup: rollupPieces.first, vite: vitePieces.first }
+      for (const text of [bundled.outputFiles[0].text, ...made.flat().map(({ code }) => code)]) {
         expect(text).not.toMatch(/["']node:/)
         expect(text).not.toContain('lpips')
       }
     }
-    console.log(`gzipped kB: ${JSON.stringify(sizes)}`)
+    console.log(`gzipped kB: in one file ${JSON.stringify(sizes)}, at first ${JSON.stringify(first)}`)
     for (const kB of Object.values(sizes.matmul)) expect(kB).toBeLessThan(37)
     for (const kB of Object.values(sizes.conv2d)) expect(kB).toBeLessThan(46)
+    for (const kB of Object.values(first.matmul)) expect(kB).toBeLessThan(24)
+    for (const kB of Object.values(first.conv2d)) expect(kB).toBeLessThan(25)
   })
 })

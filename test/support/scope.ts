@@ -15,13 +15,14 @@ export const LONG = everything ? '' : ' (long: npm run test:all)'
  *
  * @param tried names of kernels that need not be tried again; those that now are, are added
  */
-export function kernelsToTry<C extends Case<unknown>>(
+export async function kernelsToTry<C extends Case<unknown>>(
   op: Op<unknown>,
   cases: readonly C[],
   target: Target,
   tried: Set<string> = new Set(),
-): [c: C, kernels: readonly Kernel[]][] {
-  const offered = cases.map((c): [C, readonly Kernel[]] => [c, op.view ? [] : op.kernels(c.args, c.shapes, target)])
+): Promise<[c: C, kernels: readonly Kernel[]][]> {
+  const offered: [C, readonly Kernel[]][] = []
+  for (const c of cases) offered.push([c, op.view ? [] : await op.kernels(c.args, c.shapes, target)])
   if (everything || op.view) return offered
   const cost = ([{ args, shapes }]: [C, unknown]) => op.cost(args, shapes).flop
   return offered
