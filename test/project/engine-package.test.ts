@@ -18,7 +18,9 @@ import { rollup } from 'rollup'
 import { build as vite } from 'vite'
 import { afterAll, describe, expect, test } from 'vitest'
 import * as library from '../../src/index.ts'
+import { NoBrowserError, WEBGPU_SWITCHES } from '../support/browser.ts'
 import { type Chunk, kilobytes, loadOf } from '../support/first-load.ts'
+import { browserOrReason, serving } from '../support/page.ts'
 import { everything } from '../support/scope.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
@@ -44,6 +46,7 @@ writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module"
 
 const filesOf = (path: string): string[] =>
   readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) => statSync(join(path, name)).isFile())
+const bytesOf = (path: string): number => filesOf(path).reduce((n, name) => n + statSync(join(path, name)).size, 0)
 const place = (name: string, text: string): string => {
   writeFileSync(join(folder, name), text)
   return join(folder, name)
@@ -67,9 +70,15 @@ const README = readFileSync(join(installed, 'README.md'), 'utf8')
 describe('the package of the engine', () => {
   test('is small, and has nothing to download, build or run', () => {
     const files = filesOf(installed)
-    const bytes = files.reduce((n, name) => n + statSync(join(installed, name)).size, 0)
+    const bytes = bytesOf(installed)
     console.log(`unpacked: ${files.length} files, ${bytes} bytes; packed: ${statSync(tarball).size} bytes`)
     expect(bytes).toBeLessThan(1e6)
+    // What npm puts beside it: its one dependency, which has none.
+    const types = join(folder, 'node_modules/@webgpu/types')
+    expect(JSON.parse(readFileSync(join(types, 'package.json'), 'utf8')).dependencies ?? {}).toEqual({})
+    const megabytes = (bytes + bytesOf(types)) / 1e6
+    const stated = /\*\*([\d.]+) MB on the disk\*\*/.exec(readFileSync(join(repository, 'docs/engine.md'), 'utf8'))![1]
+    expect(megabytes.toFixed(1), 'as docs/engine.md says').toBe(stated)
     expect(files.filter((name) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(name))).toEqual([])
     const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
     expect(manifest.scripts).toBeUndefined()
@@ -224,5 +233,59 @@ describe.skipIf(!everything)('bundles', () => {
     for (const kB of Object.values(sizes.conv2d)) expect(kB).toBeLessThan(46)
     for (const kB of Object.values(first.matmul)) expect(kB).toBeLessThan(24)
     for (const kB of Object.values(first.conv2d)) expect(kB).toBeLessThan(25)
+  })
+})
+
+const browser = everything ? await browserOrReason(WEBGPU_SWITCHES) : undefined
+const unavailable = browser === undefined || browser instanceof NoBrowserError
+afterAll(async () => {
+  if (!unavailable) await browser.close()
+})
+
+describe.skipIf(unavailable)('in Chromium', () => {
+  test('a page that Vite made of it computes, and loads kernels when it compiles', async () => {
+    if (unavailable) return
+    const input = place(
+      'page.js',
+      `import { compile, conv2d, grad, graph, matmul, mul, relu, reshape, sum } from 'lowkey-gpu-engine'
+import { acquire } from 'lowkey-gpu-engine/browser'
+const loaded = () => performance.getEntriesByType('resource').length
+export async function run() {
+  const gpu = await acquire()
+  const g = graph()
+  const x = g.input('x', [1, 1, 3, 3])
+  const edges = relu(conv2d(x, g.constant([1, -1], [1, 1, 1, 2])))
+  const loss = sum(mul(matmul(reshape(edges, [3, 2]), g.constant([1, 2], [2, 1])), 3))
+  const before = loaded()
+  const plan = await compile(gpu, { loss, dx: grad(loss, x) })
+  const { loss: [value], dx } = await plan.run({ x: [3, 1, 2, 5, 4, 1, 0, 2, 1] })
+  const pieces = loaded() - before
+  gpu.destroy()
+  return { value, dx: [...dx], pieces }
+}
+`,
+    )
+    const built = await vite({
+      root: folder,
+      logLevel: 'silent',
+      configFile: false,
+      build: { write: false, target: 'es2023', lib: { entry: input, formats: ['es'], fileName: 'page' }, minify: true },
+    })
+    const [{ output }] = built as unknown as [{ output: Chunk[] }]
+    const text = (code: string) => new TextEncoder().encode(code)
+    const html = `<!doctype html><meta charset="utf-8"><script type="module">
+      window.opened = import('./page.js').then((page) => page.run())
+    </script>`
+    const host = await serving(
+      new Map([['index.html', text(html)], ...output.map(({ fileName, code }) => [fileName, text(code)] as const)]),
+    )
+    const page = await browser.open(host.address)
+    const found = await page.evaluate<{ value: number; dx: number[]; pieces: number }>('window.opened')
+    await page.close()
+    host.close()
+    // Differences of neighbours: 2 -1, 1 3, -2 1.
+    expect(found.value).toBe(3 * (2 + 7 + 2))
+    expect(found.dx).toEqual([3, -3, 0, 3, 3, -6, 0, 6, -6])
+    expect(found.pieces).toBeGreaterThan(1)
   })
 })
