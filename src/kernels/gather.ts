@@ -1,7 +1,7 @@
 /** Elements by their index along an axis: gather, and with it embeddings. */
 import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor, u32 } from './op.ts'
 import { reshape } from './reshape.ts'
-import { linearEntry, linearGrid } from './wgsl.ts'
+import { LINEAR, linearEntry, linearGrid } from './wgsl.ts'
 
 export interface GatherArgs {
   axis: number
@@ -18,8 +18,7 @@ export const gather = (x: Tensor, indices: Tensor, axis = 0): Tensor =>
   x.recorder.apply(gatherOp, [x, indices], { axis })
 
 /**
- * Rows of a table: [...,D] for indices [...] and a table [V,D], as PyTorch's embedding. The gradient looks through all indices for each
- * element of the table, so it is slow for large vocabularies.
+ * Rows of a table: [...,D] for indices [...] and a table [V,D], as PyTorch's embedding.
  * @throws ShapeError where the table is no matrix.
  */
 export function embedding(indices: Tensor, table: Tensor): Tensor {
@@ -118,6 +117,17 @@ export const gatherOp: Op<GatherArgs> = {
       fill: ['symmetric', Float32Array.of(6.25, 1.25, 1.25, 0.25, 5.25, 3.25)],
     },
     { shapes: [[2, 4, 2, 2], [1]], args: { axis: 1 }, fill: ['symmetric', Float32Array.of(3.25)] },
+    // More values than threads share, and more indices than values.
+    {
+      shapes: [[131, 3], [70]],
+      args: { axis: 0 },
+      fill: ['symmetric', Float32Array.from({ length: 70 }, (_, i) => ((i * 37) % 131) + 0.25)],
+    },
+    {
+      shapes: [[2, 5], [50]],
+      args: { axis: 1 },
+      fill: ['symmetric', Float32Array.from({ length: 50 }, (_, i) => ((i * 7) % 5) + 0.25)],
+    },
   ],
 }
 
@@ -126,33 +136,66 @@ interface ScatterArgs extends GatherArgs {
   extent: number
 }
 
-/** Gradient of gather: every element is the sum of those that were taken from it, in their order. Its own gradient is gather. */
+/**
+ * Gradient of gather: every element is the sum of those that were taken from it, in their order, by way of a chain through them for each
+ * index: where it occurs first, and after each place the next one. Its own gradient is gather.
+ */
 export const scatterOp: Op<ScatterArgs> = {
   name: 'gather.dx',
   inputs: ['dy', 'indices'],
   shape: ({ axis, extent }, [dy]) => dy.with(axis, extent),
-  cost: (args, [dy, indices]) => ({
-    flop: (elements(dy) / dy[args.axis]) * args.extent * indices[indices.length - 1],
+  cost: (args, [dy]) => ({
+    flop: elements(dy),
     bytes: 4 * (elements(dy) + elements(scatterOp.shape(args, [dy]))),
   }),
   kernels(args, [dy, indices]) {
     const shape = scatterOp.shape(args, [dy])
     const count = elements(shape)
+    const layout = layoutOf(args, [shape, indices])
+    const { n, m, lists } = layout
     return [
       {
-        variant: 'search',
+        variant: 'chains',
+        scratch: [lists * n, lists * m],
         dispatches: [
+          {
+            // A thread has a part of the values, and goes over all indices from the last to the first: nobody else writes there.
+            label: 'gather.chains',
+            code: linearEntry(`  let list = i / ${LINEAR}u;
+  if (list >= p.lists) { return; }
+  let begin = lane * p.part;
+  let end = min(begin + p.part, p.n);
+  for (var v = begin; v < end; v++) { first[list * p.n + v] = p.m; }
+  for (var j = p.m; j > 0u; j--) {
+    let at = list * p.m + j - 1u;
+    let v = ${indexAt('at')};
+    if (v < begin || v >= end) { continue; }
+    next[at] = first[list * p.n + v];
+    first[list * p.n + v] = j - 1u;
+  }`),
+            reads: [{ name: 'indices', buffer: 1 }],
+            writes: [
+              { name: 'first', buffer: 'scratch0', type: 'u32' },
+              { name: 'next', buffer: 'scratch1', type: 'u32' },
+            ],
+            params: { lists: u32(lists), n: u32(n), m: u32(m), part: u32(Math.ceil(n / LINEAR)) },
+            workgroups: linearGrid(lists * LINEAR),
+          },
           {
             label: 'gather.dx',
             code: linearEntry(`${placed('n')}
   var total = 0.0;
-  for (var j = 0u; j < p.m; j++) {
-    total += select(0.0, dy[(row * p.m + j) * p.inner + within], ${indexAt('list + j')} == along);
+  for (var j = first[row / p.rows * p.n + along]; j < p.m; j = next[list + j]) {
+    total += dy[(row * p.m + j) * p.inner + within];
   }
   store(i, 0u, total);`),
-            reads: ['dy', 'indices'].map((name, buffer) => ({ name, buffer })),
+            reads: [
+              { name: 'dy', buffer: 0 },
+              { name: 'first', buffer: 'scratch0', type: 'u32' },
+              { name: 'next', buffer: 'scratch1', type: 'u32' },
+            ],
             writes: [{ name: 'dx', buffer: 'output' }],
-            params: paramsOf(layoutOf(args, [shape, indices]), count),
+            params: paramsOf(layout, count),
             workgroups: linearGrid(count),
             stores: 'f32',
             flat: true,
