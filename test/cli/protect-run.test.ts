@@ -9,9 +9,9 @@ import { Exit, Interrupted } from '../../src/cli/exit.ts'
 import { ProgressLine } from '../../src/cli/progress.ts'
 import { countFaces, faceNote, noFaces } from '../../src/cli/protect/face-counts.ts'
 import { readOptions } from '../../src/cli/protect/options.ts'
-import { planRun } from '../../src/cli/protect/plan.ts'
 import { closingLine, rateLine } from '../../src/cli/protect/report.ts'
 import { ProtectRun } from '../../src/cli/protect/run.ts'
+import { findWork } from '../../src/cli/protect/work.ts'
 import { DeviceLostError, type Gpu } from '../../src/device/node.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import { room } from '../support/cli.ts'
@@ -69,7 +69,7 @@ async function runOver(
   const options = readOptions([...names.map((name) => join(folder, name)), '-o', output, ...args])
   const controller = new AbortController()
   const { signal } = controller
-  const plan = await planRun(options, { signal, leaving: signal })
+  const found = await findWork(options, { signal, leaving: signal })
   const protector = {
     async protect(photo: { data: Uint8Array }) {
       const places = (await work(photo.data[0])) ?? 0
@@ -84,7 +84,7 @@ async function runOver(
     },
   } as unknown as Protector
   const gpu = { capabilities: { software: false, driver: 'other', device: 'stand-in', description: '' } } as Gpu
-  const done = new ProtectRun(plan).all(gpu, protector)
+  const done = new ProtectRun(found).all(gpu, protector)
   done.catch(() => {}) // looked at later
   const result = (name: string) => join(output, name.replace('.png', '.cloaked.png'))
   return { done, folder, controller, result, grey: async (name: string) => (await readPhoto(result(name))).rgb[0] }

@@ -1,8 +1,8 @@
 /** `lowkey-gpu protect` in this process, on a stand-in for the GPU: what files it reads and writes and what it says, without waiting. */
 import { afterEach, beforeEach, vi } from 'vitest'
 import { readOptions } from '../../src/cli/protect/options.ts'
-import { planRun } from '../../src/cli/protect/plan.ts'
 import { ProtectRun } from '../../src/cli/protect/run.ts'
+import { findWork } from '../../src/cli/protect/work.ts'
 import { gpu, protector } from './stand-in-protector.ts'
 
 /** What a test has printed so far. */
@@ -23,9 +23,9 @@ export function capturedOutput(): { stdout: string; stderr: string } {
   return printed
 }
 
-/** Resolves with the exit code. Throws what the plan throws. */
+/** Resolves with the exit code. Throws what `findWork` throws. */
 export async function standIn(...args: string[]): Promise<number> {
   const { signal } = new AbortController()
-  const run = new ProtectRun(await planRun(readOptions(args), { signal, leaving: signal }))
+  const run = new ProtectRun(await findWork(readOptions(args), { signal, leaving: signal }))
   return run.isOver ? run.close() : run.all(gpu, protector)
 }

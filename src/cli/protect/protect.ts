@@ -10,8 +10,8 @@ import { Exit } from '../exit.ts'
 import type { Interruption } from '../interruption.ts'
 import { attackedRecognisers } from '../models.ts'
 import { type ProtectArguments, readOptions } from './options.ts'
-import { planRun } from './plan.ts'
 import { ProtectRun } from './run.ts'
+import { findWork } from './work.ts'
 
 export { protectHelp } from './options.ts'
 
@@ -20,7 +20,7 @@ export async function protect(args: string[], interruption: Interruption): Promi
   const options = readOptions(args)
   if (options.ledger) interruption.finishFirst(options.grace)
   if (options.gpu === 'list') return await printAdapters()
-  const run = new ProtectRun(await planRun(options, interruption))
+  const run = new ProtectRun(await findWork(options, interruption))
   if (run.isOver) return await run.close()
   const { leaving } = interruption
   try {

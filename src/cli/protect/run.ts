@@ -21,11 +21,11 @@ import { writeStandardOutput } from '../outputs.ts'
 import { ProgressLine } from '../progress.ts'
 import { countFaces, type FaceCounts, faceNote, noFaces } from './face-counts.ts'
 import { faceLines, numberedBoxes } from './face-list.ts'
-import { checkSize, checkTarget, isDoneMeanwhile, type RunPlan, type TaskPlan } from './plan.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
 import { closingLine, closingRow, type Outcomes, photoLines, rateLine, withName } from './report.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
 import { type ProtectTask, rowOf } from './task.ts'
+import { checkSize, checkTarget, isDoneMeanwhile, type TaskWork, type Work } from './work.ts'
 
 /** What is left to do for a photo that the GPU is done with: to save it, and to say so. Rejects where the photo fails. */
 type Finish = () => Promise<keyof Outcomes | 'earlier result' | 'done before'>
@@ -35,7 +35,7 @@ type Finish = () => Promise<keyof Outcomes | 'earlier result' | 'done before'>
  * three are in memory at most. What is printed keeps the order, too.
  */
 export class ProtectRun {
-  private readonly plan: RunPlan
+  private readonly work: Work
   private readonly progress: ProgressLine
   /** Ends, without a failure, when the last photo that the GPU is done with is saved. */
   private saving: Promise<void> = Promise.resolve()
@@ -50,23 +50,23 @@ export class ProtectRun {
   private unrecorded: unknown
 
   /** Says at once which photos fail before any work. */
-  constructor(plan: RunPlan) {
-    this.plan = plan
-    this.results = plan.found.results.length
-    this.progress = new ProgressLine(plan.options.quiet, process.stderr, plan.inputs.length)
-    if (plan.task) {
-      this.outcomes['without a face'] += plan.task.withoutFace
-      this.announceTask(plan.task)
+  constructor(work: Work) {
+    this.work = work
+    this.results = work.found.results.length
+    this.progress = new ProgressLine(work.options.quiet, process.stderr, work.inputs.length)
+    if (work.task) {
+      this.outcomes['without a face'] += work.task.withoutFace
+      this.announceTask(work.task)
     }
-    for (const { input, error } of plan.found.failed) this.fail(input, error)
+    for (const { input, error } of work.found.failed) this.fail(input, error)
   }
 
   /** Which part of the photos this is. */
-  private announceTask({ all, mine, before, record }: TaskPlan): void {
-    const { shard, quiet } = this.plan.options
+  private announceTask({ all, mine, before, record }: TaskWork): void {
+    const { shard, quiet } = this.work.options
     this.printRow({ task: { shard: shard ?? null, photos: mine, of: all, doneBefore: before } })
     if (quiet) return
-    for (const text of record.suspicions(this.plan.inputs)) process.stderr.write(`note: ${text}\n`)
+    for (const text of record.suspicions(this.work.inputs)) process.stderr.write(`note: ${text}\n`)
     const { index, count, engine, from } = shard ?? {}
     const found = engine ? ` (${engine}: ${from})` : ''
     if (shard) process.stderr.write(`shard ${index} of ${count}${found}: ${mine} of ${all} photos\n`)
@@ -79,7 +79,7 @@ export class ProtectRun {
 
   /** No photo is left to work on. */
   get isOver(): boolean {
-    return this.plan.inputs.length === 0
+    return this.work.inputs.length === 0
   }
 
   /**
@@ -87,14 +87,14 @@ export class ProtectRun {
    * ends with, photos that were done before are saved.
    */
   async all(gpu: Gpu, protector: Protector): Promise<number> {
-    const { inputs, leaving, task } = this.plan
+    const { inputs, leaving, task } = this.work
     try {
       for (const [index, input] of inputs.entries()) {
         leaving.throwIfAborted()
         if (this.unrecorded) throw this.unrecorded
         task?.record.begun(input)
         this.progress.start(nameOf(input), index)
-        const finish = await this.work(input, gpu, protector)
+        const finish = await this.workOn(input, gpu, protector)
         await this.saving
         this.saving = this.finish(input, finish)
       }
@@ -109,12 +109,12 @@ export class ProtectRun {
 
   /** Whatever came of it: no folder stays that was made for nothing. */
   end(): void {
-    this.plan.outputs.close()
+    this.work.outputs.close()
   }
 
   /** Says what was left alone, and counts; resolves with the exit code, also of a run that an error ended. */
   async close(error?: unknown): Promise<number> {
-    const { inputs, found, several, options, task } = this.plan
+    const { inputs, found, several, options, task } = this.work
     await this.saving
     this.progress.clear()
     this.end()
@@ -127,7 +127,7 @@ export class ProtectRun {
     }
     const code = error === undefined ? this.exitCode() : exitCodeOf(error)
     const notDone = inputs.length + found.failed.length - this.codes.length
-    this.record((task) => task.end(code, notDone, this.plan.task!.before))
+    this.record((task) => task.end(code, notDone, this.work.task!.before))
     if (!several) {
       if (code === Exit.uncertain && options.quiet) process.stderr.write(`lowkey-gpu: ${faceNote(this.faces)}\n`)
       return code
@@ -155,25 +155,25 @@ export class ProtectRun {
   private exitCode(): number {
     const { codes } = this
     if (this.outcomes['left alone'] > 0 || this.unrecorded) return Exit.failed
-    if (this.plan.task?.before && !codes.every((code) => code === Exit.done)) return Exit.failed
+    if (this.work.task?.before && !codes.every((code) => code === Exit.done)) return Exit.failed
     if (codes.every((code) => code === Exit.done)) return this.mayBeLeft ? Exit.uncertain : Exit.done
     return codes.every((code) => code === Exit.noFace) ? Exit.noFace : codes.length === 1 ? codes[0] : Exit.failed
   }
 
   /** A place that may be a face stays as it is, though nobody chose that. */
   private get mayBeLeft(): boolean {
-    const { listFaces, choosesFaces } = this.plan.options
+    const { listFaces, choosesFaces } = this.work.options
     return this.faces.mayBe > 0 && !listFaces && !choosesFaces
   }
 
   private seconds = (): number => (performance.now() - this.began) / 1000
 
   /** Decoding and the GPU's work. What is wrong with this photo alone is not thrown here but left to what finishes it. */
-  private async work(input: Input, gpu: Gpu, protector: Protector): Promise<Finish> {
-    const { options, destination, outputs, targets, signal } = this.plan
+  private async workOn(input: Input, gpu: Gpu, protector: Protector): Promise<Finish> {
+    const { options, destination, outputs, targets, signal } = this.work
     let photo: Photo | undefined
     try {
-      const decoded = await this.plan.photos.take()
+      const decoded = await this.work.photos.take()
       signal.throwIfAborted()
       photo = decoded.photo
       if (photo.cloaked && !options.again) return async () => this.earlierResult(input)
@@ -213,7 +213,7 @@ export class ProtectRun {
 
   /** A result that another task made meanwhile is as good. */
   private async withoutResult(input: Input, photo: Photo | undefined, error: unknown) {
-    const { task } = this.plan
+    const { task } = this.work
     if (task && (await isDoneMeanwhile(task, input, error))) return 'done before' as const
     return this.withoutFace(input, photo, error)
   }
@@ -239,13 +239,13 @@ export class ProtectRun {
     const retry = mayDoBetter(error)
     this.printRow({ input: input.name, error: { code, message, retry } })
     if (error instanceof RecordedError) return
-    const content = this.plan.photos.contentOf(input)
+    const content = this.work.photos.contentOf(input)
     const ended = { error: { code, message, retry }, ...(error instanceof OutputError ? {} : { input: content }) }
     this.record((task) => task.came(input, code === Exit.noFace ? 'without a face' : 'failed', ended))
   }
 
   private record(write: (task: ProtectTask) => void): void {
-    const { task } = this.plan
+    const { task } = this.work
     if (!task) return
     try {
       write(task.record)
@@ -261,7 +261,7 @@ export class ProtectRun {
     protection: Protection,
     gpu: Gpu,
   ): Promise<'protected'> {
-    const { options, outputs, task, photos } = this.plan
+    const { options, outputs, task, photos } = this.work
     const { compare, keepMetadata, mark } = options
     const began = performance.now()
     const after: Photo = { ...photo, rgb: protection.photo.data }
@@ -285,7 +285,7 @@ export class ProtectRun {
    * and the like are not in it.
    */
   private async withoutFace(input: Input, photo: Photo | undefined, error: unknown): Promise<'without a face'> {
-    const { destination, options, outputs } = this.plan
+    const { destination, options, outputs } = this.work
     const { onNoFace, dryRun, quiet } = options
     if (!(error instanceof NoFaceError) || onNoFace === 'error' || !photo) throw error
     const copy = onNoFace === 'copy' ? copyOf(input, photo.format, destination) : undefined
@@ -295,16 +295,16 @@ export class ProtectRun {
       if (dryRun) outputs.note(copy.path)
       else {
         const bytes = await this.copied(input, photo, copy)
-        const output = this.plan.task?.record.output(copy.path, bytes)
-        const rest = { input: this.plan.photos.contentOf(input), output, warnings: [error.message] }
-        this.plan.task?.record.came(input, 'without a face', rest, 'saving')
+        const output = this.work.task?.record.output(copy.path, bytes)
+        const rest = { input: this.work.photos.contentOf(input), output, warnings: [error.message] }
+        this.work.task?.record.came(input, 'without a face', rest, 'saving')
         await outputs.write(copy.path, bytes, input)
         this.record((record) => record.came(input, 'without a face', rest))
       }
       outcome = `${dryRun ? 'would be copied' : 'copied'} unprotected to ${shown(copy.path)}`
     }
     if (copy === undefined) {
-      const rest = { input: this.plan.photos.contentOf(input), warnings: [error.message] }
+      const rest = { input: this.work.photos.contentOf(input), warnings: [error.message] }
       this.record((record) => record.came(input, 'without a face', rest))
     }
     this.faces.mayBe += error.weak.length
@@ -317,15 +317,15 @@ export class ProtectRun {
 
   /** `--dry-run` and `--faces list`: the faces, and what would be or is written. */
   private async announce(input: Input, photo: Photo, path: string, choice: Choice): Promise<'protected'> {
-    const { json, listFaces, dryRun } = this.plan.options
+    const { json, listFaces, dryRun } = this.work.options
     const { faces, left, smallest } = choice
     const { width, height } = photo
     countFaces(this.faces, faces, left)
-    if (!listFaces || dryRun) this.plan.outputs.note(path)
+    if (!listFaces || dryRun) this.work.outputs.note(path)
     else {
       const picture = await numberedPicture(photo, numberedBoxes(choice))
       if (path === STREAM) await writeStandardOutput(picture)
-      else await this.plan.outputs.write(path, picture, input)
+      else await this.work.outputs.write(path, picture, input)
     }
     this.progress.clear()
     if (json) {
@@ -352,7 +352,7 @@ export class ProtectRun {
 
   /** JPEG keeps its coded pixels; every other format, and what keeps metadata, is encoded as results are. */
   private async copied(input: Input, photo: Photo, { format }: Target): Promise<Uint8Array> {
-    const { keepMetadata } = this.plan.options
+    const { keepMetadata } = this.work.options
     if (photo.format !== 'jpeg' || format !== 'jpeg' || keepMetadata)
       return encodePhoto(photo, { format, keepMetadata })
     return (await copyWithoutMetadata(await readFile(pathOf(input)), input.name, photo)).bytes
@@ -362,20 +362,20 @@ export class ProtectRun {
   private earlierResult(input: Input): 'earlier result' {
     const error = new PhotoError(input.name, 'is an earlier result, by what it says of itself', EARLIER_ADVICE)
     if (input.folder === undefined) throw error
-    this.record((record) => record.came(input, 'earlier result', { input: this.plan.photos.contentOf(input) }))
+    this.record((record) => record.came(input, 'earlier result', { input: this.work.photos.contentOf(input) }))
     this.progress.clear()
-    if (!this.plan.options.quiet) process.stderr.write(`note: ${error.message}\n`)
+    if (!this.work.options.quiet) process.stderr.write(`note: ${error.message}\n`)
     return 'earlier result'
   }
 
   /** `--json`'s line about a photo, unless the photo itself goes to standard output. */
   private printRow(row: object): void {
-    const { options, stream } = this.plan
+    const { options, stream } = this.work
     if (options.json && (!stream || options.dryRun)) process.stdout.write(`${JSON.stringify(row)}\n`)
   }
 
   private report(input: Input, photo: Photo, path: string, protection: Protection, seconds: number, gpu: Gpu): void {
-    const { json, quiet, preset } = this.plan.options
+    const { json, quiet, preset } = this.work.options
     const { capabilities } = gpu
     const { faces, left, smallest, lpips, psnr } = protection
     countFaces(this.faces, faces, left)

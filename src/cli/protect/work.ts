@@ -17,7 +17,7 @@ import { type Destination, outputIsFolder, resultIsStream, resultsOf, type Targe
 import { ProtectTask, photoOf, shardListing } from './task.ts'
 
 /** What a run works on. */
-export interface RunPlan {
+export interface Work {
   options: ProtectArguments
   destination: Destination
   /** The result is written to standard output, where nothing else may go. */
@@ -37,11 +37,11 @@ export interface RunPlan {
   /** Aborted when no further photo is to begin. */
   leaving: AbortSignal
   /** Where this is one task of many, or goes on where others ended. */
-  task?: TaskPlan
+  task?: TaskWork
 }
 
 /** What a task has to do and what was done before. */
-export interface TaskPlan {
+export interface TaskWork {
   record: ProtectTask
   /** Photos of all shards, and of this one. */
   all: number
@@ -60,10 +60,10 @@ export interface TaskPlan {
  * @throws UsageError for options that do not go together and two photos with one result
  * @throws OutputError for an `--output` that cannot be, PhotoError for a folder or a list that cannot be read
  */
-export async function planRun(
+export async function findWork(
   options: ProtectArguments,
   { signal, leaving }: Pick<Interruption, 'signal' | 'leaving'>,
-): Promise<RunPlan> {
+): Promise<Work> {
   const { output, suffix, filesFrom } = options
   const paths: FilePath[] = [...options.paths]
   if (filesFrom === STREAM && paths.includes(STREAM))
@@ -99,7 +99,7 @@ export async function planRun(
   const { shard } = options
   const found = shard ? shardListing(listed, paths, shard) : listed
   const mine = shard ? all.filter((input) => shardOf(photoOf(input), shard.count) === shard.index) : all
-  const task = isTask ? await planTask(options, paths, all, mine) : undefined
+  const task = isTask ? await openTask(options, paths, all, mine) : undefined
   const ready: Input[] = []
   for (const input of task ? task.record.ordered(mine) : mine) {
     leaving.throwIfAborted()
@@ -126,18 +126,18 @@ export async function planRun(
   return { options, destination, stream, several, inputs: ready, found, ...files, signal, leaving, task }
 }
 
-async function planTask(
+async function openTask(
   options: ProtectArguments,
   paths: readonly FilePath[],
   all: readonly Input[],
   mine: readonly Input[],
-): Promise<TaskPlan> {
+): Promise<TaskWork> {
   const record = await ProtectTask.open(options.output!, options)
   return { record, all: all.length, mine: mine.length, before: 0, withoutFace: 0, paths }
 }
 
 /** Whether nothing is left to do for a photo; counted then. Throws RecordedError for one that failed and would again. */
-async function isSettled(task: TaskPlan, input: Input): Promise<boolean> {
+async function isSettled(task: TaskWork, input: Input): Promise<boolean> {
   const known = await task.record.settled(input)
   if (known?.error) {
     const { code, message } = known.error
@@ -180,7 +180,7 @@ function nothing(paths: readonly FilePath[], { results, notes }: Omit<Listing, '
 const isFolder = (path: FilePath): boolean => lookedAt(path)?.isDirectory() ?? false
 
 /** Whether an error says that a result is there, and another task made it while this one was at work; counted then. */
-export async function isDoneMeanwhile(task: TaskPlan, input: Input, error: unknown): Promise<boolean> {
+export async function isDoneMeanwhile(task: TaskWork, input: Input, error: unknown): Promise<boolean> {
   if (!(error instanceof OutputError) || error.problem !== 'exists') return false
   const known = await task.record.settledMeanwhile(input)
   if (known?.output === undefined) return false
