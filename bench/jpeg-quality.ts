@@ -15,8 +15,8 @@ import { presets } from '../src/attack/presets.ts'
 import { Protector } from '../src/attack/protect.ts'
 import { commit, version } from '../src/cli/version.ts'
 import { acquire, adapterName } from '../src/device/node.ts'
-import type { Pixels } from '../src/faces/pixels.ts'
 import { readPhoto } from '../src/images/index.ts'
+import type { Pixels } from '../src/pixels/pixels.ts'
 
 const QUALITIES = [98, 95, 92, 90, 85, 80, 75, 60]
 
@@ -28,7 +28,7 @@ const repository = resolve(import.meta.dirname, '..')
 const file = positionals[0] ?? join(repository, 'examples/astronaut.png')
 
 const { width, height, rgb } = await readPhoto(file)
-const clean: Pixels = { width, height, data: rgb }
+const clean: Pixels = { width, height, rgb }
 using gpu = await acquire({ gpu: values.gpu })
 keepTuning(gpu)
 const networks = await loadNetworks([...DEFAULT_SURROGATES])
@@ -38,7 +38,7 @@ using embedder = await Embedder.compile(gpu, [...networks.surrogates, ...network
 const thresholds = faces[0].recognisers.map(({ id, threshold }) => ({ id, threshold }))
 
 const encode = (pixels: Pixels, quality: number, chromaSubsampling: '4:4:4' | '4:2:0') =>
-  sharp(pixels.data, { raw: { width, height, channels: 3 } })
+  sharp(pixels.rgb, { raw: { width, height, channels: 3 } })
     .jpeg({ quality, chromaSubsampling })
     .toBuffer()
 
@@ -57,7 +57,7 @@ async function row(quality: number, chroma: '4:4:4' | '4:2:0') {
   const bytes = await encode(photo, quality, chroma)
   const data = new Uint8Array(await sharp(bytes).raw().toBuffer())
   const input = (await encode(clean, quality, '4:2:0')).length
-  const seen = await similarities({ width, height, data })
+  const seen = await similarities({ width, height, rgb: data })
   return { quality, chroma, bytes: bytes.length, cleanBytes: input, similarity: seen }
 }
 

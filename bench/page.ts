@@ -37,9 +37,9 @@ async function inNode(pack: Uint8Array<ArrayBuffer>): Promise<number[]> {
   for (let i = 0; i < 2; i++) {
     const began = performance.now()
     const read = await readPhoto(photo)
-    const pixels = { width: read.width, height: read.height, data: read.rgb }
+    const pixels = { width: read.width, height: read.height, rgb: read.rgb }
     const { photo: result } = await protector.protect(pixels, { preset: presets.auto, steps })
-    await encodePhoto({ ...read, rgb: result.data }, { format: 'png', mark: true })
+    await encodePhoto({ ...read, rgb: result.rgb }, { format: 'png', mark: true })
     times.push(seconds(began))
   }
   return times

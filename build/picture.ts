@@ -9,8 +9,8 @@ import { loadNetworks } from '../src/attack/node.ts'
 import { presets } from '../src/attack/presets.ts'
 import { Protector } from '../src/attack/protect.ts'
 import { acquire } from '../src/device/node.ts'
-import type { Pixels } from '../src/faces/pixels.ts'
 import { readPhoto } from '../src/images/index.ts'
+import type { Pixels } from '../src/pixels/pixels.ts'
 
 const repository = resolve(import.meta.dirname, '..')
 const [photo = join(repository, 'examples/astronaut.png'), folder = join(repository, 'docs/images')] =
@@ -21,7 +21,7 @@ const AROUND = 1.5
 const ENLARGED = 2
 
 const { width, height, rgb } = await readPhoto(photo)
-const clean: Pixels = { width, height, data: rgb }
+const clean: Pixels = { width, height, rgb }
 using gpu = await acquire()
 using protector = await Protector.create(gpu, { ...(await loadNetworks()), heldOut: [] })
 const [{ box }] = await protector.find(clean, 'largest')
@@ -31,8 +31,8 @@ const start = (middle: number, size: number) => Math.round(Math.min(Math.max(mid
 const area = { left: start((x1 + x2) / 2, width), top: start((y1 + y2) / 2, height), width: side, height: side }
 
 mkdirSync(folder, { recursive: true })
-async function show(name: string, { data }: Pixels): Promise<void> {
-  const face = sharp(data, { raw: { width, height, channels: 3 } }).extract(area)
+async function show(name: string, { rgb }: Pixels): Promise<void> {
+  const face = sharp(rgb, { raw: { width, height, channels: 3 } }).extract(area)
   const jpeg = await face
     .resize(ENLARGED * side, ENLARGED * side, { kernel: 'cubic' })
     .jpeg({ quality: 92, chromaSubsampling: '4:4:4' })

@@ -6,11 +6,10 @@ import { acquire, knownNetworks, loadDetector, readPhoto } from 'lowkey-gpu/node
 const [model, file] = process.argv.slice(2)
 const gpu = await acquire()
 const photo = await readPhoto(file)
-const pixels = { width: photo.width, height: photo.height, data: photo.rgb }
 const detector = await mtcnnNetworks(gpu, await loadDetector(await knownNetworks()))
-const [face] = await detectFaces(detector, pixels)
+const [face] = await detectFaces(detector, photo)
 if (!face) throw new Error(`${file}: no face was found`)
-const crop = cropFace(pixels, align112(face.landmarks), 112).map((value) => 2 * value - 1)
+const crop = cropFace(photo, align112(face.landmarks), 112).map((value) => 2 * value - 1)
 
 const network = onnxNetwork(readOnnx(await readFile(model), model))
 for (const batch of [1, 3]) {

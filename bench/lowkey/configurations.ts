@@ -3,7 +3,7 @@
 import { loadDetector, loadNetworks, loadPerceptual } from '../../src/attack/node.ts'
 import type { Perceptual, Surrogate } from '../../src/attack/objective.ts'
 import { type Preset, presets } from '../../src/attack/presets.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { knownNetworks } from '../../src/weights/node.ts'
 import type { Weights } from '../../src/weights/registry.ts'
 import { photoOfSize, portrait } from './photos.ts'

@@ -10,11 +10,11 @@ import { workingPlanes } from '../../src/attack/resample.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
 import { type Affine, alignmentOf } from '../../src/faces/alignment.ts'
 import { detectFaces } from '../../src/faces/mtcnn.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import { compile, graph, type HalfOptions, type Plan } from '../../src/graph/index.ts'
 import { uniformNoise } from '../../src/graph/noise.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
 import type { Recogniser } from '../../src/models/recognisers.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import type { Networks } from './configurations.ts'
 
 /** The area that is worked on, with everything that the objective is told of it. Planes are [3,height,width] in 0..1. */

@@ -13,11 +13,11 @@ import { addChange, workingPlanes } from '../../src/attack/resample.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
 import { alignmentOf } from '../../src/faces/alignment.ts'
 import { detectFaces, type Face, type MtcnnNetworks } from '../../src/faces/mtcnn.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import { uniformNoise } from '../../src/graph/noise.ts'
 import { encodePhoto } from '../../src/images/index.ts'
 import { elements } from '../../src/kernels/op.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import type { Networks } from './configurations.ts'
 import { timed } from './timing.ts'
 
@@ -91,7 +91,7 @@ export class PhotoRunner implements Disposable {
     }
     const faces = await during('detect', () => detectFaces(this.detector, photo))
     if (faces.length === 0) throw new Error(`no face was found in a photo of ${photo.width}x${photo.height}`)
-    const result: Pixels = { ...photo, data: photo.data.slice() }
+    const result: Pixels = { ...photo, rgb: photo.rgb.slice() }
     const targets = this.targets(photo, faces)
     for (const target of targets) {
       const attack = await during('compile', () => this.attackFor(target))
@@ -178,10 +178,10 @@ function visible(delta: Float32Array, mask: Float32Array | undefined): Float32Ar
   return mask ? delta.map((v, i) => v * mask[i % mask.length]) : delta
 }
 
-async function save({ width, height, data }: Pixels): Promise<void> {
+async function save({ width, height, rgb }: Pixels): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'lowkey-bench-'))
   try {
-    const bytes = await encodePhoto({ width, height, rgb: data, grey: false, format: 'png' }, { format: 'png' })
+    const bytes = await encodePhoto({ width, height, rgb, grey: false, format: 'png' }, { format: 'png' })
     await writeFile(join(folder, 'photo.png'), bytes)
   } finally {
     await rm(folder, { recursive: true })

@@ -1,7 +1,7 @@
 /** How the time grows with faces, photos, steps, networks and pixels. */
 import type { Preset } from '../../src/attack/presets.ts'
 import type { Gpu } from '../../src/device/gpu.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import type { Configuration, Networks } from './configurations.ts'
 import { type Budget, timeSteps } from './measure.ts'
 import { PHASES, PhotoRunner } from './photo-run.ts'

@@ -54,21 +54,18 @@ export default async function protect(job: SandboxedJob<Upload, Protected>): Pro
       faces,
       warnings,
       photo: after,
-    } = await protector.protect(
-      { width: photo.width, height: photo.height, data: photo.rgb },
-      {
-        preset,
-        steps: STEPS === undefined ? undefined : Number(STEPS),
-        grey: photo.grey,
-        onProgress: ({ phase, done, total }) => {
-          // Every second is often enough for a bar, and spares Redis.
-          if (Date.now() - told < 1000) return
-          told = Date.now()
-          job.updateProgress({ phase, done, total }).catch(() => {})
-        },
+    } = await protector.protect(photo, {
+      preset,
+      steps: STEPS === undefined ? undefined : Number(STEPS),
+      grey: photo.grey,
+      onProgress: ({ phase, done, total }) => {
+        // Every second is often enough for a bar, and spares Redis.
+        if (Date.now() - told < 1000) return
+        told = Date.now()
+        job.updateProgress({ phase, done, total }).catch(() => {})
       },
-    )
-    const encoded = await encodePhoto({ ...photo, rgb: after.data }, { format, mark: true })
+    })
+    const encoded = await encodePhoto({ ...photo, rgb: after.rgb }, { format, mark: true })
     await writeFileAtomically(result, encoded, { overwrite: true })
     const matches = faces.flatMap(({ recognisers }) =>
       recognisers.filter(({ after, threshold }) => after >= threshold).map(({ id }) => id),

@@ -74,7 +74,7 @@ const photosOf = async (folder: string): Promise<string[]> =>
 async function readFace(path: string, align: Align): Promise<Float32Array | undefined> {
   try {
     const { width, height, rgb } = await readPhoto(path)
-    const photo = { width, height, data: rgb }
+    const photo = { width, height, rgb }
     const map = await align(photo)
     if (map) return cropFace(photo, map, SIDE).map((v) => 2 * v - 1)
     console.error(`${path}: no face found; left out`)

@@ -10,8 +10,8 @@ import {
 } from '../faces/find.ts'
 import { type Area, faceInArea } from '../faces/in-box.ts'
 import { areaOf, overlapping } from '../faces/overlap.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { rollOf } from '../faces/second-look.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 
 /** No face was found, so there is nothing to protect. */
 export class NoFaceError extends Error {

@@ -2,10 +2,10 @@
 import type { Gpu } from '../device/gpu.ts'
 import { alignmentOf, type Landmarks } from '../faces/alignment.ts'
 import { cropFace } from '../faces/crop.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
 import { normalize } from '../kernels/index.ts'
 import { PlanCache } from '../models/plan-cache.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import type { Surrogate } from './objective.ts'
 
 /** A face to embed, and the photo it is in. */

@@ -1,7 +1,7 @@
 /** What is attacked one after another: each face by itself, or the whole photo for some faces at once. */
 import { alignmentOf } from '../faces/alignment.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import type { Recogniser } from '../models/recognisers.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import { changeMask } from './change.ts'
 import type { ChosenFace } from './choose.ts'
 import { directionDraw } from './directions.ts'

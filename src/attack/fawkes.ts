@@ -6,10 +6,10 @@
  */
 import type { Gpu } from '../device/gpu.ts'
 import type { Face } from '../faces/mtcnn.ts'
-import { checkPixels, type Pixels } from '../faces/pixels.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
 import { uniformNoise } from '../graph/noise.ts'
 import { elements } from '../kernels/op.ts'
+import { checkPixels, type Pixels } from '../pixels/pixels.ts'
 import { type FawkesMode, FIRST_MODIFIER, PADDING, SIDE, TANH_SCALE } from './fawkes-modes.ts'
 import { modifierShape, recordFawkes } from './fawkes-objective.ts'
 import { AttackError } from './loop.ts'
@@ -75,7 +75,7 @@ export class FawkesAttack implements Disposable {
     checkPixels('fawkes', photo)
     const { seed = 1, onProgress, signal } = options
     const { steps } = this.mode
-    const result: Pixels = { ...photo, data: photo.data.slice() }
+    const result: Pixels = { ...photo, rgb: photo.rgb.slice() }
     const squares = faces.map((face) => squareAround(photo, face))
     for (const [index, square] of squares.entries()) {
       const change = await this.cloak(squarePlanes(photo, square), seed + index, {

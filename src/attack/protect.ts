@@ -4,7 +4,6 @@ import type { Landmarks } from '../faces/alignment.ts'
 import { type FaceNetworks, type FoundFace, findFaces } from '../faces/find.ts'
 import type { Face, MtcnnNetworks } from '../faces/mtcnn.ts'
 import { mostOverlapping } from '../faces/overlap.ts'
-import { type Pixels, signalToNoise } from '../faces/pixels.ts'
 import { type Turn, turnUpright } from '../faces/turning.ts'
 import type { YunetNetworks } from '../faces/yunet.ts'
 import type { CompileOptions, HalfOptions } from '../graph/index.ts'
@@ -13,6 +12,7 @@ import { elements } from '../kernels/op.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { PlanCache } from '../models/plan-cache.ts'
 import { yunetNetworks } from '../models/yunet.ts'
+import { type Pixels, signalToNoise } from '../pixels/pixels.ts'
 import type { Weights } from '../weights/registry.ts'
 import { checkResult, visibleChange } from './change.ts'
 import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, position, warningsOf } from './choose.ts'
@@ -202,7 +202,7 @@ export class Protector implements Disposable {
     signal?.throwIfAborted()
     clock.lap('detect')
 
-    const result: Pixels = { ...photo, data: photo.data.slice() }
+    const result: Pixels = { ...photo, rgb: photo.rgb.slice() }
     const targets = targetsOf(photo, faces, preset, options.finest)
     const mostRounds = options.steps === undefined ? preset.rounds : 0
     const rounds = faces.map(() => 0)
@@ -229,7 +229,7 @@ export class Protector implements Disposable {
       report('attack', taken, planned, turn)
       // The recognisers that judge the result are made ready while the attack runs.
       void this.embedder.prepare()
-      const before = mostRounds > 0 ? result.data.slice() : result.data
+      const before = mostRounds > 0 ? result.rgb.slice() : result.rgb
       let delta = uniformNoise(seed + index, elements(changeShape(attack.shape)), preset.noise)
       for (let round = 0; ; round++) {
         const count = round === 0 ? steps : Math.ceil(steps * ROUND_PART)
@@ -242,7 +242,7 @@ export class Protector implements Disposable {
           onProgress: (done) => report('attack', taken + done, planned, turn),
         })
         taken += count
-        if (round > 0) result.data.set(before)
+        if (round > 0) result.rgb.set(before)
         addChange(result, region, visibleChange(delta, original.length, mask), preset.rounding)
         for (const member of members) rounds[faces.indexOf(member)] = round
         if (round === mostRounds) break

@@ -1,5 +1,5 @@
 /** Float image planes cut out of a photo, reduced for work and enlarged again. */
-import type { Pixels } from '../faces/pixels.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import type { Region } from './region.ts'
 
 /** Taps of one output sample along an axis: from `start`, weights that add up to 1. */
@@ -103,7 +103,7 @@ export function workingPlanes(photo: Pixels, region: Region): Float32Array {
       [workWidth, workHeight],
       (y) => {
         let from = 3 * ((top + y) * photo.width + left) + c
-        for (let x = 0; x < width; x++, from += 3) row[x] = photo.data[from] / 255
+        for (let x = 0; x < width; x++, from += 3) row[x] = photo.rgb[from] / 255
         return row
       },
       (y, working) => planes.set(working, (c * workHeight + y) * workWidth),
@@ -123,19 +123,19 @@ export function addChange(photo: Pixels, region: Region, change: Float32Array, r
       [workWidth, workHeight],
       [width, height],
       (y) => change.subarray((c * workHeight + y) * workWidth, (c * workHeight + y + 1) * workWidth),
-      (y, row) => addRow(photo.data, 3 * ((top + y) * photo.width + left) + c, row, rounding),
+      (y, row) => addRow(photo.rgb, 3 * ((top + y) * photo.width + left) + c, row, rounding),
     )
   }
 }
 
 /** Adds a row of a channel's changes to every third byte from `at`. */
-function addRow(data: Uint8Array, at: number, row: Float32Array, rounding: 'floor' | 'nearest'): void {
+function addRow(rgb: Uint8Array, at: number, row: Float32Array, rounding: 'floor' | 'nearest'): void {
   for (let x = 0; x < row.length; x++) {
     if (row[x] === 0) continue
     const to = at + 3 * x
     // In f32 as the published code has it: in float64 a white pixel's change can leave it a hair under 255, and floor takes one off.
-    const value = Math.fround(Math.min(1, Math.max(0, data[to] / 255 + row[x])))
+    const value = Math.fround(Math.min(1, Math.max(0, rgb[to] / 255 + row[x])))
     const level = Math.fround(value * 255)
-    data[to] = rounding === 'floor' ? Math.floor(level) : Math.round(level)
+    rgb[to] = rounding === 'floor' ? Math.floor(level) : Math.round(level)
   }
 }

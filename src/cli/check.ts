@@ -18,10 +18,10 @@ import {
 import { changesOf } from '../evaluate/face-change.ts'
 import { judgeOf, pairSentence } from '../evaluate/verdict-words.ts'
 import { type FoundFaces, noFaceMessage } from '../faces/find.ts'
-import type { Pixels } from '../faces/pixels.ts'
-import { type Photo, readCleanPhoto, readPhoto, shown } from '../images/index.ts'
+import { readCleanPhoto, readPhoto, shown } from '../images/index.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
 import { yunetNetworks } from '../models/yunet.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import { knownNetworks } from '../weights/node.ts'
 import { openGpu } from './driver-noise.ts'
 import { Exit, exitCodes, messageOf, UsageError } from './exit.ts'
@@ -67,8 +67,8 @@ export async function check(args: string[]): Promise<number> {
   if (isFolder(photo)) throw new UsageError(`check: ${photo} is a folder; the photo comes first, the folder second`)
   const quiet = values.quiet ?? false
   // Photos that cannot be read are found out before anything is compiled.
-  const first = pixelsOf(await readPhoto(photo))
-  const second = isFolder(other) ? await cleanPhotos(other, photo) : pixelsOf(await readPhoto(other))
+  const first = await readPhoto(photo)
+  const second = isFolder(other) ? await cleanPhotos(other, photo) : await readPhoto(other)
   const recognisers = await loadJudges(values)
   using gpu = await openGpu(values.gpu)
   keepTuning(gpu)
@@ -231,15 +231,13 @@ async function* opened(files: readonly string[], warnings: string[], quiet: bool
   for (const [i, file] of files.entries()) {
     if (moving) rewrite(`photo ${i + 1} of ${files.length}`)
     try {
-      yield { file, photo: pixelsOf(await readCleanPhoto(file)) }
+      yield { file, photo: await readCleanPhoto(file) }
     } catch (error) {
       warnings.push(`${messageOf(error)}; it was left out`)
     }
   }
   if (moving) rewrite('')
 }
-
-const pixelsOf = ({ width, height, rgb }: Photo): Pixels => ({ width, height, data: rgb })
 
 const noFace = (file: string, found: FoundFaces): NoFaceError => new NoFaceError(`${file}: ${noFaceMessage(found)}`)
 

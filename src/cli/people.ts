@@ -97,8 +97,7 @@ export async function* openedPhotos(
     if (canRewrite()) rewrite(`photo ${i + 1} of ${photos.length}`)
     else if (i % 100 === 0) stderr.write(`photo ${i + 1} of ${photos.length}\n`)
     try {
-      const { width, height, rgb } = await readCleanPhoto(file)
-      yield { person, photo: { width, height, data: rgb } }
+      yield { person, photo: await readCleanPhoto(file) }
     } catch (error) {
       stderr.write(`lowkey-gpu: ${messageOf(error)}\n`)
     }

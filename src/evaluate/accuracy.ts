@@ -3,7 +3,7 @@ import { type Embedder, similarityOf } from '../attack/embedder.ts'
 import { FaceGeometryError } from '../faces/alignment.ts'
 import { findFaces } from '../faces/find.ts'
 import { detectFaces, type Face, type MtcnnNetworks } from '../faces/mtcnn.ts'
-import type { Pixels } from '../faces/pixels.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 
 /** A photo in which the face nearest to the centre is the person's. */
 export interface LabelledPhoto {

@@ -5,7 +5,7 @@ import { type FaceNetworks, type FoundFaces, findFaces } from '../faces/find.ts'
 import { likeness, thumbnailOf } from '../faces/likeness.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import { mostOverlapping } from '../faces/overlap.ts'
-import type { Pixels } from '../faces/pixels.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import { changeOf, type FaceChange, inPlace } from './face-change.ts'
 
 /** A recogniser that judges. Held-out ones were not attacked when the photo was protected: they say more about others that were not. */

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import type { Embedder } from '../attack/embedder.ts'
 import { FaceGeometryError, type Landmarks } from '../faces/alignment.ts'
 import type { Face } from '../faces/mtcnn.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { makeFolder } from '../files/folders.ts'
 import { writeFileAtomically } from '../images/index.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import { contentOf, keyOf } from './identity.ts'
 
 /** Finds the faces of a photo, best first. */

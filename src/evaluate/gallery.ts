@@ -8,9 +8,9 @@ import type { Gpu } from '../device/gpu.ts'
 import { startClock } from '../device/stopwatch.ts'
 import type { Landmarks, Point } from '../faces/alignment.ts'
 import type { Face } from '../faces/mtcnn.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { PlanMemoryError } from '../graph/index.ts'
 import { readCleanPhoto } from '../images/index.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import type { SeenFace } from './comparison.ts'
 import type { Detector, Features, Keyed } from './features.ts'
 import { enlarged, handlings } from './handling.ts'
@@ -198,9 +198,8 @@ class Maker implements Disposable {
 
 /** A photo's pixels, enlarged by a factor. */
 export async function pixelsOf({ file }: PersonPhoto, scale = 1): Promise<Pixels & { grey: boolean }> {
-  const { width, height, rgb, grey } = await readCleanPhoto(file)
-  const photo = { width, height, data: rgb }
-  return { ...(scale === 1 ? photo : await enlarged(photo, scale)), grey }
+  const photo = await readCleanPhoto(file)
+  return scale === 1 ? photo : { ...(await enlarged(photo, scale)), grey: photo.grey }
 }
 
 /** Where a face is after the photo was enlarged: pixel i becomes those around `(i + .5) scale - .5`. */

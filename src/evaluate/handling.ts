@@ -1,6 +1,7 @@
 /** Protected photos do not reach a recogniser as they were saved: what is done to them on the way. */
-import type { Pixels } from '../faces/pixels.ts'
+
 import { blurred, resized, throughJpeg } from '../images/index.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import type { Handling } from './results.ts'
 
 /** Standard deviation of a light blur, in pixels. */
@@ -10,8 +11,8 @@ type Change = (photo: Pixels) => Promise<Pixels>
 
 const jpeg =
   (quality: number): Change =>
-  async (photo) =>
-    pixelsOf(await throughJpeg(rgbOf(photo), quality))
+  (photo) =>
+    throughJpeg(photo, quality)
 
 /** What changes the photo itself. Another detector changes what is seen of it, and is not among them. */
 export const handlings: Readonly<Record<Exclude<Handling, 'other-detector'>, Change>> = {
@@ -22,16 +23,12 @@ export const handlings: Readonly<Record<Exclude<Handling, 'other-detector'>, Cha
   jpeg75: jpeg(75),
   'half-size': async (photo) => {
     const { width, height } = photo
-    const half = await resized(rgbOf(photo), Math.ceil(width / 2), Math.ceil(height / 2))
-    return pixelsOf(await resized(half, width, height))
+    const half = await resized(photo, Math.ceil(width / 2), Math.ceil(height / 2))
+    return resized(half, width, height)
   },
-  blur: async (photo) => pixelsOf(await blurred(rgbOf(photo), BLUR)),
+  blur: (photo) => blurred(photo, BLUR),
 }
 
 /** A photo enlarged by a factor. */
-export async function enlarged(photo: Pixels, factor: number): Promise<Pixels> {
-  return pixelsOf(await resized(rgbOf(photo), Math.round(photo.width * factor), Math.round(photo.height * factor)))
-}
-
-const rgbOf = ({ width, height, data }: Pixels) => ({ width, height, rgb: data })
-const pixelsOf = ({ width, height, rgb }: ReturnType<typeof rgbOf>): Pixels => ({ width, height, data: rgb })
+export const enlarged = (photo: Pixels, factor: number): Promise<Pixels> =>
+  resized(photo, Math.round(photo.width * factor), Math.round(photo.height * factor))

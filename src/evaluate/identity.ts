@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Pixels } from '../faces/pixels.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 
 /** The first 32 hexadecimal digits of the SHA-256 of values as JSON. */
 export const keyOf = (...values: readonly unknown[]): string =>
@@ -17,8 +17,8 @@ export const keyOfNumbers = ({ buffer, byteOffset, byteLength }: Float32Array): 
     .slice(0, 32)
 
 /** What a photo shows, whatever file it is in: a key of its size and pixels. */
-export function contentOf({ width, height, data }: Pixels): string {
-  return createHash('sha256').update(`${width}x${height} `).update(data).digest('hex').slice(0, 32)
+export function contentOf({ width, height, rgb }: Pixels): string {
+  return createHash('sha256').update(`${width}x${height} `).update(rgb).digest('hex').slice(0, 32)
 }
 
 /**

@@ -8,8 +8,8 @@ import { startClock } from '../device/stopwatch.ts'
 import type { Landmarks } from '../faces/alignment.ts'
 import { findFaces } from '../faces/find.ts'
 import { detectFaces } from '../faces/mtcnn.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { mtcnnNetworks } from '../models/mtcnn.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import { presetOf } from './preset-text.ts'
 
 /** A protected photo, the faces that were, and the seconds it took without measuring the result. */

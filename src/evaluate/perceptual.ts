@@ -4,11 +4,11 @@ import { resamplePlanes } from '../attack/resample.ts'
 import type { Gpu } from '../device/gpu.ts'
 import { align112, type Landmarks } from '../faces/alignment.ts'
 import { cropFace } from '../faces/crop.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
 import { add, sum } from '../kernels/index.ts'
 import { lpipsDistances, lpipsTaps } from '../models/lpips.ts'
 import { PlanCache } from '../models/plan-cache.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 
 /** Photos with a longer side, in pixels, are reduced to it: nobody sees single pixels of larger ones. */
 const LONGEST_SIDE = 1024
@@ -71,11 +71,11 @@ export class LpipsMeter implements Disposable {
 }
 
 /** [3,height,width] in 0..1. */
-function planesOf({ width, height, data }: Pixels): Float32Array {
+function planesOf({ width, height, rgb }: Pixels): Float32Array {
   const size = width * height
   const planes = new Float32Array(3 * size)
   for (let i = 0; i < size; i++) {
-    for (let channel = 0; channel < 3; channel++) planes[channel * size + i] = data[3 * i + channel] / 255
+    for (let channel = 0; channel < 3; channel++) planes[channel * size + i] = rgb[3 * i + channel] / 255
   }
   return planes
 }

@@ -1,8 +1,8 @@
 /** Pictures for people to look at: a face before, after, and the difference. */
 
 import type { Face } from '../faces/mtcnn.ts'
-import { cutOut, type Pixels } from '../faces/pixels.ts'
 import { amplification, amplifiedDifference, encodePhoto, resized } from '../images/index.ts'
+import { cutOut, type Pixels } from '../pixels/pixels.ts'
 import type { PresetResult } from './results.ts'
 
 /** How much of the photo is shown, in sides of the face's box, and at most how many pixels of the picture. */
@@ -17,9 +17,9 @@ export async function picturesOf(
   face: Face,
 ): Promise<PresetResult['pictures'][number]> {
   const parts = [before, after].map((photo) => around(photo, face))
-  const [a, b] = parts.map((part) => part.data)
+  const [a, b] = parts.map((part) => part.rgb)
   const amplified = amplification(a, b) ?? 1
-  const difference = { ...parts[0], data: amplifiedDifference(a, b, amplified) }
+  const difference = { ...parts[0], rgb: amplifiedDifference(a, b, amplified) }
   const [first, second, third] = await Promise.all([...parts, difference].map(dataUrl))
   return { person, before: first, after: second, difference: third, amplified }
 }
@@ -33,9 +33,9 @@ function around(photo: Pixels, { box: [x1, y1, x2, y2] }: Face): Pixels {
   return cutOut(photo, left, top, left + side - 1, top + side - 1)
 }
 
-async function dataUrl({ width, height, data }: Pixels): Promise<string> {
+async function dataUrl({ width, height, rgb }: Pixels): Promise<string> {
   const fit = Math.min(1, LARGEST / Math.max(width, height))
-  const whole = { width, height, rgb: data }
+  const whole = { width, height, rgb }
   const shown = fit < 1 ? await resized(whole, Math.round(width * fit), Math.round(height * fit)) : whole
   const png = await encodePhoto({ ...shown, grey: false, format: 'png' }, { format: 'png' })
   return `data:image/png;base64,${Buffer.from(png).toString('base64')}`

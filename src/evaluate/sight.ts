@@ -1,7 +1,7 @@
 /** Photos as a service sees them: the face is found, aligned and embedded, one crop without mirror image. */
 import type { Face } from '../faces/mtcnn.ts'
 import { mostOverlapping } from '../faces/overlap.ts'
-import type { Pixels } from '../faces/pixels.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import { centralFace } from './accuracy.ts'
 import type { Detector, Embeddings, Features, Keyed } from './features.ts'
 

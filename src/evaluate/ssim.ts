@@ -1,6 +1,7 @@
 /** Structural similarity of whole photos on the processor, in float64: `ssim` (kernels) for photos of any size. */
-import { checkPixels, type Pixels } from '../faces/pixels.ts'
+
 import { K1, K2, WINDOW } from '../kernels/ssim.ts'
+import { checkPixels, type Pixels } from '../pixels/pixels.ts'
 
 const SIZE = WINDOW.length
 
@@ -28,7 +29,7 @@ export function ssimOf(a: Pixels, b: Pixels): number {
   let total = 0
   for (let channel = 0; channel < 3; channel++) {
     for (let y = 0; y < height; y++) {
-      filterRow(a.data, b.data, 3 * y * width + channel, rows[y % SIZE], columns)
+      filterRow(a.rgb, b.rgb, 3 * y * width + channel, rows[y % SIZE], columns)
       if (y < SIZE - 1) continue
       sums.fill(0)
       for (let k = 0; k < SIZE; k++) {

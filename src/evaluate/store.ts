@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import type { Landmarks } from '../faces/alignment.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { makeFolder } from '../files/folders.ts'
 import { encodePhoto, readPhoto, writeFileAtomically } from '../images/index.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import type { Visibility } from './visibility.ts'
 
 /** What is known of a protected photo beside its pixels. */
@@ -34,7 +34,7 @@ export class Store {
       const measured = JSON.parse(await readFile(sidecar, 'utf8')) as Measured
       if (measured.content !== content) return undefined
       const { width, height, rgb } = await readPhoto(picture)
-      return { ...measured, photo: { width, height, data: rgb } }
+      return { ...measured, photo: { width, height, rgb } }
     } catch {
       return undefined
     }
@@ -43,9 +43,9 @@ export class Store {
   /** Writes the photo as PNG, then what was measured: where that is, the photo is whole. Throws OutputError. */
   async keep(person: string, file: string, photo: Pixels, measured: Measured, grey: boolean): Promise<void> {
     const { folder, picture, sidecar } = this.paths(person, file)
-    const { width, height, data } = photo
+    const { width, height, rgb } = photo
     makeFolder(folder)
-    const png = await encodePhoto({ width, height, rgb: data, grey, format: 'png' }, { format: 'png' })
+    const png = await encodePhoto({ width, height, rgb, grey, format: 'png' }, { format: 'png' })
     await writeFileAtomically(picture, png, { overwrite: true })
     await writeFileAtomically(sidecar, Buffer.from(`${JSON.stringify(measured)}\n`), { overwrite: true })
   }

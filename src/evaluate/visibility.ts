@@ -1,8 +1,8 @@
 /** How visible the change of a protected photo is. */
 import { faceRegion } from '../attack/region.ts'
 import type { Landmarks } from '../faces/alignment.ts'
-import { type Pixels, signalToNoise } from '../faces/pixels.ts'
 import { checkSameSize, maxChange, type Photo } from '../images/index.ts'
+import { type Pixels, signalToNoise } from '../pixels/pixels.ts'
 import type { LpipsMeter } from './perceptual.ts'
 import type { PhotoResult } from './results.ts'
 import { ssimOf } from './ssim.ts'
@@ -41,11 +41,10 @@ export async function visibilityOf(
   faces: readonly Landmarks[],
   { lpips, heldOut }: Meters,
 ): Promise<Visibility> {
-  const [a, b] = [before, after].map(({ width, height, data }) => ({ width, height, rgb: data }))
   return {
     ssim: ssimOf(before, after),
-    psnr: Math.min(HIGHEST_PSNR, psnr(a, b)),
-    largestChange: maxChange(a, b),
+    psnr: Math.min(HIGHEST_PSNR, psnr(before, after)),
+    largestChange: maxChange(before, after),
     lpips: await lpips.distance(before, after, faces),
     lpipsHeldOut: heldOut ? await heldOut.distance(before, after, faces) : null,
     changedOutside: changedOutside(before, after, faces),
@@ -54,8 +53,8 @@ export async function visibilityOf(
 
 /** How many pixels outside the regions of all faces (attack/region.ts) are not what they were. */
 export function changedOutside(before: Pixels, after: Pixels, faces: readonly Landmarks[]): number {
-  const { width, height, data: a } = before
-  const { data: b } = after
+  const { width, height, rgb: a } = before
+  const { rgb: b } = after
   const inside = new Uint8Array(width * height)
   for (const landmarks of faces) {
     const region = faceRegion(width, height, landmarks)

@@ -1,6 +1,7 @@
 /** The aligned face as a recogniser's input, computed on the processor. */
+
+import { checkPixels, type Pixels } from '../pixels/pixels.ts'
 import { type Affine, inverse } from './alignment.ts'
-import { checkPixels, type Pixels } from './pixels.ts'
 
 /**
  * The crop of `size` x `size` pixels, planes [3,size,size] in 0..1: bilinear samples at `inverse(map)(j + .5) - .5`, black outside
@@ -29,7 +30,7 @@ export function cropFace(photo: Pixels, map: Affine, size: number): Float32Array
   return planes
 }
 
-function addBilinear({ width, height, data }: Pixels, x: number, y: number, total: number[]): void {
+function addBilinear({ width, height, rgb }: Pixels, x: number, y: number, total: number[]): void {
   const left = Math.floor(x)
   const top = Math.floor(y)
   for (let dy = 0; dy < 2; dy++) {
@@ -40,7 +41,7 @@ function addBilinear({ width, height, data }: Pixels, x: number, y: number, tota
       if (column < 0 || column >= width) continue
       const weight = (dx ? x - left : 1 - x + left) * (dy ? y - top : 1 - y + top)
       const at = 3 * (row * width + column)
-      for (let channel = 0; channel < 3; channel++) total[channel] += weight * data[at + channel]
+      for (let channel = 0; channel < 3; channel++) total[channel] += weight * rgb[at + channel]
     }
   }
 }

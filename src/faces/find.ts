@@ -1,8 +1,9 @@
 /** The faces of a photo in any orientation: what the commands and the experiments take for its faces. */
+
+import type { Pixels } from '../pixels/pixels.ts'
 import { cropBeyond, type Landmarks } from './alignment.ts'
 import { detectFaces, type Face, type MtcnnNetworks, smallestFace } from './mtcnn.ts'
 import { mostOverlapping, overlapping } from './overlap.ts'
-import type { Pixels } from './pixels.ts'
 import { apart, lookAgain, rollOf, type SecondLook } from './second-look.ts'
 import { type Turn, turned, turnedBack, turns } from './turning.ts'
 import { detectFacesYunet, type YunetNetworks } from './yunet.ts'

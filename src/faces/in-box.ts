@@ -1,7 +1,8 @@
 /** A face that somebody points at, where the detector finds none. */
+
+import type { Pixels } from '../pixels/pixels.ts'
 import { type Landmarks, type Point, referenceLandmarks112 } from './alignment.ts'
 import type { MtcnnNetworks } from './mtcnn.ts'
-import type { Pixels } from './pixels.ts'
 import { lookAgain, rollOf } from './second-look.ts'
 
 /** x, y, width, height in pixels of the photo. */

@@ -1,8 +1,8 @@
+import { checkPixels, cutOut, type Pixels, writePlanes } from '../pixels/pixels.ts'
+import { Reductions } from '../pixels/reductions.ts'
+import { resize } from '../pixels/resize.ts'
 import type { Landmarks } from './alignment.ts'
 import { calibrate, clipped, nonMaximumSuppression, roundedSquare, roundHalfEven, type ScoredBox } from './boxes.ts'
-import { checkPixels, cutOut, type Pixels, writePlanes } from './pixels.ts'
-import { Reductions } from './reductions.ts'
-import { resize } from './resize.ts'
 
 /**
  * The three networks of MTCNN (Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
@@ -108,7 +108,7 @@ export async function proposeFaces(
   for (const scale of scales) {
     const { image: reduced } = seenAt(photo, 1 / scale)
     const level = resize(reduced, Math.ceil(image.width * scale), Math.ceil(image.height * scale))
-    const input = new Float32Array(level.data.length)
+    const input = new Float32Array(level.rgb.length)
     writePlanes(level, input, 0)
     const map = await networks.pnet(input, level.height, level.width)
     const cells = map.height * map.width

@@ -2,6 +2,8 @@
  * Landmarks looked at twice. MTCNN was trained on upright faces: of one that lies on its side or leans by more than 40 degrees it gives
  * landmarks that look like some, with a high score. The O-Net is shown the face again, turned upright by its own landmarks.
  */
+
+import type { Pixels } from '../pixels/pixels.ts'
 import {
   type Affine,
   align112,
@@ -13,7 +15,6 @@ import {
 } from './alignment.ts'
 import { cropFace } from './crop.ts'
 import type { MtcnnNetworks } from './mtcnn.ts'
-import type { Pixels } from './pixels.ts'
 
 /** What the second look says of a face. */
 export interface SecondLook {

@@ -1,7 +1,8 @@
 /** A photo turned by quarters, and faces that were found in it where they are in the photo itself. */
+
+import { checkPixels, type Pixels } from '../pixels/pixels.ts'
 import type { Point } from './alignment.ts'
 import type { Face } from './mtcnn.ts'
-import { checkPixels, type Pixels } from './pixels.ts'
 
 /** Degrees by which a photo is turned, clockwise. */
 export type Turn = 0 | 90 | 180 | 270
@@ -12,9 +13,9 @@ export const turns: readonly Turn[] = [0, 90, 180, 270]
 export function turned(photo: Pixels, turn: Turn): Pixels {
   checkPixels('turned', photo)
   if (turn === 0) return photo
-  const { width, height, data } = photo
+  const { width, height, rgb } = photo
   const [columns, rows] = turn === 180 ? [width, height] : [height, width]
-  const result = new Uint8Array(data.length)
+  const result = new Uint8Array(rgb.length)
   // In pixels of the photo: where the first pixel of the result lies, and the steps to the next in its row and in its column.
   const [first, step, down] =
     turn === 90
@@ -26,12 +27,12 @@ export function turned(photo: Pixels, turn: Turn): Pixels {
   for (let y = 0; y < rows; y++) {
     let from = 3 * (first + y * down)
     for (let x = 0; x < columns; x++, from += 3 * step) {
-      result[to++] = data[from]
-      result[to++] = data[from + 1]
-      result[to++] = data[from + 2]
+      result[to++] = rgb[from]
+      result[to++] = rgb[from + 1]
+      result[to++] = rgb[from + 2]
     }
   }
-  return { width: columns, height: rows, data: result }
+  return { width: columns, height: rows, rgb: result }
 }
 
 /** A face of the turned photo in the photo of `width` x `height` pixels. Its landmarks keep their names: its left eye is the left one where it is upright. */

@@ -3,11 +3,12 @@
  * photo, where MTCNN takes three over a pyramid. Its landmarks are its own, some 5% of the face's width from MTCNN's: what is measured with
  * both does not rest on the alignment of one.
  */
+
+import { checkPixels, type Pixels } from '../pixels/pixels.ts'
+import { resize } from '../pixels/resize.ts'
 import type { Point } from './alignment.ts'
 import { nonMaximumSuppression, type ScoredBox } from './boxes.ts'
 import type { Face } from './mtcnn.ts'
-import { checkPixels, type Pixels } from './pixels.ts'
-import { resize } from './resize.ts'
 
 /** The network on a device. */
 export interface YunetNetworks {
@@ -81,7 +82,7 @@ export function yunetPlanes(image: Pixels, height: number, width: number): Float
       const from = 3 * (y * image.width + x)
       const to = y * width + x
       for (let channel = 0; channel < 3; channel++) {
-        planes[(2 - channel) * height * width + to] = image.data[from + channel]
+        planes[(2 - channel) * height * width + to] = image.rgb[from + channel]
       }
     }
   }

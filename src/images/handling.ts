@@ -1,9 +1,7 @@
 /** What happens to photos on their way: what services and senders do to them. All take and give interleaved RGB in 0..255. */
 import type { Sharp as Pipeline } from 'sharp'
-import type { Photo } from './photo.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 import { loadSharp } from './sharp.ts'
-
-type Pixels = Pick<Photo, 'width' | 'height' | 'rgb'>
 
 /** Saved as JPEG with colours at half the resolution (4:2:0), as most services do, and read again. `quality` is 1 to 100. */
 export async function throughJpeg(photo: Pixels, quality: number): Promise<Pixels> {

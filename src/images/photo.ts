@@ -1,3 +1,4 @@
+import type { Pixels } from '../pixels/pixels.ts'
 import type { PhotoMetadata } from './exif.ts'
 import type { Profile } from './profile.ts'
 
@@ -30,13 +31,8 @@ export interface Original {
   view: Uint8Array
 }
 
-/** A decoded photo, upright (its EXIF orientation applied), 8-bit sRGB. */
-export interface Photo {
-  /** In pixels, after orientation. */
-  width: number
-  height: number
-  /** Interleaved, 3 bytes a pixel, rows from the top; a grey photo has three equal values. `3 * width * height` bytes. */
-  rgb: Uint8Array
+/** A decoded photo, upright (its EXIF orientation applied), 8-bit sRGB; a grey one has three equal values a pixel. */
+export interface Photo extends Pixels {
   /** Opacity, 0 to 255, `width * height` bytes; absent where the file has none. Not premultiplied into `rgb`. */
   alpha?: Uint8Array
   /** Every pixel of the file is grey, whether it was stored as grey or as colour; encoded as grey again. */

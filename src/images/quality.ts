@@ -1,6 +1,5 @@
-import { checkPhoto, type Photo } from './photo.ts'
-
-type Pixels = Pick<Photo, 'width' | 'height' | 'rgb'>
+import type { Pixels } from '../pixels/pixels.ts'
+import { checkPhoto } from './photo.ts'
 
 /**
  * The greatest change of any value of `rgb`, 0 to 255.

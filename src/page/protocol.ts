@@ -1,6 +1,7 @@
 /** What the page and its worker say to each other. */
 import type { PresetName } from '../attack/presets.ts'
 import type { PhotoFormat } from '../images/photo.ts'
+import type { Pixels } from '../pixels/pixels.ts'
 
 /** Strengths that the page offers. */
 export type Strength = Extract<PresetName, 'auto' | 'low' | 'medium' | 'high'>
@@ -9,9 +10,7 @@ export type Strength = Extract<PresetName, 'auto' | 'low' | 'medium' | 'high'>
 export type PartData = ArrayBuffer | string
 
 /** 8-bit sRGB samples, upright, three a pixel. */
-export interface Rgb {
-  width: number
-  height: number
+export interface Rgb extends Pixels {
   rgb: Uint8Array<ArrayBuffer>
   /** One byte a pixel, where the photo is not opaque. */
   alpha?: Uint8Array<ArrayBuffer>

@@ -5,7 +5,6 @@ import { stillMatches } from '../attack/verdict.ts'
 import { adapterName } from '../device/describe.ts'
 import { DeviceLostError, GpuError } from '../device/gpu.ts'
 import { smallestFace } from '../faces/mtcnn.ts'
-import type { Pixels } from '../faces/pixels.ts'
 import { PlanMemoryError } from '../graph/index.ts'
 import { jpegQuality } from '../images/jpeg-quality.ts'
 import { decodePhoto, factsOf, isGrey, UnreadableError } from './decode.ts'
@@ -70,8 +69,6 @@ async function start({ networks, jpeg, overrides: told }: Extract<ToWorker, { ty
   }
 }
 
-const pixelsOf = ({ width, height, rgb }: Rgb): Pixels => ({ width, height, data: rgb })
-
 const sizeOf = ({ width, height }: Rgb) => ({ width, height })
 
 async function open({ id, file, decoded }: Open): Promise<void> {
@@ -80,7 +77,7 @@ async function open({ id, file, decoded }: Open): Promise<void> {
   const preview = await previewOf(photo)
   const choice = await engine
     .use(
-      (protector) => protector.choose(pixelsOf(photo)),
+      (protector) => protector.choose(photo),
       () => say({ type: 'restarted', id }),
     )
     .catch((error: unknown) => {
@@ -129,7 +126,7 @@ async function protect(
   const run = (finest?: number): Promise<Protection> =>
     engine.use(
       (protector) =>
-        protector.protect(pixelsOf(photo), {
+        protector.protect(photo, {
           preset: presets[strength],
           steps: overrides.steps,
           seed: overrides.seed,
@@ -155,7 +152,7 @@ async function protect(
     })
   signal.throwIfAborted()
   progress('encode')
-  const after: Rgb = { ...photo, rgb: protection.photo.data as Uint8Array<ArrayBuffer> }
+  const after: Rgb = { ...photo, rgb: protection.photo.rgb as Uint8Array<ArrayBuffer> }
   const quality = jpegQuality({ quality: (await factsOf(file)).quality, format: kind })
   const bytes = format === 'jpeg' ? await encodeJpeg(after, true, quality) : await encodePng(after, true)
   const views = await viewsOf(photo, after, protection.faces)

@@ -8,13 +8,13 @@ import { samplingMatrix, softMask } from '../../src/attack/region.ts'
 import { workingPlanes } from '../../src/attack/resample.ts'
 import { textureOf } from '../../src/attack/texture.ts'
 import { alignmentOf, type Landmarks, referenceLandmarks112 } from '../../src/faces/alignment.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { uniform } from '../support/random.ts'
 
 const photo: Pixels = {
   width: 400,
   height: 300,
-  data: Uint8Array.from(uniform(1, 3 * 400 * 300, 0, 255)),
+  rgb: Uint8Array.from(uniform(1, 3 * 400 * 300, 0, 255)),
 }
 const faceAt = (x: number, y: number) =>
   ({ landmarks: referenceLandmarks112.map(([u, v]) => [u + x, v + y]) as Landmarks }) as ChosenFace

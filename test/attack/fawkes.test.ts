@@ -9,13 +9,13 @@ import { loadNetworks } from '../../src/attack/node.ts'
 import type { Surrogate } from '../../src/attack/objective.ts'
 import { resamplePlanes } from '../../src/attack/resample.ts'
 import { detectFaces, type Face } from '../../src/faces/mtcnn.ts'
-import { cutOut, type Pixels } from '../../src/faces/pixels.ts'
 import { compile, grad, graph, type Plan } from '../../src/graph/index.ts'
 import { uniformNoise } from '../../src/graph/noise.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import { adadelta, averagePool2d, flatten, linear, mul, square, sub, sum } from '../../src/kernels/index.ts'
 import { elements } from '../../src/kernels/op.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
 import { describeOperation } from '../support/check-operation.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
@@ -326,7 +326,7 @@ function photoOf(grey: boolean): Pixels {
     const [y, x] = [Math.floor(at / 160), at % 160]
     data[i] = Math.round(127 + 100 * Math.sin(0.13 * x + c) * Math.cos(0.11 * y + c) + 15 * Math.sin(1.7 * x * y))
   }
-  return { width: 160, height: 120, data }
+  return { width: 160, height: 120, rgb: data }
 }
 
 const faceAt = (...box: Face['box']): Face => ({
@@ -349,11 +349,11 @@ const contains = ([x1, y1, x2, y2]: Face['box'], x: number, y: number): boolean 
 describe('a photo', () => {
   test.each([false, true])('changes in the boxes of all faces and nowhere else, grey %s', async (grey) => {
     const photo = photoOf(grey)
-    const before = photo.data.slice()
+    const before = photo.rgb.slice()
     using attack = await FawkesAttack.compile(gpu, extractors, { ...fawkesModes.high, steps: 8 }, { grey })
     const progress: number[][] = []
     const result = await attack.run(photo, boxes, { onProgress: (...at) => progress.push(at) })
-    expect(photo.data).toEqual(before)
+    expect(photo.rgb).toEqual(before)
     expect(progress.at(-1)).toEqual([24, 24])
     expect(progress.map(([done]) => done)).toEqual(progress.map(([done]) => done).toSorted((a, b) => a - b))
     const changed = boxes.map(() => 0)
@@ -361,12 +361,12 @@ describe('a photo', () => {
       const at = Math.floor(i / 3)
       const [x, y] = [at % 160, Math.floor(at / 160)]
       const inside = boxes.map(({ box }) => contains(box, x, y))
-      const by = Math.abs(result.data[i] - before[i])
+      const by = Math.abs(result.rgb[i] - before[i])
       expect(by).toBeLessThanOrEqual(15 * inside.filter(Boolean).length)
       inside.forEach((is, k) => {
         if (is && by > 0) changed[k]++
       })
-      if (grey) expect(result.data[i]).toBe(result.data[3 * at])
+      if (grey) expect(result.rgb[i]).toBe(result.rgb[3 * at])
     }
     boxes.forEach(({ box: [x1, y1, x2, y2] }, k) => {
       const pixels = (Math.round(x2) - Math.max(0, Math.round(x1))) * (Math.round(y2) - Math.max(0, Math.round(y1)))
@@ -393,9 +393,9 @@ describe('a photo', () => {
       await attack.run(photo, face, { seed: 4 }),
       await attack.run(photo, face, { seed: 5 }),
     ]
-    expect(result.data).not.toEqual(photo.data)
-    expect(again.data).toEqual(result.data)
-    expect(other.data).not.toEqual(result.data)
+    expect(result.rgb).not.toEqual(photo.rgb)
+    expect(again.rgb).toEqual(result.rgb)
+    expect(other.rgb).not.toEqual(result.rgb)
   })
 
   test('is not written from numbers that are not finite', async () => {
@@ -425,7 +425,7 @@ describe('a portrait', () => {
     const { width, height, rgb } = await readPhoto(
       fileURLToPath(new URL('../../examples/astronaut.png', import.meta.url)),
     )
-    const portrait = cutOut({ width, height, data: rgb }, 120, 0, 330, 220)
+    const portrait = cutOut({ width, height, rgb }, 120, 0, 330, 220)
     const { detector, surrogates } = await loadNetworks(['sirius'])
     using networks = await mtcnnNetworks(gpu, detector)
     const [face] = await detectFaces(networks, portrait)
@@ -447,8 +447,8 @@ describe('a portrait', () => {
     expect(dssim).toBeGreaterThan(0.1 * mode.threshold)
     expect(dssim).toBeLessThanOrEqual(1.1001 * mode.threshold)
     let largest = 0
-    for (let i = 0; i < result.data.length; i++) {
-      largest = Math.max(largest, Math.abs(result.data[i] - portrait.data[i]))
+    for (let i = 0; i < result.rgb.length; i++) {
+      largest = Math.max(largest, Math.abs(result.rgb[i] - portrait.rgb[i]))
     }
     expect(largest).toBeGreaterThan(2)
     expect(largest).toBeLessThanOrEqual(15)

@@ -6,8 +6,8 @@ import { loadNetworks } from '../../src/attack/node.ts'
 import { type Preset, presets } from '../../src/attack/presets.ts'
 import { Protector } from '../../src/attack/protect.ts'
 import type { Face } from '../../src/faces/mtcnn.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import { readPhoto } from '../../src/images/index.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { testGpu } from '../support/gpu.ts'
 import { tinyLpips, tinySurrogates } from '../support/tiny-networks.ts'
 
@@ -24,7 +24,7 @@ async function portrait(mirrored: boolean): Promise<Pixels> {
       for (let c = 0; c < 3; c++) data[3 * (y * side + x) + c] = rgb[from + c] - (mirrored ? rgb[from + c] >> 3 : 0)
     }
   }
-  return { width: side, height: side, data }
+  return { width: side, height: side, rgb: data }
 }
 
 describe('two photos at once', () => {
@@ -46,9 +46,9 @@ describe('two photos at once', () => {
     const both = await Promise.all(
       photos.map((photo, k) => protector.protect(photo, { preset, onProgress: () => order.push(k) })),
     )
-    expect(both[0].photo.data).toEqual(one.photo.data)
-    expect(both[1].photo.data).toEqual(two.photo.data)
-    expect(one.photo.data).not.toEqual(photos[0].data)
+    expect(both[0].photo.rgb).toEqual(one.photo.rgb)
+    expect(both[1].photo.rgb).toEqual(two.photo.rgb)
+    expect(one.photo.rgb).not.toEqual(photos[0].rgb)
     expect(both.map(({ faces }) => faces)).toEqual([one.faces, two.faces])
     expect(order).toEqual(order.toSorted())
   })
@@ -56,7 +56,7 @@ describe('two photos at once', () => {
   test('do not wait for one that failed, and one that waits can be interrupted', async () => {
     const preset: Preset = { ...presets.medium, name: 'quick', steps: 1 }
     const reason = new Error('enough')
-    const blank = { width: 64, height: 64, data: new Uint8Array(3 * 64 * 64) }
+    const blank = { width: 64, height: 64, rgb: new Uint8Array(3 * 64 * 64) }
     const controller = new AbortController()
     const calls = [
       protector.protect(blank, { preset }),
@@ -77,8 +77,8 @@ describe('two photos at once', () => {
     const one = await attack.run(photos[0], faces[0])
     const two = await attack.run(photos[1], faces[1])
     const both = await Promise.all(photos.map((photo, k) => attack.run(photo, faces[k])))
-    expect(both.map(({ data }) => data)).toEqual([one.data, two.data])
-    expect(one.data).not.toEqual(photos[0].data)
+    expect(both.map(({ rgb: data }) => data)).toEqual([one.rgb, two.rgb])
+    expect(one.rgb).not.toEqual(photos[0].rgb)
   })
 })
 

@@ -7,9 +7,9 @@ import { NoFaceError, type Progress, Protector } from '../../src/attack/protect.
 import { faceRegion } from '../../src/attack/region.ts'
 import { align112, type Point, transform } from '../../src/faces/alignment.ts'
 import type { Face } from '../../src/faces/mtcnn.ts'
-import { cutOut, type Pixels } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { readPhoto } from '../../src/images/index.ts'
+import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { testGpu } from '../support/gpu.ts'
 import { dataBeside, everything, isAtHand, LONG } from '../support/scope.ts'
 
@@ -22,13 +22,13 @@ const quick: Preset = { ...presets.medium, name: 'quick', steps: 2, stepSize: 0.
 
 const pixelsOf = async (path: string): Promise<Pixels> => {
   const { width, height, rgb } = await readPhoto(fromRoot(path))
-  return { width, height, data: rgb }
+  return { width, height, rgb }
 }
 
 /** The largest change of the three channels at a pixel. */
 const changeAt = (a: Pixels, b: Pixels, x: number, y: number): number => {
   const at = 3 * (y * a.width + x)
-  return Math.max(...[0, 1, 2].map((c) => Math.abs(a.data[at + c] - b.data[at + c])))
+  return Math.max(...[0, 1, 2].map((c) => Math.abs(a.rgb[at + c] - b.rgb[at + c])))
 }
 
 /** Share of pixels of a rectangle that differ. */
@@ -50,10 +50,10 @@ function withSmaller(photo: Pixels, side: number): Pixels {
   const width = photo.width + side
   const data = new Uint8Array(3 * width * photo.height).fill(90)
   for (let y = 0; y < photo.height; y++) {
-    data.set(photo.data.subarray(3 * y * photo.width, 3 * (y + 1) * photo.width), 3 * y * width)
-    if (y < side) data.set(small.data.subarray(3 * y * side, 3 * (y + 1) * side), 3 * (y * width + photo.width))
+    data.set(photo.rgb.subarray(3 * y * photo.width, 3 * (y + 1) * photo.width), 3 * y * width)
+    if (y < side) data.set(small.rgb.subarray(3 * y * side, 3 * (y + 1) * side), 3 * (y * width + photo.width))
   }
-  return { width, height: photo.height, data }
+  return { width, height: photo.height, rgb: data }
 }
 
 describe('protecting a photo', () => {
@@ -66,15 +66,15 @@ describe('protecting a photo', () => {
   })
 
   test('changes the face and nothing else, and reports what it did', async () => {
-    const original = portrait.data.slice()
+    const original = portrait.rgb.slice()
     const seen: Progress[] = []
     const { photo, faces, lpips, psnr, seconds, warnings } = await protector.protect(portrait, {
       preset: quick,
       steps: 3,
       onProgress: (progress) => seen.push(progress),
     })
-    expect(portrait.data).toEqual(original)
-    expect([photo.width, photo.height, photo.data.length]).toEqual([256, 256, 3 * 256 * 256])
+    expect(portrait.rgb).toEqual(original)
+    expect([photo.width, photo.height, photo.rgb.length]).toEqual([256, 256, 3 * 256 * 256])
     expect(faces.length).toBe(1)
     const [{ landmarks, recognisers }] = faces
     const region = faceRegion(256, 256, landmarks)
@@ -136,17 +136,17 @@ describe('protecting a photo', () => {
   test('gives the same bytes for the same seed, and others for another', async () => {
     const run = (seed: number) => protector.protect(portrait, { preset: quick, steps: 1, seed })
     const first = await run(3)
-    expect((await run(3)).photo.data).toEqual(first.photo.data)
-    expect((await run(4)).photo.data).not.toEqual(first.photo.data)
+    expect((await run(3)).photo.rgb).toEqual(first.photo.rgb)
+    expect((await run(4)).photo.rgb).not.toEqual(first.photo.rgb)
     using again = await Protector.create(gpu, await loadNetworks())
-    expect((await again.protect(portrait, { preset: quick, steps: 1, seed: 3 })).photo.data).toEqual(first.photo.data)
+    expect((await again.protect(portrait, { preset: quick, steps: 1, seed: 3 })).photo.rgb).toEqual(first.photo.rgb)
   })
 
   test('keeps grey photos grey', async () => {
-    const grey: Pixels = { ...portrait, data: portrait.data.slice() }
-    for (let i = 0; i < grey.data.length; i += 3)
-      grey.data.fill(Math.round((grey.data[i] + 2 * grey.data[i + 1]) / 3), i, i + 3)
-    const isGrey = ({ data }: Pixels) => data.every((v, i) => v === data[i - (i % 3)])
+    const grey: Pixels = { ...portrait, rgb: portrait.rgb.slice() }
+    for (let i = 0; i < grey.rgb.length; i += 3)
+      grey.rgb.fill(Math.round((grey.rgb[i] + 2 * grey.rgb[i + 1]) / 3), i, i + 3)
+    const isGrey = ({ rgb: data }: Pixels) => data.every((v, i) => v === data[i - (i % 3)])
     expect(isGrey(grey)).toBe(true)
     const { photo, faces } = await protector.protect(grey, { preset: quick, grey: true })
     expect(isGrey(photo)).toBe(true)
@@ -160,7 +160,7 @@ describe('protecting a photo', () => {
     const picture = (value: (x: number, y: number) => number): Pixels => ({
       width: 200,
       height: 150,
-      data: Uint8Array.from({ length: 3 * 200 * 150 }, (_, i) => value(Math.floor(i / 3) % 200, Math.floor(i / 600))),
+      rgb: Uint8Array.from({ length: 3 * 200 * 150 }, (_, i) => value(Math.floor(i / 3) % 200, Math.floor(i / 600))),
     })
     for (const photo of [picture(() => 128), picture((x) => x), picture((x, y) => 255 * ((x + y) % 2))]) {
       const protect = protector.protect(photo, { preset: quick })
@@ -170,7 +170,7 @@ describe('protecting a photo', () => {
       )
       await expect(protector.find(photo)).rejects.toThrow(NoFaceError)
     }
-    const dot: Pixels = { width: 1, height: 1, data: new Uint8Array(3) }
+    const dot: Pixels = { width: 1, height: 1, rgb: new Uint8Array(3) }
     await expect(protector.protect(dot, { preset: quick })).rejects.toThrow(NoFaceError)
   })
 
@@ -189,7 +189,7 @@ describe('protecting a photo', () => {
     const aborted = AbortSignal.abort(reason)
     await expect(protector.protect(portrait, { preset: quick, signal: aborted })).rejects.toBe(reason)
     const controller = new AbortController()
-    const original = portrait.data.slice()
+    const original = portrait.rgb.slice()
     const interrupted = protector.protect(portrait, {
       preset: { ...quick, steps: 100_000 },
       signal: controller.signal,
@@ -198,7 +198,7 @@ describe('protecting a photo', () => {
       },
     })
     await expect(interrupted).rejects.toBe(reason)
-    expect(portrait.data).toEqual(original)
+    expect(portrait.rgb).toEqual(original)
     expect((await protector.protect(portrait, { preset: quick, steps: 1 })).faces.length).toBe(1)
   })
 
@@ -236,7 +236,7 @@ describe('protecting a photo', () => {
         expect(changedShare(two, photo, corner)).toBeGreaterThan(0.9)
       }
       // Truncation takes half a level on average.
-      const mean = photo.data.reduce((s, v, i) => s + v - two.data[i], 0) / photo.data.length
+      const mean = photo.rgb.reduce((s, v, i) => s + v - two.rgb[i], 0) / photo.rgb.length
       expect(mean).toBeLessThan(-0.2)
     },
   )

@@ -10,9 +10,9 @@ import { Embedder, type FaceEmbeddings, similarityOf } from '../../src/attack/em
 import { DEFAULT_SURROGATES, loadNetworks } from '../../src/attack/node.ts'
 import { type Protection, Protector, type ProtectorNetworks } from '../../src/attack/protect.ts'
 import { presetOf } from '../../src/evaluate/preset-text.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { readPhoto } from '../../src/images/index.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { testGpu } from '../support/gpu.ts'
 import { everything } from '../support/scope.ts'
 
@@ -20,7 +20,7 @@ const gpu = await testGpu()
 
 /** A square of a photo, each value changed by `light`, mirrored where asked. */
 function part(
-  { width, data }: Pixels,
+  { width, rgb: data }: Pixels,
   [left, top, side]: readonly number[],
   light: (v: number) => number,
   mirrored: boolean,
@@ -32,7 +32,7 @@ function part(
       for (let c = 0; c < 3; c++) square[3 * (y * side + x) + c] = light(data[from + c])
     }
   }
-  return { width: side, height: side, data: square }
+  return { width: side, height: side, rgb: square }
 }
 
 /** What is protected, with what lavapipe gave: LPIPS and PSNR of the area worked on. */
@@ -44,7 +44,7 @@ const pinned = {
 
 async function photosOf(): Promise<Record<keyof typeof pinned, Pixels>> {
   const { width, height, rgb } = await readPhoto(new URL('../../examples/astronaut.png', import.meta.url).pathname)
-  const portrait = { width, height, data: rgb }
+  const portrait = { width, height, rgb }
   const bright = part(portrait, [80, 0, 320], (v) => Math.min(255, Math.round(20 + 1.05 * v)), false)
   const dark = part(portrait, [128, 20, 200], (v) => Math.round(0.7 * v), true)
   return {

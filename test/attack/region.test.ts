@@ -20,7 +20,7 @@ import {
   referenceLandmarks112,
   transform,
 } from '../../src/faces/alignment.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { relmax } from '../support/compare.ts'
 import { random, uniform } from '../support/random.ts'
 
@@ -293,7 +293,7 @@ describe('a change added to a photo', () => {
   const photo = (width: number, height: number, value: (i: number) => number): Pixels => ({
     width,
     height,
-    data: Uint8Array.from({ length: 3 * width * height }, (_, i) => value(i)),
+    rgb: Uint8Array.from({ length: 3 * width * height }, (_, i) => value(i)),
   })
   const at = (left: number, top: number, width: number, height: number, reduction = 1): Region => ({
     left,
@@ -313,31 +313,31 @@ describe('a change added to a photo', () => {
       [1, 5, 7],
       [2, 3, 2],
     ]) {
-      expect(planes[(c * 6 + y) * 8 + x]).toBe(Math.fround(original.data[3 * ((5 + y) * 20 + 3 + x) + c] / 255))
+      expect(planes[(c * 6 + y) * 8 + x]).toBe(Math.fround(original.rgb[3 * ((5 + y) * 20 + 3 + x) + c] / 255))
     }
-    const result = { ...original, data: original.data.slice() }
+    const result = { ...original, rgb: original.rgb.slice() }
     const change = new Float32Array(3 * 48)
     change[(1 * 6 + 4) * 8 + 2] = 10 / 255
     addChange(result, region, change, 'nearest')
-    const changed = Array.from(result.data.keys()).filter((i) => result.data[i] !== original.data[i])
+    const changed = Array.from(result.rgb.keys()).filter((i) => result.rgb[i] !== original.rgb[i])
     expect(changed).toEqual([3 * (9 * 20 + 5) + 1])
-    expect(result.data[changed[0]]).toBe(original.data[changed[0]] + 10)
+    expect(result.rgb[changed[0]]).toBe(original.rgb[changed[0]] + 10)
   })
 
   test.each(['floor', 'nearest'] as const)('leaves pixels without a change as they are (%s)', (rounding) => {
     const original = photo(12, 12, (i) => i % 256)
-    const result = { ...original, data: original.data.slice() }
+    const result = { ...original, rgb: original.rgb.slice() }
     addChange(result, at(0, 0, 12, 12), new Float32Array(432), rounding)
     addChange(result, at(0, 0, 12, 12), new Float32Array(432).fill(-0), rounding)
     addChange(result, at(0, 0, 12, 12, 2), new Float32Array(108), rounding)
-    expect(result.data).toEqual(original.data)
+    expect(result.rgb).toEqual(original.rgb)
   })
 
   test('is rounded down or to the nearest, and clamped', () => {
     const added = (value: number, by: number, rounding: 'floor' | 'nearest') => {
       const pixel = photo(1, 1, () => value)
       addChange(pixel, at(0, 0, 1, 1), new Float32Array(3).fill(by / 255), rounding)
-      return Array.from(pixel.data)
+      return Array.from(pixel.rgb)
     }
     const three = (v: number) => [v, v, v]
     expect(added(100, 0.75, 'floor')).toEqual(three(100))
@@ -357,7 +357,7 @@ describe('a change added to a photo', () => {
     const region = at(4, 2, 16, 20)
     const before = workingPlanes(original, region)
     const change = uniform(5, before.length, -0.13, 0.13)
-    const result = { ...original, data: original.data.slice() }
+    const result = { ...original, rgb: original.rgb.slice() }
     addChange(result, region, change, 'nearest')
     const after = workingPlanes(result, region)
     const worst = after.reduce((m, v, i) => Math.max(m, Math.abs(v - before[i] - change[i])), 0)
@@ -368,14 +368,14 @@ describe('a change added to a photo', () => {
   test('is enlarged where the region was reduced, and stays inside it', () => {
     const original = photo(40, 30, () => 128)
     const region = at(8, 4, 24, 20, 4)
-    const result = { ...original, data: original.data.slice() }
+    const result = { ...original, rgb: original.rgb.slice() }
     addChange(result, region, new Float32Array(3 * 6 * 5).fill(0.1), 'nearest')
     for (let y = 0; y < 30; y++) {
       for (let x = 0; x < 40; x++) {
         const inside = x >= 8 && x < 32 && y >= 4 && y < 24
         // 128 + 25.5 is rounded up.
         const want = inside ? 154 : 128
-        if (Math.abs(result.data[3 * (40 * y + x)] - want) > (inside ? 1 : 0)) expect.fail(`${x}, ${y}`)
+        if (Math.abs(result.rgb[3 * (40 * y + x)] - want) > (inside ? 1 : 0)) expect.fail(`${x}, ${y}`)
       }
     }
     expect(workingPlanes(result, region).every((v) => Math.abs(v - 154 / 255) < 1.01 / 255)).toBe(true)

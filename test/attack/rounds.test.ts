@@ -4,8 +4,8 @@ import { loadNetworks } from '../../src/attack/node.ts'
 import { type Preset, presets } from '../../src/attack/presets.ts'
 import { type FaceReport, type Progress, type Protection, Protector } from '../../src/attack/protect.ts'
 import { photoLines } from '../../src/cli/protect/report.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import { readPhoto } from '../../src/images/index.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { testGpu } from '../support/gpu.ts'
 
 const gpu = await testGpu()
@@ -19,7 +19,7 @@ describe('a face', () => {
     const data = new Uint8Array(3 * side * side)
     for (let y = 0; y < side; y++)
       data.set(rgb.subarray(3 * (y * width + 112), 3 * (y * width + 112 + side)), 3 * y * side)
-    photo = { width: side, height: side, data }
+    photo = { width: side, height: side, rgb: data }
     protector = await Protector.create(gpu, await loadNetworks(['sirius']))
     return () => protector[Symbol.dispose]()
   })
@@ -60,7 +60,7 @@ describe('a face', () => {
     const strong = { steps: 12, stepSize: 0.03 }
     const auto = await protect({ ...presets.auto, ...strong })
     expect(auto.faces[0].rounds).toBe(0)
-    expect(auto.photo.data).toEqual((await protect({ ...presets.medium, ...strong })).photo.data)
+    expect(auto.photo.rgb).toEqual((await protect({ ...presets.medium, ...strong })).photo.rgb)
     const told = await protect({ ...presets.auto, stepSize: 0.002 }, 2)
     expect([told.faces[0].rounds, told.seen.at(-1)!.total]).toEqual([0, 2])
   })

@@ -6,7 +6,7 @@ import { type Preset, presets } from '../../src/attack/presets.ts'
 import type { Landmarks } from '../../src/faces/alignment.ts'
 
 const [WIDTH, HEIGHT] = [400, 300]
-const photo = { width: WIDTH, height: HEIGHT, data: new Uint8Array(3 * WIDTH * HEIGHT).fill(90) }
+const photo = { width: WIDTH, height: HEIGHT, rgb: new Uint8Array(3 * WIDTH * HEIGHT).fill(90) }
 
 /** Faces in a row, of 30 pixels. */
 const faces = Array.from({ length: 20 }, (_, i): ChosenFace => {

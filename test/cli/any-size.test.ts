@@ -8,10 +8,10 @@ import { loadNetworks } from '../../src/attack/node.ts'
 import { faceRegion, type Region } from '../../src/attack/region.ts'
 import { FaceGeometryError, type Landmarks, referenceLandmarks112 } from '../../src/faces/alignment.ts'
 import { detectAround, detectFaces, type Face, type MtcnnNetworks } from '../../src/faces/mtcnn.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
-import { Reductions } from '../../src/faces/reductions.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
+import { Reductions } from '../../src/pixels/reductions.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { lowkey, room } from '../support/cli.ts'
 import { testGpu } from '../support/gpu.ts'
 
@@ -27,7 +27,7 @@ const canvas = (width: number, height: number) =>
 
 async function pixelsOf(picture: Sharp): Promise<Pixels> {
   const { data, info } = await picture.removeAlpha().toColourspace('srgb').raw().toBuffer({ resolveWithObject: true })
-  return { width: info.width, height: info.height, data: new Uint8Array(data) }
+  return { width: info.width, height: info.height, rgb: new Uint8Array(data) }
 }
 
 describe('protect', () => {
@@ -116,7 +116,7 @@ describe('protect', () => {
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
         const at = 3 * (y * width + x)
-        if ([0, 1, 2].every((c) => before.data[at + c] === after.data[at + c])) continue
+        if ([0, 1, 2].every((c) => before.rgb[at + c] === after.rgb[at + c])) continue
         if (!regions.some((region) => inside(region, x, y))) outside++
         for (const [i, { box }] of found.entries()) {
           if (x >= box[0] && y >= box[1] && x <= box[2] && y <= box[3]) changedIn[i]++
@@ -160,7 +160,7 @@ describe('protect', () => {
 })
 
 describe('reductions', () => {
-  const photo: Pixels = { width: 9, height: 6, data: Uint8Array.from({ length: 162 }, (_, i) => (i * 89) % 256) }
+  const photo: Pixels = { width: 9, height: 6, rgb: Uint8Array.from({ length: 162 }, (_, i) => (i * 89) % 256) }
 
   test('are means of squares of 2, 4, ... pixels, as large as asked for', () => {
     const reductions = new Reductions(photo)
@@ -170,8 +170,8 @@ describe('reductions', () => {
     expect([image.width, image.height, factor]).toEqual([4, 3, 2])
     for (let i = 0; i < 36; i++) {
       const [c, x, y] = [i % 3, Math.floor(i / 3) % 4, Math.floor(i / 12)]
-      const at = (dx: number, dy: number) => photo.data[3 * ((2 * y + dy) * 9 + 2 * x + dx) + c]
-      expect(image.data[i]).toBe(Math.floor((at(0, 0) + at(1, 0) + at(0, 1) + at(1, 1)) / 4 + 0.5))
+      const at = (dx: number, dy: number) => photo.rgb[3 * ((2 * y + dy) * 9 + 2 * x + dx) + c]
+      expect(image.rgb[i]).toBe(Math.floor((at(0, 0) + at(1, 0) + at(0, 1) + at(1, 1)) / 4 + 0.5))
     }
     // Never without a pixel; each is made once.
     expect(reductions.reduced(1000)).toMatchObject({ factor: 4, image: { width: 2, height: 1 } })
@@ -188,7 +188,7 @@ describe('detection in a photo that is seen reduced', () => {
   const photo: Pixels = {
     width,
     height,
-    data: Uint8Array.from({ length: 3 * width * height }, (_, i) => {
+    rgb: Uint8Array.from({ length: 3 * width * height }, (_, i) => {
       const pixel = Math.floor(i / 3)
       return slow((pixel % width) + 0.5, Math.floor(pixel / width) + 0.5, i % 3)
     }),
@@ -226,7 +226,7 @@ describe('detection in a photo that is seen reduced', () => {
       let worst = 0
       for (let i = 0; i < plane; i++) {
         for (let c = 0; c < 3; c++) {
-          worst = Math.max(worst, Math.abs(128 * level.input[c * plane + i] + 127.5 - whole.data[3 * i + c]))
+          worst = Math.max(worst, Math.abs(128 * level.input[c * plane + i] + 127.5 - whole.rgb[3 * i + c]))
         }
       }
       expect(worst, `${level.width}x${level.height}`).toBeLessThanOrEqual(4)
@@ -338,7 +338,7 @@ describe('embeddings of several faces', () => {
   })
 
   test('calls that overlap do not disturb each other; faces may be of several photos', async () => {
-    const other = { ...photo, data: photo.data.map((v) => 255 - v) }
+    const other = { ...photo, rgb: photo.rgb.map((v) => 255 - v) }
     const calls = await Promise.all([
       embedder.embed(photo, places[0]),
       embedder.embed(other, places[0]),

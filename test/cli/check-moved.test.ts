@@ -6,8 +6,8 @@ import { Embedder } from '../../src/attack/embedder.ts'
 import { loadDetector, loadRecogniser, recognisersOf } from '../../src/attack/node.ts'
 import { type CheckNetworks, checkPair, type PairCheck } from '../../src/evaluate/check.ts'
 import { changesOf } from '../../src/evaluate/face-change.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { knownNetworks } from '../../src/weights/node.ts'
 import { lowkey, room } from '../support/cli.ts'
 import { testGpu } from '../support/gpu.ts'
@@ -22,7 +22,7 @@ let clean: Pixels
 
 const pixels = async (image: Sharp): Promise<Pixels> => {
   const { data, info } = await image.removeAlpha().raw().toBuffer({ resolveWithObject: true })
-  return { width: info.width, height: info.height, data: new Uint8Array(data) }
+  return { width: info.width, height: info.height, rgb: new Uint8Array(data) }
 }
 
 beforeAll(async () => {
@@ -99,8 +99,8 @@ describe('the clean photo', () => {
 
 describe('what is no face', () => {
   test('is not compared: noise, a plain area', async () => {
-    const noise: Pixels = { ...clean, data: clean.data.map((_, i) => (i * 2_654_435_761) % 253) }
-    const plain: Pixels = { ...clean, data: new Uint8Array(clean.data.length).fill(120) }
+    const noise: Pixels = { ...clean, rgb: clean.rgb.map((_, i) => (i * 2_654_435_761) % 253) }
+    const plain: Pixels = { ...clean, rgb: new Uint8Array(clean.rgb.length).fill(120) }
     for (const after of [noise, plain]) {
       const { faces } = await checkPair(networks, clean, after)
       expect(faces).toMatchObject([{ matchedBy: null, boxAfter: null, verdicts: [], matches: false }])

@@ -5,18 +5,18 @@ import { chooseFaces, FaceChoiceError, NoFaceError, warningsOf } from '../../src
 import { align112, inverse, referenceLandmarks112, transform } from '../../src/faces/alignment.ts'
 import { findFaces } from '../../src/faces/find.ts'
 import type { MtcnnNetworks } from '../../src/faces/mtcnn.ts'
-import { cutOut, type Pixels } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { turned } from '../../src/faces/turning.ts'
 import { type YunetNetworks, yunetColumns, yunetStrides } from '../../src/faces/yunet.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import { testGpu } from '../support/gpu.ts'
 import { beside } from '../support/turned-photos.ts'
 
 const gpu = await testGpu()
-const plain: Pixels = { width: 160, height: 160, data: new Uint8Array(3 * 160 * 160).fill(110) }
+const plain: Pixels = { width: 160, height: 160, rgb: new Uint8Array(3 * 160 * 160).fill(110) }
 
 describe('of a photo with an upright, a sideways and no third face', () => {
   let networks: MtcnnNetworks & Disposable
@@ -24,7 +24,7 @@ describe('of a photo with an upright, a sideways and no third face', () => {
   beforeAll(async () => {
     networks = await mtcnnNetworks(gpu, await loadWeights('mtcnn'))
     const { width, height, rgb } = await readPhoto(join(import.meta.dirname, '../../examples/astronaut.png'))
-    const portrait = resize(cutOut({ width, height, data: rgb }, 80, 0, 399, 319), 160, 160)
+    const portrait = resize(cutOut({ width, height, rgb }, 80, 0, 399, 319), 160, 160)
     photo = beside(turned(portrait, 90), resize(portrait, 120, 120), plain)
     return () => networks[Symbol.dispose]()
   })

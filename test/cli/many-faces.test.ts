@@ -5,9 +5,9 @@ import { loadNetworks } from '../../src/attack/node.ts'
 import { presets } from '../../src/attack/presets.ts'
 import { type Progress, Protector } from '../../src/attack/protect.ts'
 import { ProgressLine } from '../../src/cli/progress.ts'
-import { cutOut, type Pixels } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { readPhoto } from '../../src/images/index.ts'
+import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { testGpu } from '../support/gpu.ts'
 import { everything, LONG } from '../support/scope.ts'
 import { beside } from '../support/turned-photos.ts'
@@ -19,15 +19,15 @@ const [COLUMNS, ROWS] = [8, 5]
 /** Photos of one width above each other. */
 function above(...photos: readonly Pixels[]): Pixels {
   const height = photos.reduce((sum, photo) => sum + photo.height, 0)
-  const data = Buffer.concat(photos.map((photo) => photo.data))
-  return { width: photos[0].width, height, data: new Uint8Array(data) }
+  const data = Buffer.concat(photos.map((photo) => photo.rgb))
+  return { width: photos[0].width, height, rgb: new Uint8Array(data) }
 }
 
 test.skipIf(!everything)(
   `each face in its turn, which is said, and no more is compiled than for three${LONG}`,
   async () => {
     const { width, height, rgb } = await readPhoto(join(import.meta.dirname, '../../examples/astronaut.png'))
-    const face = resize(cutOut({ width, height, data: rgb }, 120, 10, 329, 219), SIDE, SIDE)
+    const face = resize(cutOut({ width, height, rgb }, 120, 10, 329, 219), SIDE, SIDE)
     const row = beside(...Array.from({ length: COLUMNS }, () => face))
     const photo = above(...Array.from({ length: ROWS }, () => row))
     const { heldOut, surrogates, ...networks } = await loadNetworks()
@@ -58,7 +58,7 @@ test.skipIf(!everything)(
     // None is left as it was.
     for (const { box } of faces) {
       const [x1, y1, x2, y2] = box.map(Math.round)
-      const part = (of: Pixels) => cutOut(of, x1, y1, x2, y2).data
+      const part = (of: Pixels) => cutOut(of, x1, y1, x2, y2).rgb
       expect(part(result)).not.toEqual(part(photo))
     }
   },

@@ -71,16 +71,16 @@ async function runOver(
   const { signal } = controller
   const found = await findWork(options, { signal, leaving: signal })
   const protector = {
-    async protect(photo: { data: Uint8Array }) {
-      const places = (await work(photo.data[0])) ?? 0
+    async protect(photo: { rgb: Uint8Array }) {
+      const places = (await work(photo.rgb[0])) ?? 0
       signal.throwIfAborted()
-      const data = photo.data.map((v) => v + 1)
+      const rgb = photo.rgb.map((v) => v + 1)
       const seconds = { detect: 0, compile: 0, attack: 0, measure: 0, total: 0 }
       const found = {
         left: { notChosen: [], weak: Array(places).fill({ box: [1, 2, 30, 40], score: 0.7 }) },
         smallest: { upright: 20, turned: 20 },
       }
-      return { photo: { ...photo, data }, faces: [], ...found, lpips: 0, psnr: 50, seconds, warnings: [] }
+      return { photo: { ...photo, rgb }, faces: [], ...found, lpips: 0, psnr: 50, seconds, warnings: [] }
     },
   } as unknown as Protector
   const gpu = { capabilities: { software: false, driver: 'other', device: 'stand-in', description: '' } } as Gpu

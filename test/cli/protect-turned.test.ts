@@ -6,11 +6,11 @@ import { loadNetworks } from '../../src/attack/node.ts'
 import { presets } from '../../src/attack/presets.ts'
 import { Protector } from '../../src/attack/protect.ts'
 import { detectFaces } from '../../src/faces/mtcnn.ts'
-import { cutOut, type Pixels } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { turned } from '../../src/faces/turning.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { testGpu } from '../support/gpu.ts'
 import { everything, LONG } from '../support/scope.ts'
 import { beside, leaning } from '../support/turned-photos.ts'
@@ -23,7 +23,7 @@ test.skipIf(!everything)(
   `turned upright, no recogniser that was attacked knows them, and all know the clean photo${LONG}`,
   async () => {
     const { width, height, rgb } = await readPhoto(join(import.meta.dirname, '../../examples/astronaut.png'))
-    const portrait = resize(cutOut({ width, height, data: rgb }, 80, 0, 399, 319), SIDE, SIDE)
+    const portrait = resize(cutOut({ width, height, rgb }, 80, 0, 399, 319), SIDE, SIDE)
     const photo = beside(turned(portrait, 90), leaning(portrait, LEAN).photo)
     const networks = await loadNetworks()
     using protector = await Protector.create(gpu, networks)

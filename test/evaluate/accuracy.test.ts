@@ -6,11 +6,11 @@ import type { Embedder } from '../../src/attack/embedder.ts'
 import { loadDetector } from '../../src/attack/node.ts'
 import { accuracyOf, embedFaces } from '../../src/evaluate/accuracy.ts'
 import type { Landmarks } from '../../src/faces/alignment.ts'
-import { cutOut } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { turned } from '../../src/faces/turning.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import { cutOut } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { knownNetworks } from '../../src/weights/node.ts'
 import { lowkey, room } from '../support/cli.ts'
 import { testGpu } from '../support/gpu.ts'
@@ -26,7 +26,7 @@ describe('the faces of people', async () => {
 
   test('are found in photos that lie on their side, too', async () => {
     const { width, height, rgb } = await readPhoto(join(import.meta.dirname, '../../examples/astronaut.png'))
-    const portrait = resize(cutOut({ width, height, data: rgb }, 80, 0, 399, 319), 160, 160)
+    const portrait = resize(cutOut({ width, height, rgb }, 80, 0, 399, 319), 160, 160)
     using detector = await mtcnnNetworks(gpu, await loadDetector(await knownNetworks()))
     const seen: Landmarks[] = []
     const embedder = {
@@ -37,7 +37,7 @@ describe('the faces of people', async () => {
     } as unknown as Embedder
     async function* photos() {
       for (const turn of [0, 90] as const) yield { person: 'a', photo: turned(portrait, turn) }
-      yield { person: 'b', photo: { width: 64, height: 64, data: new Uint8Array(3 * 64 * 64) } }
+      yield { person: 'b', photo: { width: 64, height: 64, rgb: new Uint8Array(3 * 64 * 64) } }
     }
     const { people, withoutFace } = await embedFaces(detector, embedder, photos())
     expect(people).toEqual(['a', 'a'])

@@ -21,10 +21,10 @@ import { changedOutside, visibilityOf } from '../../src/evaluate/visibility.ts'
 import { referenceLandmarks112 } from '../../src/faces/alignment.ts'
 import type { Face } from '../../src/faces/mtcnn.ts'
 import { mostOverlapping } from '../../src/faces/overlap.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import { compile, graph } from '../../src/graph/index.ts'
 import { add, ssim, sum } from '../../src/kernels/index.ts'
 import { lpipsDistances, lpipsTaps } from '../../src/models/lpips.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import { room } from '../support/cli.ts'
 import { testGpu } from '../support/gpu.ts'
@@ -40,13 +40,13 @@ const known = (person: string, file: string, degrees: number): KnownFace => ({ p
 
 function noisyPhoto(width: number, height: number, seed: number): Pixels {
   const next = random(seed)
-  return { width, height, data: Uint8Array.from({ length: 3 * width * height }, () => 256 * next()) }
+  return { width, height, rgb: Uint8Array.from({ length: 3 * width * height }, () => 256 * next()) }
 }
 
 const plain = (width: number, height: number, value: number): Pixels => ({
   width,
   height,
-  data: new Uint8Array(3 * width * height).fill(value),
+  rgb: new Uint8Array(3 * width * height).fill(value),
 })
 
 const faceAt = (x: number, y: number, side: number, score = 1): Face => ({
@@ -215,9 +215,9 @@ describe('visibility', async () => {
 
   test('SSIM is the GPU operation’s', async () => {
     const before = noisyPhoto(41, 27, 2)
-    const after = { ...before, data: before.data.map((v, i) => Math.min(255, v + (i % 7) * 9)) }
+    const after = { ...before, rgb: before.rgb.map((v, i) => Math.min(255, v + (i % 7) * 9)) }
     const g = graph()
-    const [x, y] = [before, after].map(({ data }, k) => {
+    const [x, y] = [before, after].map(({ rgb: data }, k) => {
       const planes = new Float32Array(data.length)
       for (let i = 0; i < data.length; i++) planes[(i % 3) * 41 * 27 + Math.floor(i / 3)] = data[i] / 255
       return g.constant(planes, [1, 3, 27, 41], `photo${k}`)
@@ -231,9 +231,9 @@ describe('visibility', async () => {
 
   test('changes outside the face are counted', () => {
     const before = plain(400, 400, 80)
-    const after = { ...before, data: before.data.slice() }
+    const after = { ...before, rgb: before.rgb.slice() }
     const face = faceAt(200, 200, 60).landmarks
-    const change = (x: number, y: number, channel: number) => after.data[3 * (400 * y + x) + channel]++
+    const change = (x: number, y: number, channel: number) => after.rgb[3 * (400 * y + x) + channel]++
     change(230, 230, 0)
     expect(changedOutside(before, after, [face])).toBe(0)
     change(5, 5, 1)
@@ -247,17 +247,17 @@ describe('visibility', async () => {
     // The crop of these landmarks is the photo's part from (20, 20) to (132, 132), pixel by pixel.
     const face = faceAt(20, 20, 112).landmarks
     const before = noisyPhoto(150, 140, 3)
-    const after = { ...before, data: before.data.map((v, i) => (i % 5 === 0 ? 255 - v : v)) }
-    const part = ({ data }: Pixels): Pixels => ({
+    const after = { ...before, rgb: before.rgb.map((v, i) => (i % 5 === 0 ? 255 - v : v)) }
+    const part = ({ rgb: data }: Pixels): Pixels => ({
       ...{ width: 112, height: 112 },
-      data: Uint8Array.from({ length: 3 * 112 * 112 }, (_, i) => {
+      rgb: Uint8Array.from({ length: 3 * 112 * 112 }, (_, i) => {
         const pixel = Math.floor(i / 3)
         return data[3 * (150 * (20 + Math.floor(pixel / 112)) + 20 + (pixel % 112)) + (i % 3)]
       }),
     })
     const lpips = async (a: Pixels, b: Pixels) => {
       const g = graph()
-      const [x, y] = [a, b].map(({ width, height, data }, k) => {
+      const [x, y] = [a, b].map(({ width, height, rgb: data }, k) => {
         const planes = new Float32Array(data.length)
         for (let i = 0; i < data.length; i++) planes[(i % 3) * width * height + Math.floor(i / 3)] = data[i] / 255
         return lpipsTaps(g.constant(planes, [1, 3, height, width], `photo${k}`), weights, 'alex')
@@ -278,8 +278,8 @@ describe('visibility', async () => {
   test('all of it, without a held-out LPIPS', async () => {
     using lpips = new LpipsMeter(gpu, { weights, trunk: 'alex' })
     const before = plain(100, 100, 100)
-    const after = { ...before, data: before.data.slice() }
-    after.data[0] += 30
+    const after = { ...before, rgb: before.rgb.slice() }
+    after.rgb[0] += 30
     const faces = [faceAt(20, 20, 60).landmarks]
     expect(await visibilityOf(before, after, faces, { lpips, heldOut: undefined })).toMatchObject({
       psnr: 10 * Math.log10((255 ** 2 * 30_000) / 900),
@@ -371,10 +371,10 @@ describe('handling', () => {
     const errors = new Map<string, number>()
     for (const [name, change] of Object.entries(handlings)) {
       const after = await change(photo)
-      expect([after.width, after.height, after.data.length], name).toEqual([21, 17, 3 * 21 * 17])
+      expect([after.width, after.height, after.rgb.length], name).toEqual([21, 17, 3 * 21 * 17])
       errors.set(
         name,
-        after.data.reduce((sum, v, i) => sum + (v - photo.data[i]) ** 2, 0),
+        after.rgb.reduce((sum, v, i) => sum + (v - photo.rgb[i]) ** 2, 0),
       )
     }
     expect(errors.get('png')).toBe(0)
@@ -384,15 +384,15 @@ describe('handling', () => {
   })
 
   test('halves away what is finer than two pixels, and blurs a dot', async () => {
-    const stripes = { ...photo, data: photo.data.map((_, i) => ((Math.floor(i / 3) % 21) % 2 === 0 ? 200 : 100)) }
+    const stripes = { ...photo, rgb: photo.rgb.map((_, i) => ((Math.floor(i / 3) % 21) % 2 === 0 ? 200 : 100)) }
     const halved = await handlings['half-size'](stripes)
-    const middle = halved.data[3 * (21 * 8 + 10)]
+    const middle = halved.rgb[3 * (21 * 8 + 10)]
     expect(middle).toBeGreaterThan(130)
     expect(middle).toBeLessThan(170)
     const dot = plain(21, 17, 0)
-    dot.data.fill(255, 3 * (21 * 8 + 10), 3 * (21 * 8 + 10) + 3)
+    dot.rgb.fill(255, 3 * (21 * 8 + 10), 3 * (21 * 8 + 10) + 3)
     const blurred = await handlings.blur(dot)
-    const value = (x: number, y: number) => blurred.data[3 * (21 * y + x)]
+    const value = (x: number, y: number) => blurred.rgb[3 * (21 * y + x)]
     // A Gaussian of one pixel: its height at the middle and one pixel beside.
     expect(value(10, 8) / 255).toBeCloseTo(0.159, 1)
     expect(value(11, 8) / value(10, 8)).toBeCloseTo(Math.exp(-0.5), 1)
@@ -401,10 +401,10 @@ describe('handling', () => {
   test('enlarges by a factor', async () => {
     const large = await enlarged(plain(21, 17, 77), 3)
     expect([large.width, large.height]).toEqual([63, 51])
-    expect(new Set(large.data)).toEqual(new Set([77]))
+    expect(new Set(large.rgb)).toEqual(new Set([77]))
     // A copy by slice() is one: what protects a photo leaves the given one as it is.
-    large.data.slice().fill(0)
-    expect(large.data[0]).toBe(77)
+    large.rgb.slice().fill(0)
+    expect(large.rgb[0]).toBe(77)
   })
 })
 
@@ -432,7 +432,7 @@ describe('what is kept', () => {
   })
 
   test('has keys of photos, values and code', () => {
-    expect(contentOf(photo)).toBe(contentOf({ ...photo, data: photo.data.slice() }))
+    expect(contentOf(photo)).toBe(contentOf({ ...photo, rgb: photo.rgb.slice() }))
     expect(contentOf(photo)).not.toBe(contentOf({ ...photo, width: 20, height: 30 }))
     expect(keyOf({ a: 1 }, [2])).not.toBe(keyOf({ a: 1 }, [3]))
     const code = (pattern: RegExp) => codeOf('faces', (file) => pattern.test(file), '1.0.0')
@@ -451,9 +451,9 @@ describe('what is kept', () => {
 
 test('pictures show the face and what changed', async () => {
   const before = plain(200, 100, 100)
-  const after = { ...before, data: before.data.slice() }
+  const after = { ...before, rgb: before.rgb.slice() }
   // One pixel of the face, by 10: twelve times that is the largest factor below 127.
-  after.data[3 * (200 * 50 + 150)] += 10
+  after.rgb[3 * (200 * 50 + 150)] += 10
   const picture = await picturesOf('Ann', before, after, faceAt(130, 30, 40))
   expect(picture).toMatchObject({ person: 'Ann', amplified: 12 })
   const { readPhoto } = await import('../../src/images/index.ts')

@@ -5,12 +5,12 @@ import type { Landmarks } from '../../src/faces/alignment.ts'
 import { findFaces, noFaceMessage } from '../../src/faces/find.ts'
 import { faceInArea } from '../../src/faces/in-box.ts'
 import { detectFaces, type Face, type MtcnnNetworks } from '../../src/faces/mtcnn.ts'
-import { cutOut, type Pixels } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { apart, lookAgain, rollOf } from '../../src/faces/second-look.ts'
 import { type Turn, turned, turnedBack, turns, turnUpright } from '../../src/faces/turning.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
+import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import { testGpu } from '../support/gpu.ts'
 import { beside, leaning } from '../support/turned-photos.ts'
@@ -24,7 +24,7 @@ let face: Face
 beforeAll(async () => {
   networks = await mtcnnNetworks(gpu, await loadWeights('mtcnn'))
   const { width, height, rgb } = await readPhoto(join(import.meta.dirname, '../../examples/astronaut.png'))
-  portrait = resize(cutOut({ width, height, data: rgb }, 80, 0, 399, 319), 160, 160)
+  portrait = resize(cutOut({ width, height, rgb }, 80, 0, 399, 319), 160, 160)
   face = (await detectFaces(networks, portrait))[0]
   return () => networks[Symbol.dispose]()
 })
@@ -35,8 +35,8 @@ const find = (photo: Pixels) => findFaces({ mtcnn: networks }, photo)
 const between = (a: number, b: number) => Math.abs(((((a - b) % 360) + 540) % 360) - 180)
 
 describe('a turned photo', () => {
-  const numbered: Pixels = { width: 3, height: 2, data: Uint8Array.from({ length: 18 }, (_, i) => i) }
-  const pixels = ({ data }: Pixels) => Array.from({ length: 6 }, (_, i) => data[3 * i] / 3)
+  const numbered: Pixels = { width: 3, height: 2, rgb: Uint8Array.from({ length: 18 }, (_, i) => i) }
+  const pixels = ({ rgb: data }: Pixels) => Array.from({ length: 6 }, (_, i) => data[3 * i] / 3)
 
   test('has its pixels where they belong', () => {
     expect(pixels(turned(numbered, 0))).toEqual([0, 1, 2, 3, 4, 5])
@@ -117,7 +117,7 @@ describe('a face', () => {
   })
 
   test('where there is none: none, and what was tried', async () => {
-    const plain: Pixels = { width: 200, height: 150, data: new Uint8Array(3 * 200 * 150).fill(128) }
+    const plain: Pixels = { width: 200, height: 150, rgb: new Uint8Array(3 * 200 * 150).fill(128) }
     const found = await find(plain)
     expect(found.faces).toEqual([])
     expect(noFaceMessage(found)).toBe(
@@ -169,7 +169,7 @@ describe('a box that somebody points at', () => {
   })
 
   test('without one: a guess, which is said', async () => {
-    const plain: Pixels = { width: 200, height: 150, data: new Uint8Array(3 * 200 * 150).fill(128) }
+    const plain: Pixels = { width: 200, height: 150, rgb: new Uint8Array(3 * 200 * 150).fill(128) }
     const { guessed, landmarks, score } = await faceInArea(networks, plain, [50, 20, 60, 80])
     expect({ guessed, score }).toEqual({ guessed: true, score: 0 })
     expect(rollOf(landmarks)).toBeCloseTo(0, 5)

@@ -13,7 +13,7 @@ import {
   refineFaces,
   smallestFace,
 } from '../../src/faces/mtcnn.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { readSafetensors } from '../../src/weights/safetensors.ts'
 import {
   box,
@@ -78,7 +78,7 @@ function scripted(answers: {
 }
 
 describe('the pipeline', () => {
-  const white: Pixels = { width: 100, height: 80, data: new Uint8Array(3 * 100 * 80).fill(255) }
+  const white: Pixels = { width: 100, height: 80, rgb: new Uint8Array(3 * 100 * 80).fill(255) }
 
   test('the pyramid starts with the smallest face and ends at 12 pixels', () => {
     const scales = pyramidScales(250, 180, 20)
@@ -120,7 +120,7 @@ describe('the pipeline', () => {
       [22, 17],
     ])
     expect(asked.rnet.length + asked.onet.length).toBe(0)
-    expect(await detectFaces(networks, { width: 15, height: 15, data: new Uint8Array(675) })).toEqual([])
+    expect(await detectFaces(networks, { width: 15, height: 15, rgb: new Uint8Array(675) })).toEqual([])
   })
 
   test('minFace sets the first level', async () => {

@@ -6,12 +6,12 @@ import { loadOtherDetector } from '../../src/attack/node.ts'
 import { align112 } from '../../src/faces/alignment.ts'
 import { cropFace } from '../../src/faces/crop.ts'
 import { detectFaces, type Face, type MtcnnNetworks } from '../../src/faces/mtcnn.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import { detectFacesYunet, type YunetNetworks } from '../../src/faces/yunet.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
 import { recogniser } from '../../src/models/recognisers.ts'
 import { storeYunet, yunetNetworks } from '../../src/models/yunet.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { knownNetworks, loadWeights } from '../../src/weights/node.ts'
 import { readOnnx } from '../../src/weights/onnx.ts'
 import { type ManifestEntry, type RecogniserEntry, weightsOf } from '../../src/weights/registry.ts'
@@ -56,7 +56,7 @@ describe.skipIf(!isAtHand(original))('the authors’ file', () => {
 
   const photoOf = async (name: string): Promise<Pixels> => {
     const { width, height, rgb } = await readPhoto(join(shared, 'photos', name))
-    return { width, height, data: rgb }
+    return { width, height, rgb }
   }
 
   /** The faces that both find, MTCNN's and YuNet's in pairs. */
@@ -131,10 +131,10 @@ describe.skipIf(!isAtHand(original))('the authors’ file', () => {
       [1000, 1200],
       [3000, 2000],
     ]) {
-      const photo = { width, height, data: new Uint8Array(3 * width * height).fill(120) }
+      const photo = { width, height, rgb: new Uint8Array(3 * width * height).fill(120) }
       // 250x250 pixels with a face of 90 x 123.
       for (let y = 0; y < 250; y++)
-        photo.data.set(face.data.subarray(750 * y, 750 * (y + 1)), 3 * ((y + 333) * width + 444))
+        photo.rgb.set(face.rgb.subarray(750 * y, 750 * (y + 1)), 3 * ((y + 333) * width + 444))
       const found = await detectFacesYunet(yunet, photo)
       expect(found.length, `${width}x${height}`).toBe(1)
       const [x, y] = found[0].landmarks[2]
@@ -156,7 +156,7 @@ describe.skipIf(!isAtHand(original))('weights import of the authors’ file', ()
     const weights = await loadOtherDetector(await knownNetworks())
     using networks = await yunetNetworks(gpu, weights!)
     const { width, height, rgb } = await readPhoto(join(shared, 'photos/astronaut.png'))
-    const [face] = await detectFacesYunet(networks, { width, height, data: rgb })
+    const [face] = await detectFacesYunet(networks, { width, height, rgb })
     const wanted = openCv['astronaut.png']
     for (const [k, value] of face.landmarks.flat().entries()) expect(Math.abs(value - wanted[4 + k])).toBeLessThan(0.5)
   })

@@ -1,6 +1,5 @@
 /** YuNet: decoding of what the network says, photos of any size, and the network itself. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import {
   decodeYunet,
   detectFacesYunet,
@@ -10,6 +9,7 @@ import {
   yunetStrides,
 } from '../../src/faces/yunet.ts'
 import { yunetNetworks } from '../../src/models/yunet.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import { relmax } from '../support/compare.ts'
 import { uniform } from '../support/random.ts'
@@ -83,7 +83,7 @@ describe('what the network says, as faces', () => {
 describe('a photo', () => {
   test('is given as planes B, G, R in 0..255, black beyond its borders', async () => {
     const photo = { ...blank(40, 30), data: uniform(1, 3600, 0, 256).map(Math.floor) }
-    const pixels: Pixels = { ...photo, data: Uint8Array.from(photo.data) }
+    const pixels: Pixels = { ...photo, rgb: Uint8Array.from(photo.data) }
     const { networks, seen } = network(nothing)
     expect(await detectFacesYunet(networks, pixels)).toEqual([])
     const [{ image, height, width }] = seen
@@ -94,7 +94,7 @@ describe('a photo', () => {
       [39, 0],
       [7, 29],
     ]) {
-      const [r, g, b] = pixels.data.subarray(3 * (40 * y + x))
+      const [r, g, b] = pixels.rgb.subarray(3 * (40 * y + x))
       expect([0, 1, 2].map((plane) => image[plane * 2048 + 64 * y + x])).toEqual([b, g, r])
     }
     const outside = [0, 1, 2].flatMap((plane) => [image[plane * 2048 + 40], image[plane * 2048 + 30 * 64]])

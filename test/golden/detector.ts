@@ -4,10 +4,10 @@ import type { Gpu } from '../../src/device/gpu.ts'
 import { type Affine, align112, type Landmarks } from '../../src/faces/alignment.ts'
 import type { ScoredBox } from '../../src/faces/boxes.ts'
 import { detectFaces, type MtcnnNetworks, proposeFaces, pyramidScales, refineFaces } from '../../src/faces/mtcnn.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
 import { affineWarp } from '../../src/kernels/index.ts'
 import { mtcnnNetworks, onet, pnet, rnet } from '../../src/models/mtcnn.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import { relmax } from '../support/compare.ts'
 import { evaluate, type Family, type GoldenCase, type Part } from './case.ts'
@@ -17,7 +17,7 @@ import { samplingMatrix } from './geometry.ts'
 /** An 8-bit tensor [height,width,3]. */
 function pixels(golden: GoldenCase, name: string): Pixels {
   const [height, width] = golden.shape(name)
-  return { width, height, data: golden.bytes(name) }
+  return { width, height, rgb: golden.bytes(name) }
 }
 
 /** The three networks by themselves, as graphs; `in_u8` is NCHW. */
@@ -56,7 +56,7 @@ export const pyramid: Family = {
           name,
           tensors: [source, name],
           check() {
-            const { data } = resize(pixels(golden, source), Number(match[2]), Number(match[3]))
+            const { rgb: data } = resize(pixels(golden, source), Number(match[2]), Number(match[3]))
             const [got, want] = golden.pair(name, data)
             expect(got.length).toBe(want.length)
             expect(got.reduce((worst, v, i) => Math.max(worst, Math.abs(v - want[i])), 0)).toBeLessThanOrEqual(1)
@@ -157,8 +157,8 @@ async function checkCrops(gpu: Gpu, golden: GoldenCase): Promise<void> {
   expect(relmax(maps.flat(), golden.numbers('M'))).toBeLessThan(1e-5)
   const pixelCount = image.width * image.height
   const planes = Float32Array.from(
-    image.data,
-    (_, i) => image.data[3 * (i % pixelCount) + Math.floor(i / pixelCount)] / 255,
+    image.rgb,
+    (_, i) => image.rgb[3 * (i % pixelCount) + Math.floor(i / pixelCount)] / 255,
   )
   const x = { shape: [1, 3, image.height, image.width], data: planes }
   const size = 3 * 112 * 112

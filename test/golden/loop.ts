@@ -183,7 +183,7 @@ export const loop: Family = {
         const data = new Uint8Array(3 * size)
         for (let i = 0; i < size; i++) for (let c = 0; c < 3; c++) data[3 * i + c] = Math.round(255 * x[c * size + i])
         addChange(
-          { width, height, data },
+          { width, height, rgb: data },
           wholePhoto(width, height),
           difference(golden.numbers('x_final_clamped'), x),
           'floor',

@@ -1,9 +1,9 @@
 /** Tensors that a case does not store, because they follow from the demo photo, from the generator or from another tensor. */
 import { join } from 'node:path'
 import { type Affine, inverse } from '../../src/faces/alignment.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import { elements, type Shape } from '../../src/kernels/op.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 
 /** How a tensor is made; make.py writes the same in Python. */
 export type Recipe =
@@ -17,7 +17,7 @@ export type Recipe =
   | { clamp: string }
 
 const { width, height, rgb } = await readPhoto(join(import.meta.dirname, '../../examples/astronaut.png'))
-const photo: Pixels = { width, height, data: rgb }
+const photo: Pixels = { width, height, rgb }
 
 /** @param tensor another tensor of the case */
 export function make(
@@ -36,7 +36,7 @@ export function make(
     return cropOf(inverse(warp.flat() as Affine), shape.at(-1)!).map((v) => scale * v + shift)
   }
   const [left, top, w, h] = recipe.photo
-  const at = (x: number, y: number, c: number) => photo.data[3 * ((top + y) * photo.width + left + x) + c]
+  const at = (x: number, y: number, c: number) => photo.rgb[3 * ((top + y) * photo.width + left + x) + c]
   if (shape.length === 3)
     return Uint8Array.from({ length: elements(shape) }, (_, i) =>
       at(Math.floor(i / 3) % w, Math.floor(i / 3 / w), i % 3),
@@ -59,7 +59,7 @@ function cropOf([a, b, tx, c, d, ty]: Affine, size: number): Float32Array {
         if (px < 0 || py < 0 || px >= photo.width || py >= photo.height) continue
         const weight = (1 - Math.abs(x - px)) * (1 - Math.abs(y - py))
         for (let p = 0; p < 3; p++)
-          result[(p * size + v) * size + u] += (weight * photo.data[3 * (py * photo.width + px) + p]) / 255
+          result[(p * size + v) * size + u] += (weight * photo.rgb[3 * (py * photo.width + px) + p]) / 255
       }
     }
   }

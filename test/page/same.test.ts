@@ -49,11 +49,11 @@ test.skipIf(started instanceof NoBrowserError)(`with the same seed and steps, on
   using protector = await Protector.create(gpu, await networksOf(parts.data.get('networks')!, ['sirius']))
   const data = await raw(readFileSync(photo))
   const { photo: inNode } = await protector.protect(
-    { width: 160, height: 160, data },
+    { width: 160, height: 160, rgb: data },
     { preset: presets.auto, steps: STEPS, seed: 7 },
   )
-  const change = inNode.data.map((value, i) => Math.abs(value - data[i]))
-  const apart = inNode.data.map((value, i) => Math.abs(value - inPage[i]))
+  const change = inNode.rgb.map((value, i) => Math.abs(value - data[i]))
+  const apart = inNode.rgb.map((value, i) => Math.abs(value - inPage[i]))
   const sum = (values: Uint8Array) => values.reduce((total, value) => total + value, 0)
   console.log(`changed by ${sum(change)}, apart by ${sum(apart)}, at most ${Math.max(...apart)}`)
   expect(sum(change)).toBeGreaterThan(5000)

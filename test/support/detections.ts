@@ -2,7 +2,7 @@
 import { expect } from 'vitest'
 import type { Landmarks, Point } from '../../src/faces/alignment.ts'
 import type { ScoredBox } from '../../src/faces/boxes.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { type GoldenCase, goldenSets } from '../golden/case.ts'
 
 export const goldenCases = goldenSets().flatMap(({ name, cases }) =>
@@ -17,7 +17,7 @@ export const numbers = (golden: GoldenCase, name: string) => Array.from(golden.n
 
 export const pixels = (golden: GoldenCase, name: string): Pixels => {
   const [height, width] = golden.shape(name)
-  return { width, height, data: golden.bytes(name) }
+  return { width, height, rgb: golden.bytes(name) }
 }
 
 export const rows = (values: readonly number[], length: number) =>

@@ -10,22 +10,22 @@ const LOST = 250
 
 /** Every pixel becomes brighter by one; a photo whose first pixel is darker than 8 has no face. */
 export const protector = {
-  async protect(photo: { data: Uint8Array }, { signal }: { signal?: AbortSignal } = {}) {
+  async protect(photo: { rgb: Uint8Array }, { signal }: { signal?: AbortSignal } = {}) {
     const wait = Number(process.env.LOWKEY_STAND_IN_MS ?? 1)
     for (let left = wait; left > 0; left -= 20) {
       await sleep(Math.min(left, 20))
       signal?.throwIfAborted()
     }
-    if (photo.data[0] < FACE) throw new NoFaceError('no face found')
-    if (photo.data[0] >= LOST && process.env.LOWKEY_STAND_IN_LOST)
+    if (photo.rgb[0] < FACE) throw new NoFaceError('no face found')
+    if (photo.rgb[0] >= LOST && process.env.LOWKEY_STAND_IN_LOST)
       throw new DeviceLostError('stand-in', 'unknown', 'gone')
-    const data = photo.data.map((v) => v + 1)
+    const rgb = photo.rgb.map((v) => v + 1)
     const seconds = { detect: 0, compile: 0, attack: 0, measure: 0, total: 0 }
     const found = { left: { notChosen: [], weak: [] }, smallest: { upright: 20, turned: 20 } }
-    return { photo: { ...photo, data }, faces: [], ...found, lpips: 0.01, psnr: 50, seconds, warnings: [] }
+    return { photo: { ...photo, rgb }, faces: [], ...found, lpips: 0.01, psnr: 50, seconds, warnings: [] }
   },
-  async find(photo: { data: Uint8Array }) {
-    if (photo.data[0] < FACE) throw new NoFaceError('no face found')
+  async find(photo: { rgb: Uint8Array }) {
+    if (photo.rgb[0] < FACE) throw new NoFaceError('no face found')
     return [{ box: [0, 0, 1, 1], score: 1, landmarks: [] }]
   },
 } as unknown as Protector

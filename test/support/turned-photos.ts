@@ -1,6 +1,6 @@
 /** Photos that lie on their side or lean, made of others. */
 import type { Landmarks, Point } from '../../src/faces/alignment.ts'
-import type { Pixels } from '../../src/faces/pixels.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 
 /** The photo turned clockwise about its middle on a square of its longer side, black beyond it; and where its points are then. */
 export function leaning(photo: Pixels, degrees: number): { photo: Pixels; place: (points: Landmarks) => Landmarks } {
@@ -9,7 +9,7 @@ export function leaning(photo: Pixels, degrees: number): { photo: Pixels; place:
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)]
   const data = new Uint8Array(3 * side * side)
   const at = (x: number, y: number, channel: number): number =>
-    x < 0 || y < 0 || x >= photo.width || y >= photo.height ? 0 : photo.data[3 * (y * photo.width + x) + channel]
+    x < 0 || y < 0 || x >= photo.width || y >= photo.height ? 0 : photo.rgb[3 * (y * photo.width + x) + channel]
   for (let y = 0; y < side; y++) {
     for (let x = 0; x < side; x++) {
       const [u, v] = [x + 0.5 - side / 2, y + 0.5 - side / 2]
@@ -31,7 +31,7 @@ export function leaning(photo: Pixels, degrees: number): { photo: Pixels; place:
     return [cos * u - sin * v + side / 2, sin * u + cos * v + side / 2]
   }
   const place = ([a, b, c, d, e]: Landmarks): Landmarks => [point(a), point(b), point(c), point(d), point(e)]
-  return { photo: { width: side, height: side, data }, place }
+  return { photo: { width: side, height: side, rgb: data }, place }
 }
 
 /** Photos side by side on grey, as high as the highest. */
@@ -42,8 +42,8 @@ export function beside(...photos: readonly Pixels[]): Pixels {
   let left = 0
   for (const photo of photos) {
     for (let y = 0; y < photo.height; y++)
-      data.set(photo.data.subarray(3 * y * photo.width, 3 * (y + 1) * photo.width), 3 * (y * width + left))
+      data.set(photo.rgb.subarray(3 * y * photo.width, 3 * (y + 1) * photo.width), 3 * (y * width + left))
     left += photo.width
   }
-  return { width, height, data }
+  return { width, height, rgb: data }
 }

@@ -1,7 +1,8 @@
 /** A network of YuNet's form that takes a moment, as the tests of YuNet use it. */
-import type { Pixels } from '../../src/faces/pixels.ts'
+
 import { yunetStrides } from '../../src/faces/yunet.ts'
 import { storeYunet } from '../../src/models/yunet.ts'
+import type { Pixels } from '../../src/pixels/pixels.ts'
 import { readOnnx } from '../../src/weights/onnx.ts'
 import { type ManifestEntry, type Weights, weightsOf } from '../../src/weights/registry.ts'
 import { writeSafetensors } from '../../src/weights/safetensors.ts'
@@ -14,7 +15,7 @@ export const gpu = await testGpu()
 export const blank = (width: number, height: number): Pixels => ({
   width,
   height,
-  data: new Uint8Array(3 * width * height),
+  rgb: new Uint8Array(3 * width * height),
 })
 
 export const HEADS = { cls: 1, obj: 1, bbox: 4, kps: 10 }

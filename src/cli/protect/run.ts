@@ -181,14 +181,13 @@ export class ProtectRun {
       // Again: what was free when the run began may be taken now.
       checkTarget(outputs, options, target.path)
       checkSize(photo, target, options.preset, gpu)
-      const pixels = { width: photo.width, height: photo.height, data: photo.rgb }
       if (options.dryRun || options.listFaces) {
-        const choice = await protector.choose(pixels, options.choice)
+        const choice = await protector.choose(photo, options.choice)
         signal.throwIfAborted()
         return () => this.announce(input, decoded.photo, target.path, choice)
       }
       const began = performance.now()
-      const protection = await protector.protect(pixels, {
+      const protection = await protector.protect(photo, {
         preset: options.preset,
         steps: options.steps,
         ...options.choice,
@@ -264,7 +263,7 @@ export class ProtectRun {
     const { options, outputs, task, photos } = this.work
     const { compare, keepMetadata, mark } = options
     const began = performance.now()
-    const after: Photo = { ...photo, rgb: protection.photo.data }
+    const after: Photo = { ...photo, rgb: protection.photo.rgb }
     const bytes = await encodePhoto(after, { format, keepMetadata, mark })
     const more = lostInResult(photo, format).map(({ says }) => `${nameOf(input)} ${says}.`)
     const warned = { ...photo, warnings: [...(photo.warnings ?? []), ...more] }

@@ -45,8 +45,8 @@ function triangleTaps(inputSize: number, outputSize: number): Taps {
 
 function resizeRows(image: Pixels, width: number): Pixels {
   const { first, count, weights, stride } = triangleTaps(image.width, width)
-  const source = image.data
-  const data = new Uint8Array(3 * width * image.height)
+  const source = image.rgb
+  const rgb = new Uint8Array(3 * width * image.height)
   let to = 0
   for (let y = 0; y < image.height; y++) {
     const row = 3 * y * image.width
@@ -63,19 +63,19 @@ function resizeRows(image: Pixels, width: number): Pixels {
         blue += Math.imul(source[from + 2], weight)
       }
       // A sum of rounded weights can exceed 1 by a few 2^-22: too little to reach 256, so no clamp is needed.
-      data[to++] = red >> precisionBits
-      data[to++] = green >> precisionBits
-      data[to++] = blue >> precisionBits
+      rgb[to++] = red >> precisionBits
+      rgb[to++] = green >> precisionBits
+      rgb[to++] = blue >> precisionBits
     }
   }
-  return { width, height: image.height, data }
+  return { width, height: image.height, rgb }
 }
 
 function resizeColumns(image: Pixels, height: number): Pixels {
   const { first, count, weights, stride } = triangleTaps(image.height, height)
-  const source = image.data
+  const source = image.rgb
   const bytes = 3 * image.width
-  const data = new Uint8Array(bytes * height)
+  const rgb = new Uint8Array(bytes * height)
   const sums = new Int32Array(bytes)
   for (let y = 0; y < height; y++) {
     sums.fill(1 << (precisionBits - 1))
@@ -84,9 +84,9 @@ function resizeColumns(image: Pixels, height: number): Pixels {
       const row = bytes * (first[y] + k)
       for (let i = 0; i < bytes; i++) sums[i] += Math.imul(source[row + i], weight)
     }
-    for (let i = 0; i < bytes; i++) data[y * bytes + i] = sums[i] >> precisionBits
+    for (let i = 0; i < bytes; i++) rgb[y * bytes + i] = sums[i] >> precisionBits
   }
-  return { width: image.width, height, data }
+  return { width: image.width, height, rgb }
 }
 
 /**
@@ -104,5 +104,5 @@ export function resize(image: Pixels, width: number, height: number): Pixels {
   }
   const rows = width === image.width ? image : resizeRows(image, width)
   const both = height === image.height ? rows : resizeColumns(rows, height)
-  return both === image ? { width, height, data: image.data.slice() } : both
+  return both === image ? { width, height, rgb: image.rgb.slice() } : both
 }

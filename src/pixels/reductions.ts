@@ -5,7 +5,7 @@ import { checkPixels, type Pixels } from './pixels.ts'
 export class Reductions implements Pixels {
   readonly width: number
   readonly height: number
-  readonly data: Uint8Array
+  readonly rgb: Uint8Array
   /** At index k the photo reduced by 2^k. */
   private readonly levels: Pixels[]
 
@@ -14,7 +14,7 @@ export class Reductions implements Pixels {
     checkPixels('Reductions', photo)
     this.width = photo.width
     this.height = photo.height
-    this.data = photo.data
+    this.rgb = photo.rgb
     this.levels = [photo]
   }
 
@@ -37,7 +37,7 @@ export class Reductions implements Pixels {
 }
 
 /** Means of 2x2 pixels, halves rounded up. */
-function halved({ width, height, data }: Pixels): Pixels {
+function halved({ width, height, rgb }: Pixels): Pixels {
   const [columns, rows] = [width >> 1, height >> 1]
   const half = new Uint8Array(3 * columns * rows)
   let to = 0
@@ -46,9 +46,9 @@ function halved({ width, height, data }: Pixels): Pixels {
     let below = above + 3 * width
     for (let x = 0; x < columns; x++, above += 6, below += 6) {
       for (let c = 0; c < 3; c++) {
-        half[to++] = (data[above + c] + data[above + 3 + c] + data[below + c] + data[below + 3 + c] + 2) >> 2
+        half[to++] = (rgb[above + c] + rgb[above + 3 + c] + rgb[below + c] + rgb[below + 3 + c] + 2) >> 2
       }
     }
   }
-  return { width: columns, height: rows, data: half }
+  return { width: columns, height: rows, rgb: half }
 }

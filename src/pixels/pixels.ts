@@ -2,20 +2,20 @@
 export interface Pixels {
   width: number
   height: number
-  data: Uint8Array
+  rgb: Uint8Array
 }
 
 /**
  * Throws RangeError, naming `operation` and the sizes, unless `image` is at least 1x1 and holds exactly 3 bytes a pixel.
  */
 export function checkPixels(operation: string, image: Pixels): void {
-  const { width, height, data } = image
+  const { width, height, rgb } = image
   if (!Number.isInteger(width) || !Number.isInteger(height) || width < 1 || height < 1) {
     throw new RangeError(`${operation}: an image of ${width}x${height} pixels; both sides must be whole numbers from 1`)
   }
-  if (data.length !== 3 * width * height) {
+  if (rgb.length !== 3 * width * height) {
     throw new RangeError(
-      `${operation}: ${width}x${height} RGB needs ${3 * width * height} bytes (3 a pixel), data holds ${data.length}`,
+      `${operation}: ${width}x${height} RGB needs ${3 * width * height} bytes (3 a pixel), rgb holds ${rgb.length}`,
     )
   }
 }
@@ -27,14 +27,14 @@ export function checkPixels(operation: string, image: Pixels): void {
 export function cutOut(image: Pixels, x1: number, y1: number, x2: number, y2: number): Pixels {
   const width = x2 - x1 + 1
   const height = y2 - y1 + 1
-  const data = new Uint8Array(3 * width * height)
+  const rgb = new Uint8Array(3 * width * height)
   const left = Math.max(x1, 0)
   const right = Math.min(x2, image.width - 1)
   for (let y = Math.max(y1, 0); y <= Math.min(y2, image.height - 1); y++) {
     const from = 3 * (y * image.width + left)
-    data.set(image.data.subarray(from, from + 3 * (right - left + 1)), 3 * ((y - y1) * width + left - x1))
+    rgb.set(image.rgb.subarray(from, from + 3 * (right - left + 1)), 3 * ((y - y1) * width + left - x1))
   }
-  return { width, height, data }
+  return { width, height, rgb }
 }
 
 /**
@@ -45,7 +45,7 @@ export function writePlanes(image: Pixels, target: Float32Array, at: number): vo
   const size = image.width * image.height
   for (let i = 0; i < size; i++) {
     for (let channel = 0; channel < 3; channel++) {
-      target[at + channel * size + i] = (image.data[3 * i + channel] - 127.5) * 0.0078125
+      target[at + channel * size + i] = (image.rgb[3 * i + channel] - 127.5) * 0.0078125
     }
   }
 }

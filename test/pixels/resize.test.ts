@@ -1,12 +1,12 @@
 /** Resizing as Pillow does it, and cutting out. */
 import { describe, expect, test } from 'vitest'
-import { cutOut, type Pixels, writePlanes } from '../../src/faces/pixels.ts'
-import { resize } from '../../src/faces/resize.ts'
+import { cutOut, type Pixels, writePlanes } from '../../src/pixels/pixels.ts'
+import { resize } from '../../src/pixels/resize.ts'
 import { goldenCases, pixels, random } from '../support/detections.ts'
 
 function noise(width: number, height: number, seed: number): Pixels {
   const next = random(seed)
-  return { width, height, data: Uint8Array.from({ length: 3 * width * height }, () => 256 * next()) }
+  return { width, height, rgb: Uint8Array.from({ length: 3 * width * height }, () => 256 * next()) }
 }
 
 describe('resize', () => {
@@ -20,7 +20,7 @@ describe('resize', () => {
           const source = pixels(golden, target[1] === 'pil' ? 'src' : target[1])
           const resized = resize(source, Number(target[2]), Number(target[3]))
           expect([resized.height, resized.width, 3]).toEqual(golden.shape(tensor))
-          const [got, want] = golden.pair(tensor, resized.data)
+          const [got, want] = golden.pair(tensor, resized.rgb)
           let largest = 0
           let unequal = 0
           got.forEach((value, i) => {
@@ -35,30 +35,30 @@ describe('resize', () => {
   })
 
   test('rounds a half up, after each pass', () => {
-    expect(resize({ width: 2, height: 1, data: Uint8Array.of(0, 10, 254, 1, 20, 255) }, 1, 1).data).toEqual(
+    expect(resize({ width: 2, height: 1, rgb: Uint8Array.of(0, 10, 254, 1, 20, 255) }, 1, 1).rgb).toEqual(
       Uint8Array.of(1, 15, 255),
     )
     // Rows first: (0, 1) -> 1 and (0, 0) -> 0; then (1, 0) -> 1, where the mean of all four would give 0.
     const quad = Uint8Array.of(0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0)
-    expect(resize({ width: 2, height: 2, data: quad }, 1, 1).data).toEqual(Uint8Array.of(1, 1, 1))
+    expect(resize({ width: 2, height: 2, rgb: quad }, 1, 1).rgb).toEqual(Uint8Array.of(1, 1, 1))
   })
 
   test('leaves a photo of the same size as it is, in memory of its own', () => {
     const image = noise(9, 7, 1)
     const same = resize(image, 9, 7)
     expect(same).toEqual(image)
-    expect(same.data).not.toBe(image.data)
+    expect(same.rgb).not.toBe(image.rgb)
   })
 
   test('keeps one colour one colour, shrinking by far and enlarging', () => {
-    const white = { width: 301, height: 40, data: new Uint8Array(3 * 301 * 40).fill(255) }
+    const white = { width: 301, height: 40, rgb: new Uint8Array(3 * 301 * 40).fill(255) }
     for (const [width, height] of [
       [1, 1],
       [13, 12],
       [700, 3],
       [302, 41],
     ]) {
-      const { data } = resize(white, width, height)
+      const { rgb: data } = resize(white, width, height)
       expect(data.length).toBe(3 * width * height)
       expect(data.every((value) => value === 255)).toBe(true)
     }
@@ -66,10 +66,10 @@ describe('resize', () => {
 
   test('mirrors with the photo', () => {
     const image = noise(50, 20, 2)
-    const mirrored = ({ width, height, data }: Pixels): Pixels => ({
+    const mirrored = ({ width, height, rgb: data }: Pixels): Pixels => ({
       width,
       height,
-      data: data.map((_, i) => {
+      rgb: data.map((_, i) => {
         const x = Math.floor(i / 3) % width
         return data[i + 3 * (width - 1 - 2 * x)]
       }),
@@ -95,19 +95,19 @@ describe('resize', () => {
 
 describe('cutOut and writePlanes', () => {
   test('a cut-out over the border is black there', () => {
-    const image = { width: 2, height: 2, data: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) }
+    const image = { width: 2, height: 2, rgb: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) }
     expect(cutOut(image, 1, -1, 2, 1)).toEqual({
       width: 2,
       height: 3,
-      data: Uint8Array.of(0, 0, 0, 0, 0, 0, 4, 5, 6, 0, 0, 0, 10, 11, 12, 0, 0, 0),
+      rgb: Uint8Array.of(0, 0, 0, 0, 0, 0, 4, 5, 6, 0, 0, 0, 10, 11, 12, 0, 0, 0),
     })
     expect(cutOut(image, 0, 0, 1, 1)).toEqual(image)
-    expect(cutOut(image, 5, 5, 6, 6).data).toEqual(new Uint8Array(12))
+    expect(cutOut(image, 5, 5, 6, 6).rgb).toEqual(new Uint8Array(12))
   })
 
   test('planes are red, green, blue in -1..1, written where asked', () => {
     const target = new Float32Array(8).fill(9)
-    writePlanes({ width: 2, height: 1, data: Uint8Array.of(0, 255, 127, 128, 64, 1) }, target, 1)
+    writePlanes({ width: 2, height: 1, rgb: Uint8Array.of(0, 255, 127, 128, 64, 1) }, target, 1)
     const level = (value: number) => (value - 127.5) / 128
     expect(Array.from(target)).toEqual([9, ...[0, 128, 255, 64, 127, 1].map(level), 9])
   })
