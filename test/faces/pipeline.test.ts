@@ -204,7 +204,7 @@ describe('the pipeline', () => {
     await expect(detectFaces(short.networks, white)).rejects.toThrow('rnet: offsets holds 3 values, expected 4')
     const { networks } = scripted({})
     await expect(detectFaces(networks, { ...white, height: 81 })).rejects.toThrow(
-      'detectFaces: 100x81 RGB needs 24300 bytes (3 a pixel), data holds 24000',
+      'detectFaces: 100x81 RGB needs 24300 bytes (3 a pixel), rgb holds 24000',
     )
   })
 })

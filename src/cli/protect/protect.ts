@@ -26,7 +26,10 @@ export async function protect(args: string[], interruption: Interruption): Promi
   try {
     leaving.throwIfAborted()
     run.say('opening the GPU, reading the weights')
-    const { networks, gpu: opened } = await open(options)
+    const reading = await beginReading(options)
+    await run.passUnreadable()
+    if (run.isOver) return await run.close()
+    const { networks, gpu: opened } = await open(reading, options.gpu)
     using gpu = opened
     leaving.throwIfAborted()
     keepTuning(gpu)
@@ -46,11 +49,20 @@ async function printAdapters(): Promise<number> {
   return lines.length > 0 ? Exit.done : Exit.noGpu
 }
 
-/** Reads the weights while the GPU is opened. Where neither can be had, the weights are named. */
-async function open({ attacked, gpu: name }: ProtectArguments): Promise<{ networks: ProtectorNetworks; gpu: Gpu }> {
-  // A name that is no recogniser is refused before any driver is woken up.
+/** The weights, on their way. Throws UsageError for a name that is no recogniser. */
+async function beginReading({ attacked }: ProtectArguments): Promise<{ networks: Promise<ProtectorNetworks> }> {
   const surrogates = attackedRecognisers(recognisersOf(await knownNetworks()), attacked).map(({ id }) => id)
-  const [networks, gpu] = await Promise.allSettled([loadNetworks(surrogates), openGpu(name)])
+  const networks = loadNetworks(surrogates)
+  networks.catch(() => {}) // `open` says it
+  return { networks }
+}
+
+/** Opens the GPU while the weights are read. Where neither can be had, the weights are named. */
+async function open(
+  reading: { networks: Promise<ProtectorNetworks> },
+  name: string | undefined,
+): Promise<{ networks: ProtectorNetworks; gpu: Gpu }> {
+  const [networks, gpu] = await Promise.allSettled([reading.networks, openGpu(name)])
   if (networks.status === 'rejected') {
     if (gpu.status === 'fulfilled') gpu.value.destroy()
     throw networks.reason

@@ -46,6 +46,15 @@ export class ReadAhead {
     }
   }
 
+  /** What is wrong with the photo that `take` gives next; undefined where it can be read. */
+  async problem(): Promise<unknown> {
+    try {
+      await this.ahead
+    } catch (error) {
+      return error
+    }
+  }
+
   /** What was read of a photo, also where it could not be decoded; forgotten when it was asked for. Undefined where nothing was read. */
   contentOf(input: Input): Content | undefined {
     const content = this.contents.get(input)

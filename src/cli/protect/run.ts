@@ -3,32 +3,29 @@
 import { readFile } from 'node:fs/promises'
 import type { Choice } from '../../attack/choose.ts'
 import { NoFaceError, type Protection, type Protector } from '../../attack/protect.ts'
-import { adapterName, describeAdapter, type Gpu } from '../../device/node.ts'
+import type { Gpu } from '../../device/node.ts'
 import {
   comparePicture,
   copyWithoutMetadata,
   encodePhoto,
   lostInResult,
   numberedPicture,
-  OutputError,
   type Photo,
   PhotoError,
   shown,
 } from '../../images/index.ts'
-import { Exit, exitCodeOf, Interrupted, mayDoBetter, messageOf, RecordedError, stoppedBy } from '../exit.ts'
+import { Exit, exitCodeOf, Interrupted } from '../exit.ts'
 import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from '../listing.ts'
 import { writeStandardOutput } from '../outputs.ts'
-import { ProgressLine } from '../progress.ts'
-import { countFaces, type FaceCounts, faceNote, noFaces } from './face-counts.ts'
-import { faceLines, numberedBoxes } from './face-list.ts'
+import { Account, type Outcome } from './account.ts'
+import { numberedBoxes } from './face-list.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
-import { closingLine, closingRow, type Outcomes, photoLines, rateLine, withName } from './report.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
-import { type ProtectTask, rowOf } from './task.ts'
-import { checkSize, checkTarget, isDoneMeanwhile, type TaskWork, type Work } from './work.ts'
+import { rowOf } from './task.ts'
+import { checkSize, checkTarget, isDoneMeanwhile, type Work } from './work.ts'
 
 /** What is left to do for a photo that the GPU is done with: to save it, and to say so. Rejects where the photo fails. */
-type Finish = () => Promise<keyof Outcomes | 'earlier result' | 'done before'>
+type Finish = () => Promise<Outcome>
 
 /**
  * Photos in three stages: decoding, the GPU's work, saving. Each takes the photos in their order, and each holds one at a time, so that
@@ -36,50 +33,43 @@ type Finish = () => Promise<keyof Outcomes | 'earlier result' | 'done before'>
  */
 export class ProtectRun {
   private readonly work: Work
-  private readonly progress: ProgressLine
+  private readonly account: Account
+  /** The number of the next photo. */
+  private next = 0
   /** Ends, without a failure, when the last photo that the GPU is done with is saved. */
   private saving: Promise<void> = Promise.resolve()
-  private readonly codes: number[] = []
-  private readonly outcomes: Outcomes = { protected: 0, 'without a face': 0, failed: 0, 'left alone': 0 }
-  private readonly faces: FaceCounts = noFaces()
-  private readonly began = performance.now()
-  private toldAdapter = false
-  /** Earlier results among the files of folders: those known by their names, and those that say so themselves. */
-  private results: number
-  /** Why the ledger could not be written: nothing may be done that is not recorded. */
-  private unrecorded: unknown
 
   /** Says at once which photos fail before any work. */
   constructor(work: Work) {
     this.work = work
-    this.results = work.found.results.length
-    this.progress = new ProgressLine(work.options.quiet, process.stderr, work.inputs.length)
-    if (work.task) {
-      this.outcomes['without a face'] += work.task.withoutFace
-      this.announceTask(work.task)
-    }
-    for (const { input, error } of work.found.failed) this.fail(input, error)
-  }
-
-  /** Which part of the photos this is. */
-  private announceTask({ all, mine, before, record }: TaskWork): void {
-    const { shard, quiet } = this.work.options
-    this.printRow({ task: { shard: shard ?? null, photos: mine, of: all, doneBefore: before } })
-    if (quiet) return
-    for (const text of record.suspicions(this.work.inputs)) process.stderr.write(`note: ${text}\n`)
-    const { index, count, engine, from } = shard ?? {}
-    const found = engine ? ` (${engine}: ${from})` : ''
-    if (shard) process.stderr.write(`shard ${index} of ${count}${found}: ${mine} of ${all} photos\n`)
+    this.account = new Account(work)
   }
 
   /** Shows what is done before the first photo. */
   say(doing: string): void {
-    this.progress.say(doing)
+    this.account.progress.say(doing)
   }
 
   /** No photo is left to work on. */
   get isOver(): boolean {
-    return this.work.inputs.length === 0
+    return this.next >= this.work.inputs.length
+  }
+
+  /** Says which of the first photos cannot be read, up to one that can: they need no GPU. Throws Interrupted. */
+  async passUnreadable(): Promise<void> {
+    await this.closing(async () => {
+      const { inputs, leaving, photos } = this.work
+      while (!this.isOver) {
+        leaving.throwIfAborted()
+        const error = await photos.problem()
+        if (error === undefined) return
+        const input = inputs[this.next]
+        this.account.begin(input, this.next++)
+        await photos.take().catch(() => {})
+        await this.finish(input, this.failed(input, undefined, error))
+      }
+      this.account.expectRecorded()
+    })
   }
 
   /**
@@ -87,86 +77,43 @@ export class ProtectRun {
    * ends with, photos that were done before are saved.
    */
   async all(gpu: Gpu, protector: Protector): Promise<number> {
-    const { inputs, leaving, task } = this.work
-    try {
-      for (const [index, input] of inputs.entries()) {
+    await this.closing(async () => {
+      const { inputs, leaving } = this.work
+      while (!this.isOver) {
         leaving.throwIfAborted()
-        if (this.unrecorded) throw this.unrecorded
-        task?.record.begun(input)
-        this.progress.start(nameOf(input), index)
+        const input = inputs[this.next]
+        this.account.begin(input, this.next++)
         const finish = await this.workOn(input, gpu, protector)
         await this.saving
         this.saving = this.finish(input, finish)
       }
       await this.saving
-      if (this.unrecorded) throw this.unrecorded
+      this.account.expectRecorded()
+    })
+    return this.close()
+  }
+
+  /** Says what was left alone, and counts; resolves with the exit code, also of a run that an error ended. */
+  async close(error?: unknown): Promise<number> {
+    await this.saving
+    this.account.progress.clear()
+    this.end()
+    return this.account.close(error)
+  }
+
+  private async closing(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
     } catch (error) {
       await this.close(error)
       throw error
     }
-    return this.close()
   }
 
   /** Whatever came of it: no folder stays that was made for nothing. */
   end(): void {
     this.work.outputs.close()
   }
-
-  /** Says what was left alone, and counts; resolves with the exit code, also of a run that an error ended. */
-  async close(error?: unknown): Promise<number> {
-    const { inputs, found, several, options, task } = this.work
-    await this.saving
-    this.progress.clear()
-    this.end()
-    for (const left of found.left) {
-      const { name, problem, advice, photos } = left
-      this.record((record) => record.leftAlone(left, task!.paths))
-      this.outcomes['left alone'] += photos
-      process.stderr.write(`lowkey-gpu: ${shown(name)} ${problem}: ${advice}\n`)
-      this.printRow({ input: name, leftAlone: { photos, problem, advice } })
-    }
-    const code = error === undefined ? this.exitCode() : exitCodeOf(error)
-    const notDone = inputs.length + found.failed.length - this.codes.length
-    this.record((task) => task.end(code, notDone, this.work.task!.before))
-    if (!several) {
-      if (code === Exit.uncertain && options.quiet) process.stderr.write(`lowkey-gpu: ${faceNote(this.faces)}\n`)
-      return code
-    }
-    const row = {
-      summary: closingRow(this.outcomes, notDone, this.results, this.faces, task?.before),
-      notes: found.notes,
-      seconds: this.seconds(),
-      // What ended the run before its last photo; rows of photos say what ended those.
-      ...(error === undefined ? {} : { stopped: stoppedBy(error) }),
-    }
-    this.printRow(row)
-    if (!options.quiet) {
-      for (const note of found.notes) process.stderr.write(`note: ${note}\n`)
-      const worked = this.codes.length - found.failed.length
-      if (worked > 0 && !options.dryRun) process.stderr.write(`${rateLine(worked, this.seconds())}\n`)
-    }
-    if (!options.quiet || code !== Exit.done) {
-      const line = closingLine(this.outcomes, notDone, this.results, options.dryRun, task?.before, this.faces)
-      process.stderr.write(`${line}\n`)
-    }
-    return code
-  }
-
-  private exitCode(): number {
-    const { codes } = this
-    if (this.outcomes['left alone'] > 0 || this.unrecorded) return Exit.failed
-    if (this.work.task?.before && !codes.every((code) => code === Exit.done)) return Exit.failed
-    if (codes.every((code) => code === Exit.done)) return this.mayBeLeft ? Exit.uncertain : Exit.done
-    return codes.every((code) => code === Exit.noFace) ? Exit.noFace : codes.length === 1 ? codes[0] : Exit.failed
-  }
-
-  /** A place that may be a face stays as it is, though nobody chose that. */
-  private get mayBeLeft(): boolean {
-    const { listFaces, choosesFaces } = this.work.options
-    return this.faces.mayBe > 0 && !listFaces && !choosesFaces
-  }
-
-  private seconds = (): number => (performance.now() - this.began) / 1000
 
   /** Decoding and the GPU's work. What is wrong with this photo alone is not thrown here but left to what finishes it. */
   private async workOn(input: Input, gpu: Gpu, protector: Protector): Promise<Finish> {
@@ -196,18 +143,23 @@ export class ProtectRun {
         products: options.products,
         storage: options.storage,
         signal,
-        onProgress: (p) => this.progress.update(p),
+        onProgress: (p) => this.account.progress.update(p),
       })
       const seconds = decoded.seconds + (performance.now() - began) / 1000
       return () => this.save(input, { photo: decoded.photo, seconds }, target, protection, gpu)
     } catch (error) {
-      if (signal.aborted) throw signal.reason
-      if (error instanceof Interrupted) throw error
-      const code = exitCodeOf(error)
-      // What ends one photo's chance ends all others' too: the GPU or the weights are gone.
-      if (code === Exit.noGpu || code === Exit.weights) throw error
-      return () => this.withoutResult(input, photo, error)
+      return this.failed(input, photo, error)
     }
+  }
+
+  /** What finishes a photo that failed. Throws what ends all others' chances, too: an interruption, or the GPU or the weights are gone. */
+  private failed(input: Input, photo: Photo | undefined, error: unknown): Finish {
+    const { signal } = this.work
+    if (signal.aborted) throw signal.reason
+    if (error instanceof Interrupted) throw error
+    const code = exitCodeOf(error)
+    if (code === Exit.noGpu || code === Exit.weights) throw error
+    return () => this.withoutResult(input, photo, error)
   }
 
   /** A result that another task made meanwhile is as good. */
@@ -220,36 +172,9 @@ export class ProtectRun {
   /** Never rejects: a photo that fails here is one that failed. */
   private async finish(input: Input, finish: Finish): Promise<void> {
     try {
-      const outcome = await finish().catch((error: unknown) => this.withoutResult(input, undefined, error))
-      if (outcome === 'earlier result') this.results++
-      else if (outcome !== 'done before') this.outcomes[outcome]++
-      this.codes.push(Exit.done)
+      this.account.end(await finish().catch((error: unknown) => this.withoutResult(input, undefined, error)))
     } catch (error) {
-      this.fail(input, error)
-    }
-  }
-
-  private fail(input: Input, error: unknown): void {
-    const [code, message, name] = [exitCodeOf(error), messageOf(error), nameOf(input)]
-    this.outcomes[code === Exit.noFace ? 'without a face' : 'failed']++
-    this.codes.push(code)
-    this.progress.clear()
-    process.stderr.write(`lowkey-gpu: ${withName(name, message)}\n`)
-    const retry = mayDoBetter(error)
-    this.printRow({ input: input.name, error: { code, message, retry } })
-    if (error instanceof RecordedError) return
-    const content = this.work.photos.contentOf(input)
-    const ended = { error: { code, message, retry }, ...(error instanceof OutputError ? {} : { input: content }) }
-    this.record((task) => task.came(input, code === Exit.noFace ? 'without a face' : 'failed', ended))
-  }
-
-  private record(write: (task: ProtectTask) => void): void {
-    const { task } = this.work
-    if (!task) return
-    try {
-      write(task.record)
-    } catch (error) {
-      this.unrecorded ??= error
+      this.account.fail(input, error)
     }
   }
 
@@ -272,10 +197,10 @@ export class ProtectRun {
     if (rest) task.record.came(input, 'protected', rest, 'saving')
     if (path === STREAM) await writeStandardOutput(bytes)
     else await outputs.write(path, bytes, input)
-    if (rest) this.record((record) => record.came(input, 'protected', rest))
+    if (rest) this.account.record((record) => record.came(input, 'protected', rest))
     if (compare !== undefined) await outputs.write(compare, await comparePicture(photo, after), input)
-    this.progress.clear()
-    this.report(input, warned, path, protection, seconds + (performance.now() - began) / 1000, gpu)
+    this.account.progress.clear()
+    this.account.report(input, warned, path, protection, seconds + (performance.now() - began) / 1000, gpu)
     return 'protected'
   }
 
@@ -285,7 +210,7 @@ export class ProtectRun {
    */
   private async withoutFace(input: Input, photo: Photo | undefined, error: unknown): Promise<'without a face'> {
     const { destination, options, outputs } = this.work
-    const { onNoFace, dryRun, quiet } = options
+    const { onNoFace, dryRun } = options
     if (!(error instanceof NoFaceError) || onNoFace === 'error' || !photo) throw error
     const copy = onNoFace === 'copy' ? copyOf(input, photo.format, destination) : undefined
     let outcome = 'skipped'
@@ -298,54 +223,28 @@ export class ProtectRun {
         const rest = { input: this.work.photos.contentOf(input), output, warnings: [error.message] }
         this.work.task?.record.came(input, 'without a face', rest, 'saving')
         await outputs.write(copy.path, bytes, input)
-        this.record((record) => record.came(input, 'without a face', rest))
+        this.account.record((record) => record.came(input, 'without a face', rest))
       }
       outcome = `${dryRun ? 'would be copied' : 'copied'} unprotected to ${shown(copy.path)}`
     }
     if (copy === undefined) {
       const rest = { input: this.work.photos.contentOf(input), warnings: [error.message] }
-      this.record((record) => record.came(input, 'without a face', rest))
+      this.account.record((record) => record.came(input, 'without a face', rest))
     }
-    this.faces.mayBe += error.weak.length
-    this.progress.clear()
-    const warning = `${error.message}; ${outcome}`
-    this.printRow({ input: input.name, output: copy?.path ?? null, faces: [], warnings: [warning] })
-    if (!quiet) process.stderr.write(`${nameOf(input)}: ${warning}\n`)
+    this.account.reportWithoutFace(input, error, copy?.path, outcome)
     return 'without a face'
   }
 
   /** `--dry-run` and `--faces list`: the faces, and what would be or is written. */
   private async announce(input: Input, photo: Photo, path: string, choice: Choice): Promise<'protected'> {
-    const { json, listFaces, dryRun } = this.work.options
-    const { faces, left, smallest } = choice
-    const { width, height } = photo
-    countFaces(this.faces, faces, left)
+    const { listFaces, dryRun } = this.work.options
     if (!listFaces || dryRun) this.work.outputs.note(path)
     else {
       const picture = await numberedPicture(photo, numberedBoxes(choice))
       if (path === STREAM) await writeStandardOutput(picture)
       else await this.work.outputs.write(path, picture, input)
     }
-    this.progress.clear()
-    if (json) {
-      this.printRow({
-        input: input.name,
-        output: path,
-        width,
-        height,
-        faces,
-        left,
-        smallest,
-        ...(dryRun ? { dryRun } : {}),
-      })
-      return 'protected'
-    }
-    const count = `${faces.length} ${faces.length === 1 ? 'face' : 'faces'}`
-    const target = path === STREAM ? 'to standard output' : shown(path)
-    const written = listFaces && !dryRun ? `numbered in ${target}` : `would write ${target}`
-    // Where the picture goes to standard output the list does not.
-    const out = path === STREAM && listFaces && !dryRun ? process.stderr : process.stdout
-    out.write(`${[`${nameOf(input)}: ${count}, ${written}`, ...(listFaces ? faceLines(choice) : [])].join('\n')}\n`)
+    this.account.list(input, photo, path, choice)
     return 'protected'
   }
 
@@ -361,36 +260,7 @@ export class ProtectRun {
   private earlierResult(input: Input): 'earlier result' {
     const error = new PhotoError(input.name, 'is an earlier result, by what it says of itself', EARLIER_ADVICE)
     if (input.folder === undefined) throw error
-    this.record((record) => record.came(input, 'earlier result', { input: this.work.photos.contentOf(input) }))
-    this.progress.clear()
-    if (!this.work.options.quiet) process.stderr.write(`note: ${error.message}\n`)
+    this.account.noteEarlierResult(input, error)
     return 'earlier result'
-  }
-
-  /** `--json`'s line about a photo, unless the photo itself goes to standard output. */
-  private printRow(row: object): void {
-    const { options, stream } = this.work
-    if (options.json && (!stream || options.dryRun)) process.stdout.write(`${JSON.stringify(row)}\n`)
-  }
-
-  private report(input: Input, photo: Photo, path: string, protection: Protection, seconds: number, gpu: Gpu): void {
-    const { json, quiet, preset } = this.work.options
-    const { capabilities } = gpu
-    const { faces, left, smallest, lpips, psnr } = protection
-    countFaces(this.faces, faces, left)
-    const warnings = [...(photo.warnings ?? []), ...protection.warnings]
-    const { width, height } = photo
-    const adapter = adapterName(capabilities)
-    const measured = { adapter, seconds, lpips, psnr, faces, left, smallest, warnings }
-    this.printRow({ input: input.name, output: path, width, height, ...measured })
-    // Exact for programs; a terminal is not to be rewritten by a name.
-    if (!json && path !== STREAM) process.stdout.write(`${process.stdout.isTTY ? shown(path) : path}\n`)
-    if (quiet) return
-    const lines = [`${nameOf(input)} -> ${path === STREAM ? 'standard output' : shown(path)}`]
-    lines.push(...photoLines(protection, preset, seconds, adapter))
-    if (!this.toldAdapter && capabilities.software) lines.push(describeAdapter(capabilities))
-    this.toldAdapter = true
-    for (const warning of warnings) lines.push(`warning: ${warning}`)
-    process.stderr.write(`${lines.join('\n')}\n`)
   }
 }
