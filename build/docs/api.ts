@@ -19,6 +19,7 @@ const PAGES: Readonly<Record<string, string>> = {
   device: 'Devices',
   attack: 'Protecting photos',
   faces: 'Faces',
+  pixels: 'Pixels',
   models: 'Networks',
   weights: 'Weights and their files',
   images: 'Photos in files',
