@@ -14,6 +14,8 @@ export interface Known {
   /** There is no result, and another try would end in the same way. */
   final: boolean
   error: PhotoRow['error']
+  /** How many places may be faces and stayed as they are. */
+  mayBe: number
 }
 
 export class Records {
@@ -77,8 +79,8 @@ export class Records {
   }
 }
 
-function shortened({ row, outcome, settings, input, output, error }: PhotoRow): Known {
+function shortened({ row, outcome, settings, input, output, error, mayBe }: PhotoRow): Known {
   const ended = ['without a face', 'failed', 'earlier result'].includes(outcome)
   const final = row === 'photo' && ended && output === undefined && !error?.retry
-  return { outcome, settings, sha256: input?.sha256, output, final, error }
+  return { outcome, settings, sha256: input?.sha256, output, final, error, mayBe: mayBe?.length ?? 0 }
 }

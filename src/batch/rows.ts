@@ -70,6 +70,8 @@ export interface PhotoRow {
   lpips?: number
   psnr?: number
   faces?: readonly LedgerFace[]
+  /** Places that may be faces and stay as they are: x1, y1, x2, y2 in pixels of the photo. */
+  mayBe?: readonly (readonly number[])[]
   warnings?: readonly string[]
   /** Why there is no result. `retry`: another try, on another machine or later, may do better. */
   error?: { code: number; message: string; retry: boolean }

@@ -4,6 +4,7 @@ import { count, decimal, duration } from '../evaluate/report/figures.ts'
 import { type Content, html, type Markup } from '../evaluate/report/html.ts'
 import { at, chart, type Frame, linear, panel, ticks, xAxis } from '../evaluate/report/plot.ts'
 import { cell, columnHead } from '../evaluate/report/table.ts'
+import { areaText } from '../faces/in-box.ts'
 import { BINS, type RecogniserSummary, type RunSummary, type Unprotected } from './summary.ts'
 
 /** Rows that a table shows; the JSON has all. */
@@ -13,10 +14,15 @@ const MOST_ROWS = 500
 export function renderRun(run: RunSummary, made: { version: string; at: string }): string {
   const { photos, faces, stillMatch, tasks, from, to } = run
   const [headline, note] = verdict(run)
-  const header = html`<header><div><p class="eyebrow">lowkey-gpu ${made.version} · <time datetime="${made.at}">${day(made.at)}</time></p><h1>${headline}</h1><p>${note}</p><dl class="facts">${fact('protected', count(photos.protected))}${fact('faces', count(faces))}${fact('still match', count(stillMatch.length))}${fact('failed', count(photos.failed))}${fact('without a face', count(photos.withoutFace))}${photos.leftAlone > 0 && fact('left alone', count(photos.leftAlone))}${photos.unfinished > 0 && fact('unfinished', count(photos.unfinished))}</dl></div><dl class="made">${term('Tasks', tasksText(run))}${from && to && term('From, to', `${day(from)}, ${day(to)}`)}${run.settings.map(({ version, strength, key, photos }) => term('Made by', `version ${version}, strength ${strength}, settings ${key}: ${count(photos)} photos`))}${tasks.shardsWithout.length > 0 && term('Shards without a ledger', tasks.shardsWithout.join(', '))}</dl></header>`
+  const header = html`<header><div><p class="eyebrow">lowkey-gpu ${made.version} · <time datetime="${made.at}">${day(made.at)}</time></p><h1>${headline}</h1><p>${note}</p><dl class="facts">${fact('protected', count(photos.protected))}${fact('faces', count(faces))}${fact('still match', count(stillMatch.length))}${fact('failed', count(photos.failed))}${fact('without a face', count(photos.withoutFace))}${run.mayBe.length > 0 && fact('places that may be faces', count(places(run)))}${photos.leftAlone > 0 && fact('left alone', count(photos.leftAlone))}${photos.unfinished > 0 && fact('unfinished', count(photos.unfinished))}</dl></div><dl class="made">${term('Tasks', tasksText(run))}${from && to && term('From, to', `${day(from)}, ${day(to)}`)}${run.settings.map(({ version, strength, key, photos }) => term('Made by', `version ${version}, strength ${strength}, settings ${key}: ${count(photos)} photos`))}${tasks.shardsWithout.length > 0 && term('Shards without a ledger', tasks.shardsWithout.join(', '))}</dl></header>`
   const sections: (Section | false)[] = [
     run.recognisers.length > 0 && { id: 'similarity', title: 'Similarity left', content: similarity(run) },
     stillMatch.length > 0 && { id: 'still-match', title: 'Faces that still match', content: stillTable(run) },
+    run.mayBe.length > 0 && {
+      id: 'may-be',
+      title: 'Places that may be faces',
+      content: html`<p>They stay as they are. Look at them: <code>lowkey-gpu protect PHOTO --box X,Y,WIDTH,HEIGHT</code> protects one.</p>${mayBeTable(run)}`,
+    },
     run.failed.length > 0 && {
       id: 'failed',
       title: 'Failed',
@@ -48,7 +54,9 @@ export function renderRun(run: RunSummary, made: { version: string; at: string }
 
 const term = (name: string, value: Content): Markup => html`<div><dt>${name}</dt><dd>${value}</dd></div>`
 
-function verdict({ photos, stillMatch, failed, leftAlone, unfinished }: RunSummary): [string, string] {
+const places = ({ mayBe }: RunSummary): number => mayBe.reduce((sum, { boxes }) => sum + boxes.length, 0)
+
+function verdict({ photos, stillMatch, mayBe, failed, leftAlone, unfinished }: RunSummary): [string, string] {
   const open = failed.length + leftAlone.length + unfinished.length
   if (photos.protected === 0) return ['No photo was protected', 'The tables below say why.']
   if (open > 0) return ['Not all photos are protected', 'Those that are not are named below, with the reason.']
@@ -57,6 +65,8 @@ function verdict({ photos, stillMatch, failed, leftAlone, unfinished }: RunSumma
       'All photos are done, and some faces still match',
       'They are named below: do not publish these, or protect the originals again with a higher strength.',
     ]
+  if (mayBe.length > 0)
+    return ['All photos are done, and some places may be faces', 'They stay as they are, and are named below.']
   return [
     'All photos are done, and no face still matches',
     'By the recognisers of this run; others may see it otherwise.',
@@ -137,6 +147,16 @@ function stillTable({ stillMatch }: RunSummary): Content {
               html`<tr role="row"><th role="rowheader" scope="row"><bdi>${photo}</bdi></th>${cell('face at', box.map(Math.round).join(', '))}${cell('recogniser', html`<bdi>${id}</bdi>${heldOut && ' (held out)'}`)}${cell('similarity left', decimal(after, 3))}${cell('matches from', decimal(threshold, 3))}</tr>`,
           ),
         ),
+    ),
+  ]
+}
+
+function mayBeTable({ mayBe }: RunSummary): Content {
+  return [
+    limited(mayBe.length),
+    listed(
+      mayBe.map(({ photo, boxes }) => [photo, boxes.map(areaText).join(' ')]),
+      ['photo', 'x,y,width,height'],
     ),
   ]
 }

@@ -5,6 +5,9 @@ import { stillMatches } from '../attack/verdict.ts'
 import { rowsOf } from './ledger.ts'
 import type { LedgerFace, Outcome, PhotoRow, TaskRow } from './rows.ts'
 
+/** Exit codes of tasks that tried all their photos; 6 says that a place may be a face. */
+const ENDED = [0, 1, 2, 3, 6]
+
 /** Bins of the histograms of similarity, over -1 to 1. */
 export const BINS = 80
 
@@ -25,6 +28,13 @@ export interface StillMatching {
   /** x1, y1, x2, y2 in pixels of the photo. */
   box: readonly number[]
   recognisers: { id: string; heldOut: boolean; after: number; threshold: number }[]
+}
+
+/** A photo with places that may be faces, which stay as they are. */
+export interface MayBeFaces {
+  photo: string
+  /** x1, y1, x2, y2 of each in pixels of the photo. */
+  boxes: readonly (readonly number[])[]
 }
 
 /** The similarity of faces with themselves that one recogniser sees: cosines. */
@@ -85,6 +95,7 @@ export interface RunSummary {
   notFoundAgain: number
   recognisers: RecogniserSummary[]
   stillMatch: StillMatching[]
+  mayBe: MayBeFaces[]
   /** Visibility over photos. */
   lpips: { median: number; worst: number } | null
   psnr: { median: number; worst: number } | null
@@ -160,6 +171,7 @@ export function summarise(paths: readonly string[]): RunSummary {
     ...ofPhotos(photos, [...begun.values()].sort()),
     again: [...made.values()].filter((count) => count > 1).length,
     settings: settingsOf(photos, tasks),
+    mayBe: photos.flatMap(({ photo, row: { mayBe } }) => (mayBe ? [{ photo, boxes: mayBe }] : [])),
     ...ofResults(photos.filter(({ outcome }) => outcome === 'protected').map(({ row }) => row)),
     from,
     to,
@@ -186,7 +198,7 @@ function tasksOf(tasks: readonly { task?: TaskRow; code?: number }[]): RunSummar
   let ended = 0
   for (const { code } of tasks) {
     if (code === undefined) continue
-    if (code <= 3) ended++
+    if (ENDED.includes(code)) ended++
     else stopped[code] = (stopped[code] ?? 0) + 1
   }
   const rows = tasks.flatMap(({ task }) => (task ? [task] : []))

@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { ledgersIn } from '../batch/ledger.ts'
 import { type RunSummary, summarise, type Unprotected } from '../batch/summary.ts'
 import { renderRun, tasksText } from '../batch/summary-page.ts'
+import { areaText } from '../faces/in-box.ts'
 import { PhotoError, shown, whyUnread, writeFileAtomically } from '../images/index.ts'
 import { Exit, exitCodes, UsageError } from './exit.ts'
 import { parse } from './options.ts'
@@ -102,6 +103,10 @@ function lines(run: RunSummary): string[] {
         )
         return `${shown(photo)} (${which.join(', ')})`
       }),
+    ),
+    ...named(
+      'places that may be faces, and stay as they are',
+      run.mayBe.map(({ photo, boxes }) => `${shown(photo)}: ${boxes.map(areaText).join(' ')}`),
     ),
     ...named('failed', run.failed.map(reason)),
     ...named('left alone', run.leftAlone.map(reason)),

@@ -8,6 +8,10 @@ import { lookAgain, rollOf } from './second-look.ts'
 /** x, y, width, height in pixels of the photo. */
 export type Area = readonly [number, number, number, number]
 
+/** A box x1, y1, x2, y2, whose last pixels are in it, as `--box` takes it: `x,y,width,height`. */
+export const areaText = ([x1, y1, x2, y2]: readonly number[]): string =>
+  [x1, y1, x2 - x1 + 1, y2 - y1 + 1].map(Math.round).join(',')
+
 export interface PointedFace {
   landmarks: Landmarks
   /** The O-Net's probability that there is a face, 0..1; 0 for a guess. */

@@ -62,12 +62,22 @@ const run = ledgers(
     task(5, { shard: { index: 1, count: 4 }, host: 'two' }),
     // Again, with another result: the last word counts.
     done('a/1.jpg', 6, [face(0.6, 0.1), face(-0.2, 0.45)], { seconds: 4, lpips: 0.04, psnr: 38 }),
-    done('full.jpg', 6, [{ ...face(0.3, 0.1), foundAgain: false }], { adapter: 'another', seconds: 3 }),
+    done('full.jpg', 6, [{ ...face(0.3, 0.1), foundAgain: false }], {
+      ...{
+        adapter: 'another',
+        seconds: 3,
+        mayBe: [
+          [1, 2, 30, 40],
+          [50, 2, 69, 21],
+        ],
+      },
+    }),
     {
       ...failed('c.jpg', 6, 'no face found', false),
       outcome: 'without a face',
       error: { code: 3, message: 'no face found', retry: false },
     },
+    { ...failed('d.jpg', 6, '', false), outcome: 'without a face', error: undefined, mayBe: [[9, 8, 28, 27]] },
     { ...failed('folder', 6, 'may not be read', false), outcome: 'left alone', photos: 7 },
     end(1, 7),
   ],
@@ -86,14 +96,24 @@ describe('a summary', () => {
   test('counts photos by the last word on each, and tasks by how they ended', () => {
     expect(summary).toMatchObject({
       ...{ ledgers: 3, damagedLines: 1, again: 1, faces: 4, notFoundAgain: 1, unfinished: ['killed.jpg'] },
-      photos: { protected: 3, withoutFace: 1, failed: 1, leftAlone: 7, earlierResults: 0, unfinished: 1 },
+      photos: { protected: 3, withoutFace: 2, failed: 1, leftAlone: 7, earlierResults: 0, unfinished: 1 },
       tasks: { count: 3, hosts: 2, ended: 1, stopped: { 75: 1 }, withoutEnd: 1, shardsWithout: [2, 4] },
       settings: [
         { key: 'other', version: '1.2.2', photos: 1 },
         { key: 'k', version: '1.2.3', strength: 'auto', photos: 2 },
       ],
       failed: [{ photo: 'b.jpg', code: 1, message: 'is cut short', retry: false }],
-      withoutFace: [{ photo: 'c.jpg', code: 3 }],
+      withoutFace: [{ photo: 'c.jpg', code: 3 }, { photo: 'd.jpg' }],
+      mayBe: [
+        { photo: 'd.jpg', boxes: [[9, 8, 28, 27]] },
+        {
+          photo: 'full.jpg',
+          boxes: [
+            [1, 2, 30, 40],
+            [50, 2, 69, 21],
+          ],
+        },
+      ],
       from: at(0),
       to: at(7),
     })
@@ -142,6 +162,15 @@ describe('a summary', () => {
     expect(summarise(paths)).toMatchObject({ photos: { protected: 1, unfinished: 0 }, faces: 1 })
   })
 
+  test('a task that left a place that may be a face ended by itself, and the page says what to look at', () => {
+    const left = ledgers([task(0), done('x.jpg', 1, [face(0.1, 0.1)], { mayBe: [[1, 2, 30, 40]] }), end(6, 2)])
+    const summary = summarise(left.paths)
+    expect(summary.tasks).toMatchObject({ ended: 1, stopped: {} })
+    expect(renderRun(summary, { version: '1', at: at(3) })).toContain(
+      'All photos are done, and some places may be faces',
+    )
+  })
+
   test('of ledgers without a photo says so', () => {
     const { paths } = ledgers([task(0), end(0, 1)], [''])
     const empty = summarise(paths)
@@ -181,12 +210,15 @@ describe('the page', () => {
     expect(titles).toEqual([
       'Similarity left',
       'Faces that still match',
+      'Places that may be faces',
       'Failed',
       'Left alone',
       'Without a face',
       'Unfinished',
       'Time',
     ])
+    expect(page).toContain('places that may be faces</dt><dd>3</dd>')
+    expect(page).toContain('1,2,30,39 50,2,20,20')
     expect(page).toContain('Not all photos are protected')
     const fine = ledgers([task(0), done('x.jpg', 1, [face(0.1, 0.1)]), end(0, 2)])
     const short = renderRun(summarise(fine.paths), { version: '1.2.3', at: at(9) })
@@ -207,10 +239,11 @@ describe('the command', () => {
     const cwd = room('report')
     const plain = await lowkey(['report', run.folder, '--html', 'new/run.html'], { cwd })
     expect(plain).toMatchObject({ code: 0, created: ['new/run.html'] })
-    expect(plain.stdout).toMatch(/^13 photos: 3 protected, 1 without a face, 1 failed, 7 left alone, 1 unfinished$/m)
+    expect(plain.stdout).toMatch(/^14 photos: 3 protected, 2 without a face, 1 failed, 7 left alone, 1 unfinished$/m)
     expect(plain.stdout).toMatch(/^tasks: 3 on 2 machines: 1 ended, 1 stopped \(exit code 75\), 1 without an end/m)
     expect(plain.stdout).toMatch(/^attacked +attacked +4 +1\.000 +0\.200 +0\.600 +0\.500 +1$/m)
     expect(plain.stdout).toMatch(/^still match:\n {2}a\/1\.jpg \(attacked 0\.600 of 0\.500\)$/m)
+    expect(plain.stdout).toMatch(/^places that may be faces, and stay as they are:\n {2}d\.jpg: 9,8,20,20$/m)
     expect(plain.stdout).not.toContain('\u202e')
     expect(readFileSync(join(cwd, 'new/run.html'), 'utf8')).toMatch(/^<!doctype html>/)
     const json = await lowkey(['report', ...run.paths, '--json', '--html', 'new/run.html'], { cwd })

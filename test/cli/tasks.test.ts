@@ -11,6 +11,7 @@ import { shardOf } from '../../src/batch/shard.ts'
 import { lowkey, room } from '../support/cli.ts'
 import { random } from '../support/random.ts'
 import { everything, LONG } from '../support/scope.ts'
+import { MAY_BE } from '../support/stand-in-protector.ts'
 
 const script = join(import.meta.dirname, '../support/task-process.ts')
 
@@ -256,6 +257,22 @@ describe('--resume', () => {
     )
     expect(summary(last.stdout)).toMatchObject({ photos: 3, protected: 1, doneBefore: 2, failed: 0 })
   }, 120_000)
+
+  test('a place that may be a face is said by every task, also by those that find the photo done', async () => {
+    const { cwd } = await archive(1)
+    writeFileSync(join(cwd, 'in', 'doubtful.png'), await paint(MAY_BE))
+    const first = await task(cwd, ['--resume', '--json'])
+    expect(first.code).toBe(6)
+    const again = await task(cwd, ['--resume', '--json'])
+    expect(again.code).toBe(6)
+    expect(summary(again.stdout)).toMatchObject({ photos: 2, protected: 0, doneBefore: 2, faces: { mayBe: 1 } })
+    const report = await lowkey(['report', 'out', '--json'], { cwd })
+    expect(JSON.parse(report.stdout)).toMatchObject({
+      // The second had nothing to do, and wrote none.
+      tasks: { ended: 1, stopped: {} },
+      mayBe: [{ photo: 'doubtful.png', boxes: [[1, 2, 30, 40]] }],
+    })
+  }, 60_000)
 
   test('a lost GPU: exit code 4, and another task goes on', async () => {
     const { cwd } = await archive(2)

@@ -165,13 +165,14 @@ export class Account {
     }
     const code = error === undefined ? this.exitCode() : exitCodeOf(error)
     const notDone = inputs.length + found.failed.length - this.codes.length
+    const faces = this.allFaces
     this.record((task) => task.end(code, notDone, this.work.task!.before))
     if (!several) {
-      if (code === Exit.uncertain && options.quiet) process.stderr.write(`lowkey-gpu: ${faceNote(this.faces)}\n`)
+      if (code === Exit.uncertain && options.quiet) process.stderr.write(`lowkey-gpu: ${faceNote(faces)}\n`)
       return code
     }
     const row = {
-      summary: closingRow(this.outcomes, notDone, this.results, this.faces, task?.before),
+      summary: closingRow(this.outcomes, notDone, this.results, faces, task?.before),
       notes: found.notes,
       seconds: this.seconds(),
       // What ended the run before its last photo; rows of photos say what ended those.
@@ -184,7 +185,7 @@ export class Account {
       if (worked > 0 && !options.dryRun) process.stderr.write(`${rateLine(worked, this.seconds())}\n`)
     }
     if (!options.quiet || code !== Exit.done) {
-      const line = closingLine(this.outcomes, notDone, this.results, options.dryRun, task?.before, this.faces)
+      const line = closingLine(this.outcomes, notDone, this.results, options.dryRun, task?.before, faces)
       process.stderr.write(`${line}\n`)
     }
     return code
@@ -198,10 +199,15 @@ export class Account {
     return codes.every((code) => code === Exit.noFace) ? Exit.noFace : codes.length === 1 ? codes[0] : Exit.failed
   }
 
+  /** With what earlier tasks left in photos that are done. */
+  private get allFaces(): FaceCounts {
+    return { ...this.faces, mayBe: this.faces.mayBe + (this.work.task?.mayBe ?? 0) }
+  }
+
   /** A place that may be a face stays as it is, though nobody chose that. */
   private get mayBeLeft(): boolean {
     const { listFaces, choosesFaces } = this.work.options
-    return this.faces.mayBe > 0 && !listFaces && !choosesFaces
+    return this.allFaces.mayBe > 0 && !listFaces && !choosesFaces
   }
 
   private seconds = (): number => (performance.now() - this.began) / 1000

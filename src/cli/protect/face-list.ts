@@ -1,6 +1,6 @@
 /** `lowkey-gpu protect --faces list`: which face is which; and how faces and boxes are named on the command line. */
-import type { Choice, ChosenFace, FaceChoice } from '../../attack/choose.ts'
-import type { Area } from '../../faces/in-box.ts'
+import type { Choice, FaceChoice } from '../../attack/choose.ts'
+import { type Area, areaText } from '../../faces/in-box.ts'
 import type { NumberedBox } from '../../images/index.ts'
 import { UsageError } from '../exit.ts'
 
@@ -9,16 +9,16 @@ export const LIST_SUFFIX = '.faces'
 
 /** A line for each face with its number, then what may be one. */
 export function faceLines({ faces, left }: Choice): string[] {
-  const boxed = ({ box: [x1, y1, x2, y2] }: Pick<ChosenFace, 'box'>) =>
-    [x1, y1, x2 - x1 + 1, y2 - y1 + 1].map(Math.round).join(',')
   const lines = faces.map((face) => {
     const { number, score, by, sure, roll } = face
     const notes = [by === 'guess' ? 'nothing is recognised there' : `score ${score.toFixed(3)}`]
     if (Math.abs(roll) > 45) notes.push(Math.abs(roll) > 135 ? 'upside down' : 'on its side')
     if (by !== 'guess' && !sure) notes.push('landmarks not certain')
-    return `  face ${number} at ${boxed(face)} (${notes.join(', ')})`
+    return `  face ${number} at ${areaText(face.box)} (${notes.join(', ')})`
   })
-  const places = left.weak.map((place) => `  may be a face: --box ${boxed(place)} (score ${place.score.toFixed(3)})`)
+  const places = left.weak.map(
+    (place) => `  may be a face: --box ${areaText(place.box)} (score ${place.score.toFixed(3)})`,
+  )
   return [...lines, ...places]
 }
 

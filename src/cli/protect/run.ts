@@ -21,7 +21,7 @@ import { Account, type Outcome } from './account.ts'
 import { numberedBoxes } from './face-list.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
-import { rowOf } from './task.ts'
+import { mayBeIn, rowOf } from './task.ts'
 import { checkSize, checkTarget, isDoneMeanwhile, type Work } from './work.ts'
 
 /** What is left to do for a photo that the GPU is done with: to save it, and to say so. Rejects where the photo fails. */
@@ -220,7 +220,12 @@ export class ProtectRun {
       else {
         const bytes = await this.copied(input, photo, copy)
         const output = this.work.task?.record.output(copy.path, bytes)
-        const rest = { input: this.work.photos.contentOf(input), output, warnings: [error.message] }
+        const rest = {
+          input: this.work.photos.contentOf(input),
+          output,
+          ...mayBeIn(error.weak),
+          warnings: [error.message],
+        }
         this.work.task?.record.came(input, 'without a face', rest, 'saving')
         await outputs.write(copy.path, bytes, input)
         this.account.record((record) => record.came(input, 'without a face', rest))
@@ -228,7 +233,7 @@ export class ProtectRun {
       outcome = `${dryRun ? 'would be copied' : 'copied'} unprotected to ${shown(copy.path)}`
     }
     if (copy === undefined) {
-      const rest = { input: this.work.photos.contentOf(input), warnings: [error.message] }
+      const rest = { input: this.work.photos.contentOf(input), ...mayBeIn(error.weak), warnings: [error.message] }
       this.account.record((record) => record.came(input, 'without a face', rest))
     }
     this.account.reportWithoutFace(input, error, copy?.path, outcome)

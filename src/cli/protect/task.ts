@@ -165,10 +165,15 @@ export function rowOf(
   seconds: number,
   { capabilities }: Gpu,
 ): Partial<PhotoRow> {
-  const { faces, lpips, psnr } = protection
+  const { faces, left, lpips, psnr } = protection
   return {
     ...{ input, output, adapter: adapterName(capabilities), seconds, lpips, psnr },
     faces: faces.map(({ box, recognisers, foundAgain, sure }) => ({ box, recognisers, foundAgain, sure })),
+    ...mayBeIn(left.weak),
     warnings: [...(photo.warnings ?? []), ...protection.warnings],
   }
 }
+
+/** A row's part about places that may be faces; nothing where there are none. */
+export const mayBeIn = (weak: readonly { box: readonly number[] }[]): Pick<PhotoRow, 'mayBe'> =>
+  weak.length > 0 ? { mayBe: weak.map(({ box }) => box) } : {}

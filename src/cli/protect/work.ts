@@ -49,6 +49,8 @@ export interface TaskWork {
   /** Photos that were done before, and those that were found to have no face and need no other try. */
   before: number
   withoutFace: number
+  /** Places in all of these that may be faces and stay as they are. */
+  mayBe: number
   /** Names that were given. */
   paths: readonly FilePath[]
 }
@@ -133,7 +135,7 @@ async function openTask(
   mine: readonly Input[],
 ): Promise<TaskWork> {
   const record = await ProtectTask.open(options.output!, options)
-  return { record, all: all.length, mine: mine.length, before: 0, withoutFace: 0, paths }
+  return { record, all: all.length, mine: mine.length, before: 0, withoutFace: 0, mayBe: 0, paths }
 }
 
 /** Whether nothing is left to do for a photo; counted then. Throws RecordedError for one that failed and would again. */
@@ -144,6 +146,7 @@ async function isSettled(task: TaskWork, input: Input): Promise<boolean> {
     throw new RecordedError(code, `${message} (so it ended before; without --resume it is tried again)`)
   }
   if (!known) return false
+  task.mayBe += known.mayBe
   if (known.outcome === 'without a face') task.withoutFace++
   else task.before++
   return true
@@ -185,6 +188,7 @@ export async function isDoneMeanwhile(task: TaskWork, input: Input, error: unkno
   const known = await task.record.settledMeanwhile(input)
   if (known?.output === undefined) return false
   task.before++
+  task.mayBe += known.mayBe
   return true
 }
 
