@@ -5,9 +5,9 @@ import type { Gpu } from '../device/gpu.ts'
 import { align112, type Landmarks } from '../faces/alignment.ts'
 import { cropFace } from '../faces/crop.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
+import { PlanCache } from '../graph/plan-cache.ts'
 import { add, sum } from '../kernels/index.ts'
 import { lpipsDistances, lpipsTaps } from '../models/lpips.ts'
-import { PlanCache } from '../models/plan-cache.ts'
 import type { Pixels } from '../pixels/pixels.ts'
 
 /** Photos with a longer side, in pixels, are reduced to it: nobody sees single pixels of larger ones. */

@@ -2,12 +2,12 @@
 import type { Gpu } from '../device/gpu.ts'
 import type { MtcnnNetworks } from '../faces/mtcnn.ts'
 import { compile, graph, type Plan } from '../graph/index.ts'
+import { PlanCache } from '../graph/plan-cache.ts'
 import { flatten, maxPool2d, softmax } from '../kernels/index.ts'
 import { expectShape, type Shape, type Tensor } from '../kernels/op.ts'
 import type { WeightTensor } from '../weights/registry.ts'
 import { channelPrelu, convolution, fullyConnected, type NetworkWeights } from './layers.ts'
 import { anySize, type Family, over128, partArchitecture } from './network.ts'
-import { PlanCache } from './plan-cache.ts'
 
 /** RGB in (v - 127.5) / 128. Probabilities are of "no face" and "face"; offsets and landmarks in units of the window's side. */
 interface Judgement {

@@ -5,6 +5,7 @@
 import type { Gpu } from '../device/gpu.ts'
 import { type YunetNetworks, yunetMultiple, yunetStrides } from '../faces/yunet.ts'
 import { compile, graph } from '../graph/index.ts'
+import { PlanCache } from '../graph/plan-cache.ts'
 import { concat } from '../kernels/index.ts'
 import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
 import type { OnnxModel } from '../weights/onnx-model.ts'
@@ -13,7 +14,6 @@ import { isFloat, OnnxError } from '../weights/onnx-tensor.ts'
 import type { NetworkInput, Weights } from '../weights/registry.ts'
 import { onnxNetwork } from './onnx/network.ts'
 import { isKnown } from './onnx/values.ts'
-import { PlanCache } from './plan-cache.ts'
 
 /** What entries call it. */
 export const YUNET = 'yunet'

@@ -117,7 +117,7 @@ describe('docs/add-an-operation.md', async () => {
 })
 
 describe('docs/engine.md', () => {
-  test('has four programs that print something', () => expect(programs).toHaveLength(4))
+  test('has five programs that print something', () => expect(programs).toHaveLength(5))
 
   test('is JavaScript that Node 20 runs: without types, and without `using`', () => {
     for (const { code } of engine.filter(({ language }) => language === 'js')) {

@@ -1,6 +1,6 @@
 /** What was compiled is kept, and freed before there would be too much of it. */
 import { describe, expect, test } from 'vitest'
-import { PlanCache } from '../../src/models/plan-cache.ts'
+import { PlanCache } from '../../src/graph/plan-cache.ts'
 
 /** Something that was compiled, and tells when it is freed. */
 function thing(name: string, freed: string[]): Disposable & { name: string } {

@@ -1,5 +1,5 @@
 /** What was compiled for a size or another key, kept for the next time. */
-import type { Plan } from '../graph/index.ts'
+import type { Plan } from './plan.ts'
 
 /** Compiled plans, or what holds one, by key; the one used least recently goes before there would be too many. */
 export class PlanCache<T extends Disposable = Plan> {
