@@ -194,6 +194,8 @@ export interface Part {
   /** Why this cannot be checked yet; the part is then listed as skipped. */
   pending?: string
   check?(gpu: Gpu): Promise<void> | void
+  /** Frees what parts of the case share; called for each after the last. */
+  release?(): Promise<void>
 }
 
 /** Cases of one kind. */

@@ -2,7 +2,7 @@
  * The golden results, computed with PyTorch: those of every clone (test/golden/data), and a larger set where there is one, case by
  * case and tensor by tensor. test/golden/README.md says what they are, test/golden/compare.ts what is allowed.
  */
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { elements } from '../../src/kernels/op.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
@@ -64,6 +64,8 @@ describe.each(goldenSets())('golden results in $name', ({ index, cases }) => {
           expect(relmax(...golden.pair(tensor, golden.numbers(tensor)))).toBeLessThan(1e-5)
         })
       }
+
+      for (const { release } of parts) if (release) afterAll(release)
 
       for (const { name: part, pending, check } of parts) {
         if (pending) test.skip(`${part}: pending, ${pending}`, () => {})

@@ -105,12 +105,20 @@ export const loop: Family = {
     if (!perceptualOf(golden)) missing.push('LPIPS as published is not in the test data')
     const pending = missing[0]
     const has = (name: string): string[] => golden.tensors.filter((tensor) => tensor === name)
+    // One attack for all parts: each says itself where it begins, and nothing else is carried from step to step.
+    let compiled: Promise<Attack> | undefined
+    const attackOn = (gpu: Gpu) => (compiled ??= loopOf(gpu, golden))
     const [last] = has(`x_after_${steps}`)
     const part = (name: string, tensors: string[], check: (gpu: Gpu) => Promise<void> | void): Part => ({
       name,
       tensors,
       pending,
       check,
+      release: async () => {
+        const attack = await compiled
+        compiled = undefined
+        attack?.[Symbol.dispose]()
+      },
     })
     return [
       part('alignment', ['landmarks', 'M'], () => {
@@ -138,7 +146,7 @@ export const loop: Family = {
         for (const k of models.keys()) expectEmbedding(await plan.read(`d${k}`), golden.numbers(`d${k}`))
       }),
       part('first step', ['x', 'noise', ...has('g1'), 'g1_f64', 'objective_1_f64', 'x_after_1'], async (gpu) => {
-        using attack = await loopOf(gpu, golden)
+        const attack = await attackOn(gpu)
         const after = await checkPoint(attack, golden, golden.numbers('noise'), 'g1_f64', 'objective_1_f64')
         for (const g1 of has('g1')) expectSigns(...golden.pair(g1, await attack.plan.read('gradient')))
         const [got, want] = golden.pair('x_after_1', after)
@@ -149,13 +157,13 @@ export const loop: Family = {
         'step from x_after_5',
         ['x', ...has('taken'), 'x_after_5', 'g_at_5_f64', 'objective_at_5_f64'],
         async (gpu) => {
-          using attack = await loopOf(gpu, golden)
+          const attack = await attackOn(gpu)
           const at = difference(golden.numbers('x_after_5'), golden.numbers('x'))
           await checkPoint(attack, golden, at, 'g_at_5_f64', 'objective_at_5_f64')
         },
       ),
       part('whole loop', ['x', 'noise', 'objective', 'x_final_clamped', ...(last ? [last] : [])], async (gpu) => {
-        using attack = await loopOf(gpu, golden)
+        const attack = await attackOn(gpu)
         const x = golden.numbers('x')
         const curve = golden.numbers('objective')
         attack.plan.write('delta', golden.numbers('noise'))
