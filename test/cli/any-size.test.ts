@@ -14,6 +14,7 @@ import { Reductions } from '../../src/pixels/reductions.ts'
 import { resize } from '../../src/pixels/resize.ts'
 import { lowkey, room } from '../support/cli.ts'
 import { testGpu } from '../support/gpu.ts'
+import { everything, LONG } from '../support/scope.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
 /** One real face, about 92 by 117 pixels, 58 pixels below the upper edge and 96 from the left one. */
@@ -31,6 +32,10 @@ async function pixelsOf(picture: Sharp): Promise<Pixels> {
 }
 
 describe('protect', () => {
+  // Faces that reach over an edge and into each other, and what has more or less than colours.
+  const inShortRun = (name: string): boolean => ['edge.png', 'close.png', 'grey-alpha.png'].includes(name)
+  const long = (name: string): string => (inShortRun(name) ? '' : LONG)
+  const isMade = (name: string): boolean => everything || inShortRun(name)
   const cwd = room()
   const photo = (name: string): string => join(cwd, 'in', name)
   const result = (name: string): string => join(cwd, 'out', name.replace(/\.\w+$/, '.cloaked.png'))
@@ -39,7 +44,9 @@ describe('protect', () => {
   beforeAll(async () => {
     mkdirSync(join(cwd, 'in'))
     const [half, whole] = [await scaled(160, 200), await scaled(320, 400)]
-    const save = (name: string, picture: Sharp) => picture.toFile(photo(name))
+    const save = async (name: string, picture: Sharp) => {
+      if (isMade(name)) await picture.toFile(photo(name))
+    }
     // The face touches the left edge and the upper one.
     await save('edge.png', sharp(whole).extract({ left: 100, top: 56, width: 200, height: 220 }).png())
     // Two faces so close that each lies in the other's region.
@@ -63,7 +70,7 @@ describe('protect', () => {
         .png(),
     )
     // 5 megapixels, above which photos are seen reduced; the face is 575 by 730.
-    await save('large.png', sharp(await scaled(2000, 2500)).png())
+    await save('large.png', portrait().resize(2000, 2500).png())
     await save(
       'turned.jpg',
       sharp(await sharp(half).rotate(-90).toBuffer())
@@ -81,8 +88,9 @@ describe('protect', () => {
     )
     await save('alpha.png', sharp(half).joinChannel(opacity, plane).png())
     const gpu = process.env.LOWKEY_GPU
-    const args = ['protect', 'in', '-o', 'out', '-f', 'png', '--steps', '1', '--json', ...(gpu ? ['--gpu', gpu] : [])]
-    const { code, stdout } = await lowkey(args, { cwd })
+    // One recogniser: this is about places, and every size of region compiles an attack of its own.
+    const args = ['protect', 'in', '-o', 'out', '-f', 'png', '--models', 'sirius', '--steps', '1', '--json']
+    const { code, stdout } = await lowkey(gpu ? [...args, '--gpu', gpu] : args, { cwd })
     expect(code).toBe(0)
     const rows = stdout
       .trimEnd()
@@ -95,7 +103,7 @@ describe('protect', () => {
   const inside = ({ left, top, width, height }: Region, x: number, y: number) =>
     x >= left && y >= top && x < left + width && y < top + height
 
-  test.each<[string, count: number, width: number, height: number]>([
+  const sizes: [name: string, count: number, width: number, height: number][] = [
     ['112.png', 1, 112, 112],
     ['tiny.png', 1, 240, 180],
     ['edge.png', 1, 200, 220],
@@ -104,35 +112,41 @@ describe('protect', () => {
     ['turned.jpg', 1, 160, 200],
     ['alpha.png', 1, 160, 200],
     ['grey-alpha.png', 1, 160, 200],
-  ])('%s: its %i face(s) change, and not a pixel outside their regions', async (name, count, width, height) => {
-    const found = faces.get(name)!
-    expect(found.length).toBe(count)
-    const before = await pixelsOf(sharp(photo(name), { autoOrient: true }))
-    const after = await pixelsOf(sharp(result(name)))
-    expect([before.width, before.height, after.width, after.height]).toEqual([width, height, width, height])
-    const regions = found.map(({ landmarks }) => faceRegion(width, height, landmarks))
-    const changedIn = found.map(() => 0)
-    let outside = 0
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) {
-        const at = 3 * (y * width + x)
-        if ([0, 1, 2].every((c) => before.rgb[at + c] === after.rgb[at + c])) continue
-        if (!regions.some((region) => inside(region, x, y))) outside++
-        for (const [i, { box }] of found.entries()) {
-          if (x >= box[0] && y >= box[1] && x <= box[2] && y <= box[3]) changedIn[i]++
+  ]
+  for (const [name, count, width, height] of sizes) {
+    test.skipIf(!isMade(name))(
+      `${name}: its ${count} face(s) change, and not a pixel outside their regions${long(name)}`,
+      async () => {
+        const found = faces.get(name)!
+        expect(found.length).toBe(count)
+        const before = await pixelsOf(sharp(photo(name), { autoOrient: true }))
+        const after = await pixelsOf(sharp(result(name)))
+        expect([before.width, before.height, after.width, after.height]).toEqual([width, height, width, height])
+        const regions = found.map(({ landmarks }) => faceRegion(width, height, landmarks))
+        const changedIn = found.map(() => 0)
+        let outside = 0
+        for (let y = 0; y < height; y++) {
+          for (let x = 0; x < width; x++) {
+            const at = 3 * (y * width + x)
+            if ([0, 1, 2].every((c) => before.rgb[at + c] === after.rgb[at + c])) continue
+            if (!regions.some((region) => inside(region, x, y))) outside++
+            for (const [i, { box }] of found.entries()) {
+              if (x >= box[0] && y >= box[1] && x <= box[2] && y <= box[3]) changedIn[i]++
+            }
+          }
         }
-      }
-    }
-    expect(outside).toBe(0)
-    for (const [i, { box }] of found.entries()) {
-      const [x1, y1] = [Math.max(0, box[0]), Math.max(0, box[1])]
-      const pixels = (Math.min(width, box[2]) - x1) * (Math.min(height, box[3]) - y1)
-      // One step and the noise before it: in grey photos they cancel in places, in clear ones everything counts.
-      expect(changedIn[i] / pixels, `face ${i + 1}`).toBeGreaterThan(0.3)
-    }
-  })
+        expect(outside).toBe(0)
+        for (const [i, { box }] of found.entries()) {
+          const [x1, y1] = [Math.max(0, box[0]), Math.max(0, box[1])]
+          const pixels = (Math.min(width, box[2]) - x1) * (Math.min(height, box[3]) - y1)
+          // One step and the noise before it: in grey photos they cancel in places, in clear ones everything counts.
+          expect(changedIn[i] / pixels, `face ${i + 1}`).toBeGreaterThan(0.3)
+        }
+      },
+    )
+  }
 
-  test('the faces are of the sizes and at the places that this is about', () => {
+  test.skipIf(!everything)(`the faces are of the sizes and at the places that this is about${LONG}`, () => {
     const boxOf = (name: string, i = 0) => faces.get(name)![i].box
     const [left, top] = boxOf('edge.png')
     expect(Math.min(left, top)).toBeLessThan(6)
@@ -148,10 +162,12 @@ describe('protect', () => {
     expect(a.left + a.width - b.left).toBeGreaterThan(a.width / 3)
   })
 
-  test.each(['alpha.png', 'grey-alpha.png'])('%s: opacity is the same bit for bit', async (name) => {
-    const opacity = (file: string) => sharp(file).extractChannel('alpha').raw().toBuffer()
-    expect((await opacity(photo(name))).equals(await opacity(result(name)))).toBe(true)
-  })
+  for (const name of ['alpha.png', 'grey-alpha.png']) {
+    test.skipIf(!isMade(name))(`${name}: opacity is the same bit for bit${long(name)}`, async () => {
+      const opacity = (file: string) => sharp(file).extractChannel('alpha').raw().toBuffer()
+      expect((await opacity(photo(name))).equals(await opacity(result(name)))).toBe(true)
+    })
+  }
 
   test('a grey photo with alpha stays one grey channel and alpha', async () => {
     const { channels, space } = await sharp(result('grey-alpha.png')).metadata()
