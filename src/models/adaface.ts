@@ -3,13 +3,20 @@
  * first convolution of a unit and its activation, and a last normalisation that only centres and scales.
  */
 import { add, flatten } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import type { LayerWeights } from './ensemble.ts'
-import { asDeclared, shortcut } from './ir.ts'
+import { asDeclared, inferenceLayers, shortcut } from './ir.ts'
 import { channelNorm, channelPrelu, convolutionNorm, fullyConnected } from './layers.ts'
-import { crops, type Family, type RecogniserArchitecture, recogniserArchitecture, symmetric } from './network.ts'
+import {
+  crops,
+  expectCrops,
+  type Family,
+  type RecogniserArchitecture,
+  recogniserArchitecture,
+  symmetric,
+} from './network.ts'
 import type { TensorShapes } from './recording.ts'
-import { readStages, type SizedStages, sameStages, spellStages, stagesIn } from './stages.ts'
+import { eachUnit, type SizedStages, stageIds, stagesIn } from './stages.ts'
 
 /**
  * The network in inference.
@@ -18,19 +25,17 @@ import { readStages, type SizedStages, sameStages, spellStages, stagesIn } from 
  * @returns embeddings [N,embedding], not normalised; of an ensemble those of its members side by side
  * @throws ShapeError for another size, or where the weights are those of another architecture
  */
-export function adaface(x: Tensor, weights: LayerWeights, { units, channels, embedding }: SizedStages): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
-    `adaface: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
-  )
-  let y = convolutionNorm(x, weights, 'input_layer.0', 'input_layer.1', { out: channels[0], kernel: 3, padding: 1 })
-  y = channelPrelu(y, weights, 'input_layer.2')
-  let index = 0
-  units.forEach((count, stage) => {
-    for (let i = 0; i < count; i++) y = unit(y, weights, `body.${index++}`, channels[stage], i === 0 ? 2 : 1)
+export function adaface(x: Tensor, weights: LayerWeights, stages: SizedStages): Tensor {
+  expectCrops('adaface', x, 112)
+  let y = convolutionNorm(x, weights, 'input_layer.0', 'input_layer.1', {
+    out: stages.channels[0],
+    kernel: 3,
+    padding: 1,
   })
+  y = channelPrelu(y, weights, 'input_layer.2')
+  y = eachUnit(stages, y, (x, { number, channels, stride }) => unit(x, weights, `body.${number}`, channels, stride))
   y = flatten(channelNorm(y, weights, 'output_layer.0'))
-  y = fullyConnected(y, weights, 'output_layer.3', { out: embedding })
+  y = fullyConnected(y, weights, 'output_layer.3', { out: stages.embedding })
   return channelNorm(y, weights, 'output_layer.4', { affine: false })
 }
 
@@ -40,29 +45,26 @@ function unit(x: Tensor, weights: LayerWeights, key: string, out: number, stride
   let y = channelNorm(x, weights, layer(0))
   y = channelPrelu(convolutionNorm(y, weights, layer(1), layer(2), convolved), weights, layer(3))
   y = convolutionNorm(y, weights, layer(4), layer(5), { ...convolved, stride })
-  return add(y, shortcut(x, weights, `${key}.shortcut_layer`, out, stride))
-}
-
-const published: Readonly<Record<string, SizedStages['units']>> = {
-  18: [2, 2, 2, 2],
-  34: [3, 4, 6, 3],
-  50: [3, 4, 14, 3],
-  101: [3, 13, 30, 3],
+  return add(y, shortcut(x, inferenceLayers(weights), `${key}.shortcut_layer`, out, stride))
 }
 
 const START = 'adaface-ir-'
 
-const named = new Map<string, SizedStages>(
-  Object.entries(published).map(([layers, units]) => [
-    `${START}${layers}`,
-    { units, channels: [64, 128, 256, 512], embedding: 512 },
-  ]),
-)
+const {
+  published,
+  idOf: adafaceId,
+  spelled,
+} = stageIds(START, {
+  18: [2, 2, 2, 2],
+  34: [3, 4, 6, 3],
+  50: [3, 4, 14, 3],
+  101: [3, 13, 30, 3],
+})
 
 const described = (id: string, stages: SizedStages): RecogniserArchitecture =>
   recogniserArchitecture({
     id,
-    title: named.has(id)
+    title: published.has(id)
       ? `IR-${id.slice(START.length)} of AdaFace`
       : `AdaFace's IR of ${stages.units.join('/')} units`,
     input: { ...crops(112, symmetric), colours: 'BGR' },
@@ -72,24 +74,16 @@ const described = (id: string, stages: SizedStages): RecogniserArchitecture =>
     inFiles: asDeclared,
   })
 
-/** The id of such a network: that of the published one, else one that spells it out. */
-function adafaceId(stages: SizedStages): string {
-  const known = [...named].find(([, each]) => sameStages(each, stages))
-  return known ? known[0] : `${START}${spellStages(stages)}`
-}
-
-function spelled(id: string): RecogniserArchitecture | undefined {
-  const stages = id.startsWith(START) ? readStages(id.slice(START.length)) : undefined
-  return stages && adafaceId(stages) === id ? described(id, stages) : undefined
-}
-
 function idOf(shapes: TensorShapes): string | undefined {
   const stages = stagesIn(shapes, /^body\.(\d{1,3})\./, (i) => `body.${i}.res_layer.1.weight`)
   return stages && adafaceId({ ...stages, embedding: shapes.get('output_layer.3.weight')?.[0] ?? 512 })
 }
 
 export const adafaceFamily: Family = {
-  published: [...named].map(([id, stages]) => described(id, stages)),
-  spelled,
+  published: [...published].map(([id, stages]) => described(id, stages)),
+  spelled(id) {
+    const stages = spelled(id)
+    return stages && described(id, stages)
+  },
   idOf,
 }

@@ -1,8 +1,8 @@
 import { add, averagePool2d, concat, flatten, globalAveragePool, maxPool2d, relu, reshape } from '../kernels/index.ts'
-import { elements, expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import { elements, type Tensor } from '../kernels/op.ts'
 import { type LayerWeights, membersOf } from './ensemble.ts'
 import { convolution, fullyConnected } from './layers.ts'
-import { crops, type Family, recogniserArchitecture } from './network.ts'
+import { crops, expectCrops, type Family, recogniserArchitecture } from './network.ts'
 
 /** Channels of the residual blocks, and those that halve the image. */
 const CHANNELS = [32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256]
@@ -19,10 +19,7 @@ const EMBEDDING = 128
  * @throws ShapeError for another size
  */
 export function dlibResnet29(x: Tensor, weights: LayerWeights): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,150,150',
-    `dlib: x must be [N,3,150,150], not ${formatShape(x.shape)}`,
-  )
+  expectCrops('dlib', x, 150)
   const first = convolution(x, weights, 'conv1', { out: CHANNELS[0], kernel: 7, stride: 2 })
   let y = maxPool2d(relu(first), { kernel: 3, stride: 2 })
   for (const [i, channels] of CHANNELS.entries()) y = block(y, weights, `blocks.${i}`, channels, DOWN.has(i))

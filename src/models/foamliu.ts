@@ -1,9 +1,9 @@
 import { add, flatten, relu, relu6 } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import type { LayerWeights } from './ensemble.ts'
 import { channelNorm, convolution, convolutionNorm, type PixelMap } from './layers.ts'
 import { mobileBlocks } from './mobilefacenet.ts'
-import { crops, type Family, recogniserArchitecture } from './network.ts'
+import { crops, expectCrops, type Family, recogniserArchitecture } from './network.ts'
 import { ranked } from './recording.ts'
 
 /** What foamliu's network wants to be fed: RGB in 0..1 with ImageNet's mean and deviation taken out. */
@@ -17,10 +17,7 @@ export const foamliuInput: PixelMap = { range: [0, 1], mean: [0.485, 0.456, 0.40
  * @throws ShapeError for another size
  */
 export function foamliuMobilefacenet(x: Tensor, weights: LayerWeights): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
-    `foamliu: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
-  )
+  expectCrops('foamliu', x, 112)
   const depthwise = (y: Tensor, key: string, norm: string, stride = 1) =>
     convolutionNorm(y, weights, key, norm, { kernel: 3, stride, padding: 1, depthwise: true })
 

@@ -3,10 +3,10 @@
  * weights by David Sandberg.
  */
 import { add, affine, concat, flatten, globalAveragePool, maxPool2d, relu, reshape } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import { type LayerWeights, membersOf } from './ensemble.ts'
 import { type ConvolutionOptions, channelNorm, convolution, convolutionNorm, fullyConnected } from './layers.ts'
-import { crops, type Family, recogniserArchitecture } from './network.ts'
+import { crops, expectCrops, type Family, recogniserArchitecture } from './network.ts'
 
 /** TensorFlow's epsilon of batch normalisation, with which it was trained. */
 const EPSILON = 1e-3
@@ -23,10 +23,7 @@ type Kernel = ConvolutionOptions['kernel']
  * @throws ShapeError for another size
  */
 export function inceptionResnet(x: Tensor, weights: LayerWeights): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,160,160',
-    `inception-resnet: x must be [N,3,160,160], not ${formatShape(x.shape)}`,
-  )
+  expectCrops('inception-resnet', x, 160)
   const members = membersOf(weights).length
   const layer = (y: Tensor, key: string, out: number, kernel: Kernel = 1, options: Partial<ConvolutionOptions> = {}) =>
     relu(

@@ -1,20 +1,7 @@
 /** The IR networks as they are trained: statistics of the batch, and parameters that the caller keeps. */
-import {
-  add,
-  batchNormTraining,
-  conv2d,
-  flatten,
-  linear,
-  maxPool2d,
-  mean,
-  mul,
-  prelu,
-  relu,
-  reshape,
-  sigmoid,
-} from '../kernels/index.ts'
+import { batchNormTraining, conv2d, linear, prelu, reshape } from '../kernels/index.ts'
 import { expectShape, formatShape, type Shape, type Tensor } from '../kernels/op.ts'
-import type { IrArchitecture } from './ir.ts'
+import { type IrArchitecture, type IrLayers, irOf } from './ir.ts'
 
 /** Something that a network learns, or averages over its batches. */
 export interface Parameter {
@@ -40,9 +27,6 @@ export interface IrTrained {
 /** Slope of a PReLU before training: PyTorch's. */
 const SLOPE = 0.25
 
-/** Factor by which squeeze-and-excitation narrows the channels (face.evoLVe, backbone/model_irse.py). */
-const REDUCTION = 16
-
 /**
  * Kernels and matrices of this shape begin uniform in ± this bound (Glorot and Bengio 2010), as face.evoLVe's do.
  * @param shape [out,in] or [out,in,h,w]
@@ -64,71 +48,48 @@ export function irTraining(x: Tensor, parameter: ParameterSource, architecture: 
     x.shape.length === 4 && x.shape[0] > 1 && x.shape[1] === 3,
     `irTraining: x must be [N,3,H,W] with N from 2, not ${formatShape(x.shape)}`,
   )
-  const { units, channels, embedding, squeezeExcitation } = architecture
-  const { convolution, norm, activation, running } = layers(parameter)
-  let y = activation(norm(convolution(x, 'input_layer.0', channels[0], 3), 'input_layer.1'), 'input_layer.2')
-  let index = 0
-  units.forEach((count, stage) => {
-    for (let i = 0; i < count; i++) {
-      y = unit(y, `body.${index++}`, channels[stage], i === 0 ? 2 : 1)
-    }
-  })
-  y = flatten(norm(y, 'output_layer.0'))
-  const shape = [embedding, y.shape[1]]
-  const matrix = parameter({ name: 'output_layer.3.weight', shape, initial: 'xavier', learned: true })
-  const bias = parameter({ name: 'output_layer.3.bias', shape: [embedding], initial: 0, learned: true })
-  y = x.recorder.scope('output_layer.3', () => linear(y, matrix, bias))
-  return { embedding: norm(y, 'output_layer.4'), running }
-
-  function unit(input: Tensor, key: string, width: number, stride: number): Tensor {
-    const layer = (k: number) => `${key}.res_layer.${k}`
-    let residual = activation(convolution(norm(input, layer(0)), layer(1), width, 3), layer(2))
-    residual = norm(convolution(residual, layer(3), width, 3, stride), layer(4))
-    if (squeezeExcitation) residual = mul(residual, excitation(residual, layer(5)))
-    if (input.shape[1] !== width) {
-      const shortcut = `${key}.shortcut_layer`
-      return add(residual, norm(convolution(input, `${shortcut}.0`, width, 1, stride), `${shortcut}.1`))
-    }
-    return add(residual, stride === 1 ? input : maxPool2d(input, { kernel: 1, stride }))
-  }
-
-  function excitation(input: Tensor, key: string): Tensor {
-    const width = input.shape[1]
-    const squeezed = relu(convolution(mean(input, [2, 3]), `${key}.fc1`, Math.floor(width / REDUCTION), 1))
-    return sigmoid(convolution(squeezed, `${key}.fc2`, width, 1))
-  }
+  const { layers, running } = trainingLayers(parameter)
+  return { embedding: irOf(x, layers, architecture), running }
 }
 
 /** Layers whose parameters are called after them, and the running statistics of those recorded so far. */
-function layers(parameter: ParameterSource) {
+function trainingLayers(parameter: ParameterSource): { layers: IrLayers; running: ReadonlyMap<string, Tensor> } {
   const running = new Map<string, Tensor>()
-  return {
-    running,
+  const layers: IrLayers = {
+    members: 1,
 
-    /** Without bias; padded so that stride 1 keeps the size. */
-    convolution(y: Tensor, key: string, width: number, kernel: 1 | 3, stride = 1): Tensor {
-      const shape = [width, y.shape[1], kernel, kernel]
+    convolution(x, key, { out, kernel = 1, stride = 1 }) {
+      const shape = [out, x.shape[1], kernel, kernel]
       const weights = parameter({ name: `${key}.weight`, shape, initial: 'xavier', learned: true })
-      return y.recorder.scope(key, () => conv2d(y, weights, undefined, { stride, padding: (kernel - 1) / 2 }))
+      return x.recorder.scope(key, () => conv2d(x, weights, undefined, { stride, padding: (kernel - 1) / 2 }))
     },
 
-    activation(y: Tensor, key: string): Tensor {
-      const width = y.shape[1]
-      const slope = parameter({ name: `${key}.weight`, shape: [width], initial: SLOPE, learned: true })
-      return y.recorder.scope(key, () => prelu(y, reshape(slope, [width, 1, 1])))
-    },
+    convolutionNorm: (x, key, norm, options) => layers.norm(layers.convolution(x, key, options), norm),
 
-    norm(y: Tensor, key: string): Tensor {
+    norm(x, key) {
       const per = (name: string, initial: number, learned: boolean): Tensor =>
-        parameter({ name: `${key}.${name}`, shape: [y.shape[1]], initial, learned })
+        parameter({ name: `${key}.${name}`, shape: [x.shape[1]], initial, learned })
       const weight = per('weight', 1, true)
       const bias = per('bias', 0, true)
       const mean = per('running_mean', 0, false)
       const variance = per('running_var', 1, false)
-      const normed = y.recorder.scope(key, () => batchNormTraining(y, weight, bias, mean, variance))
+      const normed = x.recorder.scope(key, () => batchNormTraining(x, weight, bias, mean, variance))
       running.set(`${key}.running_mean`, normed.runningMean)
       running.set(`${key}.running_var`, normed.runningVariance)
       return normed.output
     },
+
+    prelu(x, key) {
+      const width = x.shape[1]
+      const slope = parameter({ name: `${key}.weight`, shape: [width], initial: SLOPE, learned: true })
+      return x.recorder.scope(key, () => prelu(x, reshape(slope, [width, 1, 1])))
+    },
+
+    fullyConnected(x, key, out) {
+      const matrix = parameter({ name: `${key}.weight`, shape: [out, x.shape[1]], initial: 'xavier', learned: true })
+      const bias = parameter({ name: `${key}.bias`, shape: [out], initial: 0, learned: true })
+      return x.recorder.scope(key, () => linear(x, matrix, bias))
+    },
   }
+  return { layers, running }
 }

@@ -1,9 +1,10 @@
 import { add, flatten, maxPool2d, mean, mul, relu, sigmoid } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import { type LayerWeights, membersOf } from './ensemble.ts'
 import { channelNorm, channelPrelu, convolution, convolutionNorm, fullyConnected, type PixelMap } from './layers.ts'
 import {
   crops,
+  expectCrops,
   type Family,
   type Naming,
   type RecogniserArchitecture,
@@ -11,7 +12,7 @@ import {
   symmetric,
 } from './network.ts'
 import { ranked, type TensorShapes } from './recording.ts'
-import { readStages, type SizedStages, sameStages, spellStages, stagesIn } from './stages.ts'
+import { eachUnit, readStages, type SizedStages, sameStages, spellStages, stagesIn, widened } from './stages.ts'
 
 /** Units and channels of the four stages; every stage halves the image, 112 to 7. */
 export interface IrArchitecture extends SizedStages {
@@ -20,9 +21,7 @@ export interface IrArchitecture extends SizedStages {
 }
 
 const published = (units: IrArchitecture['units'], squeezeExcitation = false): IrArchitecture => ({
-  units,
-  channels: [64, 128, 256, 512],
-  embedding: 512,
+  ...widened(units),
   squeezeExcitation,
 })
 
@@ -48,46 +47,67 @@ export const faceEvolveInput: PixelMap = symmetric
  * @throws ShapeError for another size, or where the weights are those of another architecture
  */
 export function ir(x: Tensor, weights: LayerWeights, architecture: IrArchitecture): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
-    `ir: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
-  )
-  const { units, channels, embedding, squeezeExcitation } = architecture
-  let y = convolutionNorm(x, weights, 'input_layer.0', 'input_layer.1', { out: channels[0], kernel: 3, padding: 1 })
-  y = channelPrelu(y, weights, 'input_layer.2')
-  let index = 0
-  units.forEach((count, stage) => {
-    for (let i = 0; i < count; i++) {
-      y = unit(y, weights, `body.${index++}`, channels[stage], i === 0 ? 2 : 1, squeezeExcitation)
-    }
-  })
-  y = flatten(channelNorm(y, weights, 'output_layer.0'))
-  y = fullyConnected(y, weights, 'output_layer.3', { out: embedding })
-  return channelNorm(y, weights, 'output_layer.4')
+  expectCrops('ir', x, 112)
+  return irOf(x, inferenceLayers(weights), architecture)
 }
 
-function unit(
-  x: Tensor,
-  weights: LayerWeights,
-  key: string,
-  channels: number,
-  stride: number,
-  squeezeExcitation: boolean,
-): Tensor {
+/** A convolution with kernels of odd sides, padded so that stride 1 keeps the size. */
+export interface IrConvolution {
+  out: number
+  kernel?: 1 | 3
+  stride?: number
+}
+
+/** The layers of an IR network: with given weights (`inferenceLayers`), or as it is trained (ir-training.ts). */
+export interface IrLayers {
+  /** Networks that are computed as one, with their channels side by side. */
+  members: number
+  /** Without bias. */
+  convolution(x: Tensor, key: string, options: IrConvolution): Tensor
+  /** A convolution without bias and the normalisation after it. */
+  convolutionNorm(x: Tensor, key: string, norm: string, options: IrConvolution): Tensor
+  norm(x: Tensor, key: string): Tensor
+  prelu(x: Tensor, key: string): Tensor
+  fullyConnected(x: Tensor, key: string, out: number): Tensor
+}
+
+/** The network, made of these layers. */
+export function irOf(x: Tensor, layers: IrLayers, architecture: IrArchitecture): Tensor {
+  let y = layers.convolutionNorm(x, 'input_layer.0', 'input_layer.1', { out: architecture.channels[0], kernel: 3 })
+  y = layers.prelu(y, 'input_layer.2')
+  y = eachUnit(architecture, y, (input, { number, channels, stride }) =>
+    unit(input, layers, `body.${number}`, { channels, stride, squeezeExcitation: architecture.squeezeExcitation }),
+  )
+  y = flatten(layers.norm(y, 'output_layer.0'))
+  return layers.norm(layers.fullyConnected(y, 'output_layer.3', architecture.embedding), 'output_layer.4')
+}
+
+interface Unit {
+  channels: number
+  stride: number
+  squeezeExcitation: boolean
+}
+
+function unit(x: Tensor, layers: IrLayers, key: string, { channels, stride, squeezeExcitation }: Unit): Tensor {
   const layer = (i: number) => `${key}.res_layer.${i}`
-  const convolved = { out: channels, kernel: 3, padding: 1 }
   // The first normalisation comes before padding, so it cannot go into the kernels as the others do.
-  let y = channelNorm(x, weights, layer(0))
-  y = channelPrelu(convolution(y, weights, layer(1), { ...convolved, bias: false }), weights, layer(2))
-  y = convolutionNorm(y, weights, layer(3), layer(4), { ...convolved, stride })
-  if (squeezeExcitation) y = mul(y, excitation(y, weights, layer(5), channels))
-  return add(y, shortcut(x, weights, `${key}.shortcut_layer`, channels, stride))
+  let y = layers.norm(x, layer(0))
+  y = layers.prelu(layers.convolution(y, layer(1), { out: channels, kernel: 3 }), layer(2))
+  y = layers.convolutionNorm(y, layer(3), layer(4), { out: channels, kernel: 3, stride })
+  if (squeezeExcitation) y = mul(y, excitation(y, layers, layer(5), channels))
+  return add(y, shortcut(x, layers, `${key}.shortcut_layer`, channels, stride))
 }
 
 /** What a unit adds its result to: x where the channels stay, each second pixel of it where the image is halved; else a convolution. */
-export function shortcut(x: Tensor, weights: LayerWeights, key: string, channels: number, stride: number): Tensor {
-  if (x.shape[1] !== channels * membersOf(weights).length)
-    return convolutionNorm(x, weights, `${key}.0`, `${key}.1`, { out: channels, stride })
+export function shortcut(
+  x: Tensor,
+  layers: Pick<IrLayers, 'members' | 'convolutionNorm'>,
+  key: string,
+  channels: number,
+  stride: number,
+): Tensor {
+  if (x.shape[1] !== channels * layers.members)
+    return layers.convolutionNorm(x, `${key}.0`, `${key}.1`, { out: channels, stride })
   return stride === 1 ? x : maxPool2d(x, { kernel: 1, stride })
 }
 
@@ -95,10 +115,22 @@ export function shortcut(x: Tensor, weights: LayerWeights, key: string, channels
 const REDUCTION = 16
 
 /** Weights of the channels by what all pixels say, [N,C,1,1] in 0..1. */
-function excitation(x: Tensor, weights: LayerWeights, key: string, channels: number): Tensor {
-  const narrow = { out: Math.floor(channels / REDUCTION), bias: false }
-  const squeezed = convolution(mean(x, [2, 3]), weights, `${key}.fc1`, narrow)
-  return sigmoid(convolution(relu(squeezed), weights, `${key}.fc2`, { out: channels, bias: false }))
+function excitation(x: Tensor, layers: IrLayers, key: string, channels: number): Tensor {
+  const squeezed = layers.convolution(mean(x, [2, 3]), `${key}.fc1`, { out: Math.floor(channels / REDUCTION) })
+  return sigmoid(layers.convolution(relu(squeezed), `${key}.fc2`, { out: channels }))
+}
+
+/** With given weights; normalisations behind convolutions go into their kernels. */
+export function inferenceLayers(weights: LayerWeights): IrLayers {
+  const padded = ({ kernel = 1, ...options }: IrConvolution) => ({ ...options, kernel, padding: (kernel - 1) / 2 })
+  return {
+    members: membersOf(weights).length,
+    convolution: (x, key, options) => convolution(x, weights, key, { ...padded(options), bias: false }),
+    convolutionNorm: (x, key, norm, options) => convolutionNorm(x, weights, key, norm, padded(options)),
+    norm: (x, key) => channelNorm(x, weights, key),
+    prelu: (x, key) => channelPrelu(x, weights, key),
+    fullyConnected: (x, key, out) => fullyConnected(x, weights, key, { out }),
+  }
 }
 
 /** `IR_SE_50` is `ir-se-50`. */

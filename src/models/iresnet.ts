@@ -3,11 +3,12 @@
  * residual network with a normalisation between convolution and activation, and a convolution in the shortcut wherever the image is halved.
  */
 import { add, flatten } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import type { LayerWeights } from './ensemble.ts'
 import { channelNorm, channelPrelu, convolutionNorm, fullyConnected } from './layers.ts'
 import {
   crops,
+  expectCrops,
   type Family,
   type Naming,
   type RecogniserArchitecture,
@@ -15,7 +16,7 @@ import {
   symmetric,
 } from './network.ts'
 import { countOf, type TensorShapes } from './recording.ts'
-import { readStages, type SizedStages, sameStages, spellStages } from './stages.ts'
+import { eachUnit, type SizedStages, stageIds } from './stages.ts'
 
 /**
  * The network in inference.
@@ -24,18 +25,13 @@ import { readStages, type SizedStages, sameStages, spellStages } from './stages.
  * @returns embeddings [N,embedding], not normalised; of an ensemble those of its members side by side
  * @throws ShapeError for another size, or where the weights are those of another architecture
  */
-export function iresnet(x: Tensor, weights: LayerWeights, { units, channels, embedding }: SizedStages): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
-    `iresnet: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
-  )
-  let y = convolutionNorm(x, weights, 'conv1', 'bn1', { out: channels[0], kernel: 3, padding: 1 })
+export function iresnet(x: Tensor, weights: LayerWeights, stages: SizedStages): Tensor {
+  expectCrops('iresnet', x, 112)
+  let y = convolutionNorm(x, weights, 'conv1', 'bn1', { out: stages.channels[0], kernel: 3, padding: 1 })
   y = channelPrelu(y, weights, 'prelu')
-  units.forEach((count, stage) => {
-    for (let i = 0; i < count; i++) y = unit(y, weights, `layer${stage + 1}.${i}`, channels[stage], i === 0 ? 2 : 1)
-  })
+  y = eachUnit(stages, y, (x, { place, channels, stride }) => unit(x, weights, `layer${place}`, channels, stride))
   y = flatten(channelNorm(y, weights, 'bn2'))
-  return channelNorm(fullyConnected(y, weights, 'fc', { out: embedding }), weights, 'features')
+  return channelNorm(fullyConnected(y, weights, 'fc', { out: stages.embedding }), weights, 'features')
 }
 
 function unit(x: Tensor, weights: LayerWeights, key: string, out: number, stride: number): Tensor {
@@ -48,20 +44,17 @@ function unit(x: Tensor, weights: LayerWeights, key: string, out: number, stride
   return add(y, convolutionNorm(x, weights, `${key}.downsample.0`, `${key}.downsample.1`, { out, stride }))
 }
 
-const published: Readonly<Record<string, SizedStages['units']>> = {
+const {
+  published,
+  idOf: iresnetId,
+  spelled,
+} = stageIds('iresnet-', {
   18: [2, 2, 2, 2],
   34: [3, 4, 6, 3],
   50: [3, 4, 14, 3],
   100: [3, 13, 30, 3],
   200: [6, 26, 60, 6],
-}
-
-const named = new Map<string, SizedStages>(
-  Object.entries(published).map(([layers, units]) => [
-    `iresnet-${layers}`,
-    { units, channels: [64, 128, 256, 512], embedding: 512 },
-  ]),
-)
+})
 
 /** As arcface_torch saves it, and FRBench's IR, which calls the first and last layers otherwise. */
 const namings: readonly Naming[] = [
@@ -80,7 +73,7 @@ const namings: readonly Naming[] = [
 const described = (id: string, stages: SizedStages): RecogniserArchitecture =>
   recogniserArchitecture({
     id,
-    title: named.has(id)
+    title: published.has(id)
       ? `IResNet-${id.slice('iresnet-'.length)} of InsightFace`
       : `IResNet of ${stages.units.join('/')} units`,
     input: crops(112, symmetric),
@@ -89,17 +82,6 @@ const described = (id: string, stages: SizedStages): RecogniserArchitecture =>
     build: (x, weights) => iresnet(x, weights, stages),
     namings,
   })
-
-/** The id of such a network: that of the published one, else one that spells it out. */
-function iresnetId(stages: SizedStages): string {
-  const known = [...named].find(([, each]) => sameStages(each, stages))
-  return known ? known[0] : `iresnet-${spellStages(stages)}`
-}
-
-function spelled(id: string): RecogniserArchitecture | undefined {
-  const stages = id.startsWith('iresnet-') ? readStages(id.slice('iresnet-'.length)) : undefined
-  return stages && iresnetId(stages) === id ? described(id, stages) : undefined
-}
 
 function idOf(shapes: TensorShapes): string | undefined {
   const unitsOf = (stage: number) => countOf(shapes, new RegExp(`^layer${stage}\\.(\\d{1,3})\\.`))
@@ -113,7 +95,10 @@ function idOf(shapes: TensorShapes): string | undefined {
 }
 
 export const iresnetFamily: Family = {
-  published: [...named].map(([id, stages]) => described(id, stages)),
-  spelled,
+  published: [...published].map(([id, stages]) => described(id, stages)),
+  spelled(id) {
+    const stages = spelled(id)
+    return stages && described(id, stages)
+  },
   idOf,
 }

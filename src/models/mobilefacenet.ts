@@ -1,8 +1,8 @@
 import { add, flatten } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import type { LayerWeights } from './ensemble.ts'
 import { channelPrelu, convolution, fullyConnected } from './layers.ts'
-import { crops, type Family, over128, recogniserArchitecture } from './network.ts'
+import { crops, expectCrops, type Family, over128, recogniserArchitecture } from './network.ts'
 
 /** TensorFlow's SAME for a 3x3 kernel with stride 2 on even extents: the one missing row and column come at the end. */
 const SAME_STRIDE_2 = [0, 0, 1, 1] as const
@@ -25,10 +25,7 @@ export const mobileBlocks: readonly (readonly [stride: number, within: number, o
  * @throws ShapeError for another size
  */
 export function mobilefacenet(x: Tensor, weights: LayerWeights): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
-    `mobilefacenet: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
-  )
+  expectCrops('mobilefacenet', x, 112)
   const depthwise = (y: Tensor, key: string, stride: number) =>
     convolution(y, weights, key, { kernel: 3, stride, depthwise: true, padding: stride === 2 ? SAME_STRIDE_2 : 1 })
   const activated = (y: Tensor, key: string) => channelPrelu(y, weights, `${key}.prelu`)

@@ -2,7 +2,7 @@
  * What a file of this folder says of its networks: how they are computed, what they want to be fed, and how files of weights name their
  * tensors. architectures.ts lists all of them. Which tensors they have follows from recording them.
  */
-import type { Shape, Tensor } from '../kernels/op.ts'
+import { expectShape, formatShape, type Shape, type Tensor } from '../kernels/op.ts'
 import type { ManifestEntry, NetworkInput, RecogniserEntry, WeightTensor } from '../weights/registry.ts'
 import type { LayerWeights } from './ensemble.ts'
 import type { NetworkWeights, PixelMap } from './layers.ts'
@@ -65,6 +65,14 @@ export const crops = (size: number, map: PixelMap): NetworkInput => ({
   colours: 'RGB',
   ...map,
 })
+
+/** Throws ShapeError unless x is a batch of such crops, [N,3,size,size]. `operation` is named. */
+export function expectCrops(operation: string, x: Tensor, size: number): void {
+  expectShape(
+    x.shape.length === 4 && x.shape.slice(1).join() === `3,${size},${size}`,
+    `${operation}: x must be [N,3,${size},${size}], not ${formatShape(x.shape)}`,
+  )
+}
 
 /** Images of any size. */
 export const anySize = (map: PixelMap): NetworkInput => ({ width: null, height: null, colours: 'RGB', ...map })

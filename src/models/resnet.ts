@@ -1,9 +1,9 @@
 import { add, flatten, maxPool2d, relu } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import { type LayerWeights, membersOf } from './ensemble.ts'
 import { faceEvolveInput } from './ir.ts'
 import { channelNorm, convolutionNorm, fullyConnected } from './layers.ts'
-import { crops, type Family, recogniserArchitecture } from './network.ts'
+import { crops, expectCrops, type Family, recogniserArchitecture } from './network.ts'
 
 /** Bottlenecks of the four stages of face.evoLVe's ResNets (backbone/model_resnet.py), by their names there. */
 export const resnetArchitectures = {
@@ -27,10 +27,7 @@ const EMBEDDING = 512
  * @throws ShapeError for another size, or where the weights are those of another architecture
  */
 export function resnet(x: Tensor, weights: LayerWeights, blocks: readonly number[]): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
-    `resnet: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
-  )
+  expectCrops('resnet', x, 112)
   let y = relu(convolutionNorm(x, weights, 'conv1', 'bn1', { out: 64, kernel: 7, stride: 2, padding: 3 }))
   y = maxPool2d(y, { kernel: 3, stride: 2, padding: 1 })
   blocks.forEach((count, stage) => {

@@ -1,4 +1,5 @@
 /** Residual networks of four stages, each of which halves the image: their sizes, spelled out in ids and found in files. */
+import type { Tensor } from '../kernels/op.ts'
 import { countOf, type TensorShapes } from './recording.ts'
 
 type Four = readonly [number, number, number, number]
@@ -56,3 +57,52 @@ export function stagesIn(shapes: TensorShapes, numbered: RegExp, widest: (unit: 
   const [c1, c2, c3, c4] = channels
   return { units: [u1, u2, u3, u4], channels: [c1, c2, c3, c4] }
 }
+
+/**
+ * Records the units of four stages, of which each halves the image with its first.
+ *
+ * @param unit `number` counts from 0 through all stages, `place` says stage (from 1) and number in it (from 0): `2.0`
+ */
+export function eachUnit(
+  { units, channels }: Stages,
+  x: Tensor,
+  unit: (x: Tensor, at: { number: number; place: string; channels: number; stride: number }) => Tensor,
+): Tensor {
+  let y = x
+  let number = 0
+  units.forEach((count, stage) => {
+    for (let i = 0; i < count; i++) {
+      const at = { number: number++, place: `${stage + 1}.${i}`, channels: channels[stage], stride: i === 0 ? 2 : 1 }
+      y = unit(y, at)
+    }
+  })
+  return y
+}
+
+/** Networks of four stages by their ids: published ones, whose ids end in their layers, and others, whose ids spell their sizes. */
+export interface StageIds {
+  published: ReadonlyMap<string, SizedStages>
+  /** The id of the network of these sizes. */
+  idOf(stages: SizedStages): string
+  /** The sizes that an id spells; undefined for published ids and those of others. */
+  spelled(id: string): SizedStages | undefined
+}
+
+/** @param units of the published networks, by their layers; each has 64 to 512 channels and 512 numbers a face */
+export function stageIds(start: string, units: Readonly<Record<string, Four>>): StageIds {
+  const published = new Map(
+    Object.entries(units).map(([layers, each]): [string, SizedStages] => [`${start}${layers}`, widened(each)]),
+  )
+  const idOf = (stages: SizedStages): string => {
+    const known = [...published].find(([, each]) => sameStages(each, stages))
+    return known ? known[0] : `${start}${spellStages(stages)}`
+  }
+  const spelled = (id: string): SizedStages | undefined => {
+    const stages = id.startsWith(start) ? readStages(id.slice(start.length)) : undefined
+    return stages && idOf(stages) === id ? stages : undefined
+  }
+  return { published, idOf, spelled }
+}
+
+/** The sizes of networks as ArcFace's authors have them. */
+export const widened = (units: Four): SizedStages => ({ units, channels: [64, 128, 256, 512], embedding: 512 })

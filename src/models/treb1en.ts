@@ -3,7 +3,7 @@
  * (github.com/HKU-TASR/FRBench), the same with efficient channel attention (Wang et al. 2020) after each block, or without.
  */
 import { add, conv2d, flatten, mean, mul, reshape, sigmoid } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import { type LayerWeights, membersOf } from './ensemble.ts'
 import {
   type ConvolutionOptions,
@@ -16,6 +16,7 @@ import {
 import { mobileBlocks } from './mobilefacenet.ts'
 import {
   crops,
+  expectCrops,
   type Family,
   type Naming,
   type RecogniserArchitecture,
@@ -53,10 +54,7 @@ export function treb1enMobilefacenet(
   weights: LayerWeights,
   { embedding, attention }: Treb1enArchitecture,
 ): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
-    `treb1en: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
-  )
+  expectCrops('treb1en', x, 112)
   const linear = (y: Tensor, key: string, options: ConvolutionOptions) =>
     convolutionNorm(y, weights, `${key}.conv`, `${key}.bn`, { ...options, bias: undefined })
   const activated = (y: Tensor, key: string, options: ConvolutionOptions) =>

@@ -1,9 +1,9 @@
 import { add, flatten, slice } from '../kernels/index.ts'
-import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
+import type { Tensor } from '../kernels/op.ts'
 import type { LayerWeights } from './ensemble.ts'
 import { type ConvolutionOptions, channelPrelu, convolutionNorm } from './layers.ts'
 import { mobileBlocks } from './mobilefacenet.ts'
-import { crops, type Family, over128, recogniserArchitecture } from './network.ts'
+import { crops, expectCrops, type Family, over128, recogniserArchitecture } from './network.ts'
 
 /** Columns of the 112x112 crop that it sees: its template of 112x96 pixels is ArcFace's, moved by 8. */
 const COLUMNS = [8, 104] as const
@@ -19,10 +19,7 @@ const EMBEDDING = 128
  * @throws ShapeError for another size
  */
 export function xiaoccerMobilefacenet(x: Tensor, weights: LayerWeights): Tensor {
-  expectShape(
-    x.shape.length === 4 && x.shape.slice(1).join() === '3,112,112',
-    `xiaoccer: x must be [N,3,112,112], not ${formatShape(x.shape)}`,
-  )
+  expectCrops('xiaoccer', x, 112)
   const linear = (y: Tensor, key: string, options: ConvolutionOptions) =>
     convolutionNorm(y, weights, `${key}.conv`, `${key}.bn`, { ...options, bias: undefined })
   const activated = (y: Tensor, key: string, options: ConvolutionOptions) =>
