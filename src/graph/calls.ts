@@ -39,11 +39,16 @@ export function uploadParams(device: GPUDevice, placed: readonly PlacedDispatch[
     usage: BufferUsage.UNIFORM,
     mappedAtCreation: true,
   })
-  const target = new Uint8Array(buffer.getMappedRange())
-  structs.forEach((bytes, i) => {
-    target.set(new Uint8Array(bytes), offsets[i])
-  })
-  buffer.unmap()
+  try {
+    const target = new Uint8Array(buffer.getMappedRange())
+    structs.forEach((bytes, i) => {
+      target.set(new Uint8Array(bytes), offsets[i])
+    })
+    buffer.unmap()
+  } catch (error) {
+    buffer.destroy()
+    throw error
+  }
   return {
     buffer,
     at: (i) => (structs[i].byteLength > 0 ? { buffer, offset: offsets[i], size: structs[i].byteLength } : undefined),

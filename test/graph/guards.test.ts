@@ -1,7 +1,7 @@
 /** Poisoned plans see what drivers that clamp indices hide; and a compile that fails leaves nothing behind. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { compile, graph } from '../../src/graph/index.ts'
-import { relu, tanh } from '../../src/kernels/index.ts'
+import { mul, relu, tanh } from '../../src/kernels/index.ts'
 import { elements, type Op, u32 } from '../../src/kernels/op.ts'
 import { linearEntry, linearGrid } from '../../src/kernels/wgsl.ts'
 import { testGpu } from '../support/gpu.ts'
@@ -104,28 +104,62 @@ describe('a compile that fails', () => {
 
   const record = () => {
     const g = graph()
-    return relu(tanh(g.apply(doubling('if (i < p.count) { y[i] = 2.0 * x[i]; }'), [g.input('x', [64])], {})))
+    const weights = tanh(g.constant(uniform(1, 64), [64]))
+    const doubled = g.apply(doubling('if (i < p.count) { y[i] = 2.0 * x[i]; }'), [g.input('x', [64])], {})
+    return relu(mul(doubled, weights))
   }
 
-  test('between its first buffer and the plan frees them all, and leaves no error scope behind', async () => {
-    const steps = ['createBuffer', 'createBindGroup', 'createCommandEncoder'] as const
-    for (const step of steps) {
-      const y = record()
-      const { made, left } = living(step === 'createBuffer' ? 1 : undefined)
-      if (step !== 'createBuffer') {
-        vi.spyOn(Object.getPrototypeOf(gpu.device), step).mockImplementation(() => {
-          throw new RangeError(`no ${step} today`)
-        })
+  /** What compilation calls from its first buffer to the plan, by the objects that have it. */
+  const calls = () => {
+    const { device } = gpu
+    const probe = device.createBuffer({ size: 16, usage: 8, mappedAtCreation: true })
+    const encoder = device.createCommandEncoder()
+    const pass = encoder.beginComputePass()
+    const of = (object: object, ...names: string[]) =>
+      names.map((name) => [Object.getPrototypeOf(object), name] as const)
+    const all = [
+      ...of(device, 'createBuffer', 'createBindGroup', 'createCommandEncoder', 'pushErrorScope'),
+      ...of(device.queue, 'submit'),
+      ...of(probe, 'getMappedRange', 'unmap'),
+      ...of(encoder, 'beginComputePass', 'finish'),
+      ...of(pass, 'setPipeline', 'setBindGroup', 'dispatchWorkgroups', 'end'),
+    ]
+    pass.end()
+    encoder.finish()
+    probe.destroy()
+    return all
+  }
+
+  test('at any call between its first buffer and the plan frees them all, and leaves no error scope behind', async () => {
+    const failed: string[] = []
+    for (const [owner, name] of calls()) {
+      for (let k = 0; ; k++) {
+        const y = record()
+        const { left } = living()
+        const original = owner[name]
+        let count = 0
+        owner[name] = function (this: object, ...args: unknown[]) {
+          if (count++ === k) throw new RangeError(`no ${name} today`)
+          return original.apply(this, args)
+        }
+        const outcome = await compile(gpu, { y }, { fuse: false }).catch((error: Error) => error)
+        owner[name] = original
+        vi.restoreAllMocks()
+        if (outcome instanceof Error) {
+          expect(outcome.message, name).toBe(`no ${name} today`)
+          failed.push(name)
+        } else outcome.destroy()
+        expect(left(), `${name}, call ${k}`).toBe(0)
+        // The scope of this test is the innermost one: nothing was left on the stack above it.
+        gpu.device.pushErrorScope('validation')
+        expect(await gpu.device.popErrorScope()).toBeNull()
+        await expect(gpu.device.popErrorScope()).rejects.toThrow()
+        if (!(outcome instanceof Error)) break
       }
-      await expect(compile(gpu, { y }, { fuse: false }), step).rejects.toThrow(`no ${step} today`)
-      expect(made.length, step).toBeGreaterThan(0)
-      expect(left(), step).toBe(0)
-      vi.restoreAllMocks()
-      // The scope of this test is the innermost one: nothing was left on the stack above it.
-      gpu.device.pushErrorScope('validation')
-      expect(await gpu.device.popErrorScope()).toBeNull()
-      await expect(gpu.device.popErrorScope()).rejects.toThrow()
     }
+    for (const name of ['createBuffer', 'createBindGroup', 'createCommandEncoder', 'submit', 'getMappedRange'])
+      expect(failed, name).toContain(name)
+    expect(failed.length).toBeGreaterThan(15)
   })
 
   test('of a plan that works all are freed by destroy', async () => {
