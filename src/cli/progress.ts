@@ -1,5 +1,6 @@
 /** One line on stderr that is written over: what is being done, a bar, the time left. Lines now and then where stderr is no terminal. */
 import type { Progress } from '../attack/protect.ts'
+import { startClock } from '../device/stopwatch.ts'
 
 const WIDTH = 24
 /** Steps that take as long as what follows the last one: the face is found and recognised again. */
@@ -42,7 +43,7 @@ export class ProgressLine {
   /** Photos in all, and those before the present one. */
   private readonly photos: number
   private before = 0
-  private began: number | undefined
+  private seconds: (() => number) | undefined
   private label = ''
   /** What the time of a step is measured from: the beginning, and from the second step on the end of the first. */
   private first: { done: number; at: number } | undefined
@@ -62,7 +63,7 @@ export class ProgressLine {
   start(name: string, before = 0): void {
     this.label = this.photos > 1 ? `${before + 1} of ${this.photos}, ${name}` : name
     this.before = before
-    this.began ??= performance.now()
+    this.seconds ??= startClock()
     this.first = undefined
     this.lastPercent = -1
   }
@@ -107,20 +108,21 @@ export class ProgressLine {
 
   /** Photos a minute and the time left for all of them; of the first photo the time its own steps will take, and the others' like them. */
   private left(done: number, total: number): string {
-    const now = performance.now()
+    this.seconds ??= startClock()
+    const now = this.seconds()
     this.first ??= { done, at: now }
     if (this.before > 0) return this.pace(done / total)
     if (done === this.first.done) return ''
     const perStep = (now - this.first.at) / (done - this.first.done)
     // The first step waits for what is the same in all of them.
     if (this.first.done === 0) this.first = { done, at: now }
-    return `, ${duration(((this.photos * (total + MEASURE_STEPS) - done) * perStep) / 1000)} left`
+    return `, ${duration((this.photos * (total + MEASURE_STEPS) - done) * perStep)} left`
   }
 
   /** Empty until a photo is done. `part` of the present photo is done, 0..1. */
   private pace(part: number): string {
-    if (this.before === 0 || this.began === undefined) return ''
-    const seconds = (performance.now() - this.began) / 1000
+    if (this.before === 0 || this.seconds === undefined) return ''
+    const seconds = this.seconds()
     const done = this.before + part
     return `, ${perMinute(done, seconds)} photos a minute, ${duration(((this.photos - done) * seconds) / done)} left`
   }

@@ -1,6 +1,7 @@
 /** A small network and its gradient on the GPU against the processor: shows a driver that computes nonsense. */
 
 import type { Gpu } from '../../device/gpu.ts'
+import { startClock } from '../../device/stopwatch.ts'
 import { compile, grad, graph } from '../../graph/index.ts'
 import { uniformNoise } from '../../graph/noise.ts'
 import { conv2dOp } from '../../kernels/conv2d.ts'
@@ -70,11 +71,11 @@ async function measure(gpu: Gpu): Promise<number> {
   plan.write('x', uniformNoise(4, elements(x.shape), 1))
   plan.run()
   await gpu.wait()
-  const began = performance.now()
+  const seconds = startClock()
   let runs = 0
-  for (; performance.now() - began < 200; runs++) {
+  for (; seconds() < 0.2; runs++) {
     plan.run()
     await gpu.wait()
   }
-  return (plan.summary().gflop * runs) / ((performance.now() - began) / 1000)
+  return (plan.summary().gflop * runs) / seconds()
 }

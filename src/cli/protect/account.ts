@@ -2,6 +2,7 @@
 import type { Choice } from '../../attack/choose.ts'
 import type { NoFaceError, Protection } from '../../attack/protect.ts'
 import { adapterName, describeAdapter, type Gpu } from '../../device/node.ts'
+import { startClock } from '../../device/stopwatch.ts'
 import { OutputError, type Photo, type PhotoError, shown } from '../../images/index.ts'
 import { Exit, exitCodeOf, mayDoBetter, messageOf, RecordedError, stoppedBy } from '../exit.ts'
 import { type Input, nameOf, STREAM } from '../listing.ts'
@@ -21,7 +22,7 @@ export class Account {
   private readonly codes: number[] = []
   private readonly outcomes: Outcomes = { protected: 0, 'without a face': 0, failed: 0, 'left alone': 0 }
   private readonly faces: FaceCounts = noFaces()
-  private readonly began = performance.now()
+  private readonly seconds = startClock()
   private toldAdapter = false
   /** Earlier results among the files of folders: those known by their names, and those that say so themselves. */
   private results: number
@@ -209,8 +210,6 @@ export class Account {
     const { listFaces, choosesFaces } = this.work.options
     return this.allFaces.mayBe > 0 && !listFaces && !choosesFaces
   }
-
-  private seconds = (): number => (performance.now() - this.began) / 1000
 
   /** `--json`'s line about a photo, unless the photo itself goes to standard output. */
   private printRow(row: object): void {

@@ -3,6 +3,7 @@ import { addAbortSignal } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { sha256Of } from '../../batch/ledger.ts'
 import type { Content } from '../../batch/rows.ts'
+import { startClock } from '../../device/stopwatch.ts'
 import { type Photo, type ReadOptions, readPhoto, readPhotoFile } from '../../images/index.ts'
 import { type Input, nameOf, STREAM } from '../listing.ts'
 
@@ -70,12 +71,12 @@ export class ReadAhead {
   }
 
   private async read(input: Input): Promise<DecodedPhoto> {
-    const began = performance.now()
+    const seconds = startClock()
     const source = await this.source(input)
     if (typeof source !== 'string' && this.options.hash)
       this.contents.set(input, { sha256: sha256Of(source), bytes: source.length })
     const photo = await readPhoto(source, input.name === STREAM ? nameOf(input) : input.name, this.options)
-    return { photo, seconds: (performance.now() - began) / 1000 }
+    return { photo, seconds: seconds() }
   }
 
   /** A path, or the bytes where the system knows the file by bytes only. */

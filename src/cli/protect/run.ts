@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { Choice } from '../../attack/choose.ts'
 import { NoFaceError, type Protection, type Protector } from '../../attack/protect.ts'
 import type { Gpu } from '../../device/node.ts'
+import { startClock } from '../../device/stopwatch.ts'
 import {
   comparePicture,
   copyWithoutMetadata,
@@ -133,7 +134,7 @@ export class ProtectRun {
         signal.throwIfAborted()
         return () => this.announce(input, decoded.photo, target.path, choice)
       }
-      const began = performance.now()
+      const working = startClock()
       const protection = await protector.protect(photo, {
         preset: options.preset,
         steps: options.steps,
@@ -145,7 +146,7 @@ export class ProtectRun {
         signal,
         onProgress: (p) => this.account.progress.update(p),
       })
-      const seconds = decoded.seconds + (performance.now() - began) / 1000
+      const seconds = decoded.seconds + working()
       return () => this.save(input, { photo: decoded.photo, seconds }, target, protection, gpu)
     } catch (error) {
       return this.failed(input, photo, error)
@@ -187,7 +188,7 @@ export class ProtectRun {
   ): Promise<'protected'> {
     const { options, outputs, task, photos } = this.work
     const { compare, keepMetadata, mark } = options
-    const began = performance.now()
+    const saving = startClock()
     const after: Photo = { ...photo, rgb: protection.photo.rgb }
     const bytes = await encodePhoto(after, { format, keepMetadata, mark })
     const more = lostInResult(photo, format).map(({ says }) => `${nameOf(input)} ${says}.`)
@@ -200,7 +201,7 @@ export class ProtectRun {
     if (rest) this.account.record((record) => record.came(input, 'protected', rest))
     if (compare !== undefined) await outputs.write(compare, await comparePicture(photo, after), input)
     this.account.progress.clear()
-    this.account.report(input, warned, path, protection, seconds + (performance.now() - began) / 1000, gpu)
+    this.account.report(input, warned, path, protection, seconds + saving(), gpu)
     return 'protected'
   }
 

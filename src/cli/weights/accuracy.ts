@@ -1,17 +1,11 @@
 /** `lowkey-gpu weights accuracy`: how well the recognisers tell the people of a folder apart. */
-import { Embedder } from '../../attack/embedder.ts'
-import { keepTuning } from '../../attack/kept-tuning.ts'
-import { loadDetector, loadRecogniser, recognisersOf } from '../../attack/node.ts'
-import { type Accuracy, accuracyOf, embedFaces } from '../../evaluate/accuracy.ts'
+import { type Accuracy, accuracyOf } from '../../evaluate/accuracy.ts'
 import type { PersonPhoto } from '../../evaluate/protocol.ts'
-import { mtcnnNetworks } from '../../models/mtcnn.ts'
-import { knownNetworks } from '../../weights/node.ts'
-import { openGpu } from '../driver-noise.ts'
 import { Exit, messageOf, UsageError } from '../exit.ts'
-import { chosenRecognisers } from '../models.ts'
-import { integer, listOf, parse } from '../options.ts'
-import { openedPhotos, peopleOf } from '../people.ts'
+import { integer, parse } from '../options.ts'
+import { peopleOf } from '../people.ts'
 import { table } from '../table.ts'
+import { embeddedBy, loadRecognisers } from './embedded.ts'
 
 export const accuracyHelp = `weights accuracy FOLDER measures the recognisers on photos of known people: FOLDER holds a folder for each person, with several
 photos of them. Every face is compared with all others (rank-1: the most similar is the same person's; EER: the error where both kinds
@@ -35,14 +29,11 @@ export async function accuracy(args: string[], signal: AbortSignal): Promise<num
   const [folder, ...more] = positionals
   if (folder === undefined || more.length > 0) throw new UsageError('weights accuracy: name one folder of people')
   const photos = await labelledPhotos(folder, integer('--most', values.most, 2, 1e6))
-  const networks = await knownNetworks()
-  const entries = chosenRecognisers(recognisersOf(networks), '--models', listOf(values.models))
-  const [detectorWeights, ...recognisers] = await Promise.all([loadDetector(networks), ...entries.map(loadRecogniser)])
-  using gpu = await openGpu(values.gpu)
-  keepTuning(gpu)
-  using detector = await mtcnnNetworks(gpu, detectorWeights)
-  using embedder = await Embedder.compile(gpu, recognisers)
-  const { people, embeddings, withoutFace } = await embedFaces(detector, embedder, openedPhotos(photos, signal))
+  const { people, embeddings, withoutFace } = await embeddedBy(await loadRecognisers(values.models), {
+    photos,
+    gpu: values.gpu,
+    signal,
+  })
   const results = [...embeddings].map(([id, list]) => ({ id, ...measured(list, people, folder) }))
   if (results.length === 0) throw new UsageError(`${folder}: no face was found in its photos`)
   if (values.json) {

@@ -2,22 +2,16 @@
 import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { MOST_COMPONENTS } from '../../attack/directions.ts'
-import { Embedder } from '../../attack/embedder.ts'
-import { keepTuning } from '../../attack/kept-tuning.ts'
-import { loadDetector, loadRecogniser, recognisersOf } from '../../attack/node.ts'
 import { packPopulations } from '../../attack/population-file.ts'
 import { POPULATIONS } from '../../attack/populations.ts'
-import { embedFaces } from '../../evaluate/accuracy.ts'
 import { averagedByPerson, populationsOf } from '../../evaluate/population.ts'
-import { mtcnnNetworks } from '../../models/mtcnn.ts'
-import { importFolder, knownNetworks } from '../../weights/node.ts'
+import { importFolder } from '../../weights/node.ts'
 import { placeFile } from '../../weights/place.ts'
-import { openGpu } from '../driver-noise.ts'
 import { Exit, UsageError } from '../exit.ts'
-import { chosenRecognisers } from '../models.ts'
-import { integer, listOf, parse } from '../options.ts'
+import { integer, parse } from '../options.ts'
 import { checkFolder } from '../outputs.ts'
-import { openedPhotos, strangersOf } from '../people.ts'
+import { strangersOf } from '../people.ts'
+import { embeddedBy, loadRecognisers } from './embedded.ts'
 
 const COMPONENTS = 48
 
@@ -56,14 +50,9 @@ export async function population(args: string[], signal: AbortSignal): Promise<n
   checkCount(folder, strangers.length, components)
   const photos = strangers.flatMap(({ person, files }) => files.slice(0, most).map((file) => ({ person, file })))
 
-  const networks = await knownNetworks()
-  const entries = chosenRecognisers(recognisersOf(networks), '--models', listOf(values.models))
-  const [detectorWeights, ...recognisers] = await Promise.all([loadDetector(networks), ...entries.map(loadRecogniser)])
-  using gpu = await openGpu(values.gpu)
-  keepTuning(gpu)
-  using detector = await mtcnnNetworks(gpu, detectorWeights)
-  using embedder = await Embedder.compile(gpu, recognisers)
-  const found = await embedFaces(detector, embedder, openedPhotos(photos, signal))
+  const loaded = await loadRecognisers(values.models)
+  const { entries } = loaded
+  const found = await embeddedBy(loaded, { photos, gpu: values.gpu, signal })
   const faces = new Set(found.people).size
   checkCount(folder, faces, components, 'with a face that was found')
 
