@@ -314,6 +314,36 @@ class InceptionResnet(nn.Module):
         return self.last_bn(self.last_linear(x.mean((2, 3))))
 
 
+class ResNet(nn.Module):
+    """He et al. 2016 with blocks of two convolutions, and the head of face.evoLVe's, as FRBench has it."""
+    def __init__(self, blocks, embedding=512):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        channels = [64, 64, 128, 256, 512]
+        for s, count in enumerate(blocks):
+            units = [BasicBlock(channels[s] if i == 0 else channels[s + 1], channels[s + 1], 2 if i == 0 and s > 0 else 1) for i in range(count)]
+            setattr(self, f'layer{s + 1}', nn.Sequential(*units))
+        self.bn_o1, self.fc, self.bn_o2 = nn.BatchNorm2d(512), nn.Linear(512 * 16, embedding), nn.BatchNorm1d(embedding)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.bn_o2(self.fc(self.bn_o1(x).flatten(1)))
+
+
+class BasicBlock(nn.Module):
+    def __init__(self, inputs, out, stride):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(inputs, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out)
+        self.conv2, self.bn2 = nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out)
+        if stride > 1 or inputs != out:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + (self.downsample(x) if hasattr(self, 'downsample') else x))
+
+
 FEW, NARROW = (2, 1, 1, 1), (8, 16, 24, 32)
 EXCITED = (16, 32, 48, 64)
 #: What is computed: id, network, side of the image.
@@ -324,6 +354,7 @@ COMPUTED = [
     ('mobilefacenet-treb1en', lambda: MobileFaceNet(), 112),
     ('mobilefacenet-eca', lambda: MobileFaceNet(frbench=True, attention=True), 112),
     ('mobilefacenet-xiaoccer', lambda: Xiaoccer(), 112),
+    ('resnet-18', lambda: ResNet((2, 2, 2, 2)), 112),
     ('inception-resnet-v1', lambda: InceptionResnet(), 160),
 ]
 #: Published sizes, by names and shapes alone. FRBench's are computed under its names.
@@ -331,7 +362,7 @@ PUBLISHED = [
     ('iresnet-18', lambda: IResNet((2, 2, 2, 2))), ('iresnet-34', lambda: IResNet((3, 4, 6, 3))),
     ('iresnet-50', lambda: IResNet((3, 4, 14, 3))), ('iresnet-100', lambda: IResNet((3, 13, 30, 3))),
     ('adaface-ir-50', lambda: IR(adaface_unit, (3, 4, 14, 3), affine=False)), ('adaface-ir-101', lambda: IR(adaface_unit, (3, 13, 30, 3), affine=False)),
-    ('ir-se-50', lambda: IR(excited_unit, (3, 4, 14, 3))),
+    ('ir-se-50', lambda: IR(excited_unit, (3, 4, 14, 3))), ('resnet-34', lambda: ResNet((3, 4, 6, 3))),
 ]
 
 

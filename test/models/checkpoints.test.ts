@@ -103,8 +103,8 @@ test.each(Object.entries(golden.tensors))('%s has the tensors of the published n
 
 describe.each(Object.entries(golden.embeddings))('%s', (id, { side, f32, names }) => {
   const architecture = recogniserOf(id)
-  // Its 400 convolutions take a minute to compile.
-  const isLong = id === 'inception-resnet-v1'
+  // The one's 400 convolutions take a minute to compile, the other's 24 million weights long to draw.
+  const isLong = id === 'inception-resnet-v1' || id === 'resnet-18'
 
   test('is known by the tensors of its file, wherever they are in it', async () => {
     expect(await digestOf(id)).toBe(names)
