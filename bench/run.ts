@@ -12,7 +12,7 @@
  * `--json` prints one object, `--save` writes it to bench/results. Medians with quartiles; nothing here passes or fails by a time.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { keepTuning } from '../src/attack/kept-tuning.ts'
@@ -97,6 +97,9 @@ const report: Report = {
   date: new Date().toISOString(),
   node: process.version,
   platform: `${process.platform}-${process.arch}`,
+  processor: `${cpus()[0]?.model.trim()}`,
+  cores: cpus().length,
+  load: loadavg()[0],
   adapter: {
     ...gpu.capabilities,
     name: adapterName(gpu.capabilities),
@@ -156,7 +159,9 @@ if (values.json) console.log(JSON.stringify(report))
 if (values.save) {
   const folder = new URL('results/', import.meta.url).pathname
   mkdirSync(folder, { recursive: true })
-  const file = `${folder}run-${adapterSlug(gpu.capabilities)}${values.quick ? '-quick' : ''}${values.cold ? '-cold' : ''}.json`
+  const { driver } = gpu.capabilities
+  const adapter = driver === 'other' ? adapterSlug(gpu.capabilities) : driver
+  const file = `${folder}run-${adapter}${values.quick ? '-quick' : ''}${values.cold ? '-cold' : ''}.json`
   writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`)
   console.error(`# saved in ${file}`)
 }

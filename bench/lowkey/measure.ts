@@ -50,6 +50,8 @@ export interface ConfigurationReport {
   secondsToFirstStep: number
   msPerStep: number
   msPerStepSpread: Spread
+  /** Of all cores, the driver's threads among them; median. Other work on the machine changes it little. */
+  processorMsPerStep: number
   dispatchesPerStep: number
   gflopPerStep: number
   /** What the plan of the step holds. */
@@ -70,19 +72,26 @@ export interface ConfigurationReport {
   peers: Record<string, PeerStep>
 }
 
-/** Milliseconds of a step, in samples of several steps each. */
-export async function timeSteps(gpu: Gpu, plan: Plan, { samples, sampleMs }: Budget): Promise<Spread> {
+/** Milliseconds of a step, of the clock and of the processor, in samples of several steps each. */
+export async function timeSteps(
+  gpu: Gpu,
+  plan: Plan,
+  { samples, sampleMs }: Budget,
+): Promise<{ clock: Spread; processor: Spread }> {
   const run = async (steps: number) => {
+    const used = process.cpuUsage()
     const start = performance.now()
     for (let i = 0; i < steps; i++) plan.run()
     await gpu.wait()
-    return (performance.now() - start) / steps
+    const clock = (performance.now() - start) / steps
+    const { user, system } = process.cpuUsage(used)
+    return { clock, processor: (user + system) / 1000 / steps }
   }
   await run(1) // for caches and clocks
-  const steps = sampleMs > 0 ? Math.max(1, Math.ceil(sampleMs / (await run(1)))) : 1
-  const times: number[] = []
+  const steps = sampleMs > 0 ? Math.max(1, Math.ceil(sampleMs / (await run(1)).clock)) : 1
+  const times: { clock: number; processor: number }[] = []
   while (times.length < samples) times.push(await run(steps))
-  return spreadOf(times)
+  return { clock: spreadOf(times.map((t) => t.clock)), processor: spreadOf(times.map((t) => t.processor)) }
 }
 
 export async function measureConfiguration(
@@ -105,7 +114,7 @@ export async function measureConfiguration(
   const later: PhaseSeconds[] = []
   while (later.length < budget.photos) later.push((await used.run(photo, stepsTimed)).seconds)
   const { plan } = used.attack
-  const spread = await timeSteps(gpu, plan, budget)
+  const { clock: spread, processor } = await timeSteps(gpu, plan, budget)
   // The first steps of a run may wait for what a driver compiles late: the steps that were not made are taken to be ordinary ones.
   const untimed = ((preset.steps - stepsTimed) * spread.median) / 1000
   const whole = (seconds: PhaseSeconds): PhaseSeconds => ({ ...seconds, steps: seconds.steps + untimed })
@@ -128,6 +137,7 @@ export async function measureConfiguration(
     secondsToFirstStep: total({ ...first.seconds, steps: 0, measure: 0, save: 0 }),
     msPerStep: spread.median,
     msPerStepSpread: spread,
+    processorMsPerStep: processor.median,
     dispatchesPerStep: dispatches.step,
     gflopPerStep: gflop,
     planMiB: mib,

@@ -33,7 +33,7 @@ export async function measurePrecisions(
     using plan = await compileLoop(gpu, networks, area, halves)
     const found = await gradientOf(plan, area)
     exact ??= found
-    const spread = await timeSteps(gpu, plan, budget)
+    const { clock: spread } = await timeSteps(gpu, plan, budget)
     rows.push({
       ...halves,
       msPerStep: spread.median,

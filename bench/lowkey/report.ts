@@ -12,6 +12,10 @@ export interface Report {
   date: string
   node: string
   platform: string
+  processor: string
+  cores: number
+  /** Processes that wanted a core when it began: the machine's load over a minute. */
+  load: number
   adapter: Capabilities & { name: string; roofs: Roofs; openSeconds: number }
   quick: boolean
   configurations: ConfigurationReport[]
@@ -65,7 +69,7 @@ export function configurationLines(row: ConfigurationReport): string[] {
     `${row.name}: ${row.description}`,
     `  ${row.surrogates.join(', ')}; photo ${photo.width}x${photo.height}, worked on at ${work.width}x${work.height}, ${row.faces} face${row.faces === 1 ? '' : 's'}, ${row.steps} steps${extrapolated}`,
     `  ${number(row.secondsPerPhoto)} s a photo (the first ${number(row.secondsFirst)} s, its steps from ${number(row.secondsToFirstStep)} s on): ${ratio}; ${honest}`,
-    `  ${spread(row.msPerStepSpread)} ms a step, ${row.dispatchesPerStep} dispatches, ${number(row.gflopPerStep)} GFLOP; ${percent(shareOfRoofs.arithmetic)} of the arithmetic roof, dispatches at least ${percent(shareOfRoofs.dispatch)}`,
+    `  ${spread(row.msPerStepSpread)} ms a step (${number(row.processorMsPerStep)} ms of processor), ${row.dispatchesPerStep} dispatches, ${number(row.gflopPerStep)} GFLOP; ${percent(shareOfRoofs.arithmetic)} of the arithmetic roof, dispatches at least ${percent(shareOfRoofs.dispatch)}`,
     `  memory: ${number(row.planMiB)} MiB in the step's plan, ${number(row.peakMiB)} MiB at most at once`,
     ...table(
       ['seconds', ...PHASES],

@@ -68,7 +68,9 @@ class Scale {
     await runner.run(photo, 1) // compiles
     const { seconds, faces } = await runner.run(photo, made)
     const { plan } = runner.attack
-    const { median } = await timeSteps(this.gpu, plan, budget)
+    const {
+      clock: { median },
+    } = await timeSteps(this.gpu, plan, budget)
     const rest = (preset.steps - made) * faces * (median / 1000)
     return {
       of,

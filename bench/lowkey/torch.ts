@@ -119,7 +119,7 @@ export async function measureTorch(
   const area = await areaOf(gpu, networks, await configuration.photo(), configuration.preset.area)
   const plan = await compileLoop(gpu, networks, area, halves)
   const exact = await gradientOf(plan, area)
-  const spread = await timeSteps(gpu, plan, budget)
+  const { clock: spread } = await timeSteps(gpu, plan, budget)
   plan.destroy()
   const folder = await mkdtemp(join(tmpdir(), 'lowkey-torch-'))
   const measured: Record<string, PeerStep> = {}

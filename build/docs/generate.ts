@@ -1,6 +1,7 @@
 /** Every generated part of the repository's documents and of `--help`, from the measurements and the sources. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { StepCounts } from '../../bench/counts-form.ts'
 import type { DemoTimes } from '../../bench/demo-times.ts'
 import type { Report } from '../../bench/lowkey/report.ts'
 import type { ScaleTimes } from '../../bench/scale/times.ts'
@@ -31,6 +32,7 @@ export interface Measurements {
   earlier: Earlier
   reports: Readonly<Record<string, Report>>
   demo: DemoTimes | undefined
+  counts: StepCounts
   formats: readonly FormatRow[]
   jpegQuality: JpegQualities
   scale: ScaleTimes | undefined
@@ -50,6 +52,7 @@ export function readMeasurements(repository: string): Measurements {
       reports.toSorted().map((file) => [file, JSON.parse(read(`bench/results/${file}`)) as Report]),
     ),
     demo: existsSync(join(repository, demo)) ? (JSON.parse(read(demo)) as DemoTimes) : undefined,
+    counts: JSON.parse(read('bench/results/counts.json')) as StepCounts,
     formats: JSON.parse(read('docs/results/formats.json')) as FormatRow[],
     jpegQuality: JSON.parse(read('bench/results/jpeg-quality.json')) as JpegQualities,
     scale: existsSync(join(repository, scale)) ? (JSON.parse(read(scale)) as ScaleTimes) : undefined,
@@ -73,14 +76,14 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
 export function filledDocuments(
   repository: string,
-  { shipped, firstAuto, earlier, reports, demo, formats, jpegQuality, scale }: Measurements,
+  { shipped, firstAuto, earlier, reports, demo, counts, formats, jpegQuality, scale }: Measurements,
 ): Record<string, string> {
   const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
   const parts = {
     ...new ProtectionParts(shipped, STANDARD, SHIPPED).parts,
     'first-auto-basis': () => ofFirst['protection-basis'](),
     'first-auto-figures': () => ofFirst['results-figures'](),
-    ...performanceParts(reports, demo),
+    ...performanceParts(reports, demo, counts),
     ...scaleParts(scale),
     'earlier-results': () => earlierResults(earlier),
     'formats-table': () => formatsTable(formats),

@@ -1,4 +1,6 @@
 /** The parts of the documents that say how long things take, from bench/results. */
+
+import type { StepCounts } from '../../bench/counts-form.ts'
 import type { DemoTimes } from '../../bench/demo-times.ts'
 import type { Report } from '../../bench/lowkey/report.ts'
 import { markdownTable, wrapped } from './markers.ts'
@@ -12,11 +14,13 @@ const percent = (share: number): string => `${Math.round(100 * share)} %`
 export function performanceParts(
   reports: Readonly<Record<string, Report>>,
   demo: DemoTimes | undefined,
+  counts: StepCounts,
 ): Record<string, () => string> {
   return {
     'demo-time': () =>
       demo ? wrapped(demoSentence(demo)) : 'How long it takes has not been measured for this version.',
     'demo-times': () => (demo ? demoTable(demo) : 'Not measured for this version.'),
+    'step-counts': () => countsTable(counts),
     'bench-reports': () =>
       Object.entries(reports)
         .map(([file, report]) => section(file, report))
@@ -57,19 +61,43 @@ function demoTable({ runs }: DemoTimes): string {
   )
 }
 
+function countsTable({ rows }: StepCounts): string {
+  return markdownTable(
+    ['step', 'area', 'kernels for a', 'GFLOP', 'dispatches', 'MiB, while it compiles'],
+    rows.map((row) => [
+      row.name,
+      `${row.width}x${row.height}`,
+      row.target,
+      number(row.gflop),
+      `${row.dispatches}`,
+      `${number(row.mib)}, ${number(row.mibWhileCompiling)}`,
+    ]),
+  )
+}
+
 function section(file: string, report: Report): string {
-  const { adapter, configurations } = report
+  const { adapter, configurations, cores, load } = report
+  // Other work had the cores as well: the clock then says little of the program.
+  const quiet = load <= cores
   const { gflops, gbps, dispatchMicroseconds } = adapter.roofs
-  const cores = (report as { processor?: string }).processor
   const intro =
-    `Measured on ${report.date.slice(0, 10)} on ${adapter.name}${cores ? `, ${cores}` : ''}; all numbers are in [${file}](../bench/results/${file}). Roofs then: ` +
-    `${number(gflops)} GFLOP/s f32, ${number(gbps)} GB/s copied, ${number(dispatchMicroseconds)} us a dispatch.`
+    `Measured on ${report.date.slice(0, 10)} on ${adapter.name}, ${report.processor} with ${cores} cores; all numbers are in ` +
+    `[${file}](../bench/results/${file}). ` +
+    (quiet
+      ? `Roofs then: ${number(gflops)} GFLOP/s f32, ${number(gbps)} GB/s copied, ${number(dispatchMicroseconds)} us a dispatch.`
+      : `The machine did other work, at a load of ${number(load)}: times of the clock, roofs and single operations are in the file alone.`)
   return [
     `### ${adapter.driver}, ${report.quick ? 'quick' : 'full'} run`,
     wrapped(intro),
-    ...configurations.map(configuration),
+    ...configurations.map(quiet ? configuration : (row) => wrapped(withoutClock(row))),
   ].join('\n\n')
 }
+
+/** What other work on the machine changes little or not at all. */
+const withoutClock = (row: Row): string =>
+  `\`${row.name}\`, attacking ${row.surrogates.join(', ')}, a photo of ${row.photo.width}x${row.photo.height} worked on at ` +
+  `${row.work.width}x${row.work.height}: a step takes **${number(row.processorMsPerStep)} ms of processor**, ${row.dispatchesPerStep} dispatches, ` +
+  `${number(row.gflopPerStep)} GFLOP. Memory: ${number(row.planMiB)} MiB in the plan, ${number(row.peakMiB)} MiB at most at once.`
 
 function configuration(row: Row): string {
   const equal = row.stepsTimed < row.steps ? ` (${row.stepsTimed} were made, the others counted as equal)` : ''
@@ -77,7 +105,7 @@ function configuration(row: Row): string {
     `\`${row.name}\`, attacking ${row.surrogates.join(', ')}, a photo of ${row.photo.width}x${row.photo.height}, ${row.steps} steps${equal}: ` +
     `**${number(row.secondsPerPhoto)} s a photo**, the first ${number(row.secondsFirst)} s. The first step begins ` +
     `${number(row.secondsToFirstStep)} s after the start. A step takes ${number(row.msPerStep)} ms ` +
-    `(${row.msPerStepSpread.quartiles.map(number).join(' to ')}), ${row.dispatchesPerStep} dispatches, ${number(row.gflopPerStep)} GFLOP: ` +
+    `(${row.msPerStepSpread.quartiles.map(number).join(' to ')}), ${number(row.processorMsPerStep)} ms of processor, ${row.dispatchesPerStep} dispatches, ${number(row.gflopPerStep)} GFLOP: ` +
     `${percent(row.shareOfRoofs.arithmetic)} of the arithmetic roof. Memory: ${number(row.planMiB)} MiB in the plan, ${number(row.peakMiB)} MiB at most at once.`
   // Those that there were when it was measured.
   const phases = Object.entries(row.phases)
