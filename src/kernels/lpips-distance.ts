@@ -37,13 +37,18 @@ function expectFeatures(name: string, a: Shape, b: Shape, lin: Shape): void {
   )
 }
 
+/** Lanes of a workgroup that sums more than LINEAR pixels: most of LPIPS' maps have no more, and no parts that are to be joined. */
+const MANY = 256
+
 /** Lanes run along the pixels of one image (grid y); a pixel's channels are read in loops, the second time from the cache. */
-function layout(a: Shape, b: Shape) {
+function layout(a: Shape, b: Shape, many: number) {
   const pixels = a[2] * a[3]
   const image = pixels * a[1]
+  const lanes = pixels > LINEAR ? many : LINEAR
   return {
     batch: Math.max(a[0], b[0]),
-    blocks: Math.ceil(pixels / LINEAR),
+    lanes,
+    blocks: Math.ceil(pixels / lanes),
     params: {
       pixels: u32(pixels),
       channels: u32(a[1]),
@@ -53,10 +58,10 @@ function layout(a: Shape, b: Shape) {
   }
 }
 
-const entry = (body: string): string => `
-@compute @workgroup_size(${LINEAR})
+const entry = (lanes: number, body: string): string => `
+@compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let pixel = group.x * ${LINEAR}u + lane;
+  let pixel = group.x * ${lanes}u + lane;
 ${body}
 }
 `
@@ -85,12 +90,14 @@ export const lpipsDistanceOp: Op<NoArgs> = {
     bytes: 4 * (elements(a) + elements(b)),
   }),
   kernels(_, [a, b]) {
-    const { batch, blocks, params } = layout(a, b)
+    const { batch, lanes, blocks, params } = layout(a, b, MANY)
     const scale = 1 / params.pixels.value
     const pixels: Dispatch = {
       label: 'lpips_distance',
-      code: `${laneSum('sum')}
-${entry(`  var distance = 0.0;
+      code: `${laneSum('sum', 'f32', lanes)}
+${entry(
+  lanes,
+  `  var distance = 0.0;
   if (pixel < p.pixels) {
     var square = vec2f(0);
     ${everyChannel('square += vec2f(va * va, vb * vb);')}
@@ -98,7 +105,8 @@ ${entry(`  var distance = 0.0;
     ${everyChannel('let difference = va * scale.x - vb * scale.y;\n      distance += lin[c] * difference * difference;')}
   }
   let total = sum(lane, distance);
-  if (lane == 0u) { parts[group.y * groups.x + group.x] = total * p.scale; }`)}`,
+  if (lane == 0u) { parts[group.y * groups.x + group.x] = total * p.scale; }`,
+)}`,
       reads: [
         { name: 'a', buffer: 0 },
         { name: 'b', buffer: 1 },
@@ -154,6 +162,7 @@ ${rowEntry(`  var part = 0.0;
     { shapes: [[2, 5, 3, 7], [2, 5, 3, 7], [5]], args: {}, fill: ['symmetric', 'symmetric', 'positive'] },
     { shapes: [[1, 7, 13, 11], [3, 7, 13, 11], [7]], args: {}, fill: ['positive', 'positive', 'positive'] },
     { shapes: [[2, 64, 6, 6], [1, 64, 6, 6], [64]], args: {}, fill: ['positive', 'symmetric', 'positive'] },
+    { shapes: [[2, 3, 17, 19], [2, 3, 17, 19], [3]], args: {}, fill: ['symmetric', 'positive', 'positive'] },
     { shapes: [[1, 3, 1, 1], [1, 3, 1, 1], [3]], args: {}, fill: ['symmetric', 'positive', 'positive'] },
     // One channel has only its sign: the gradient of both maps is 0, so all that is seen of it is rounding.
     {
@@ -176,7 +185,7 @@ export const lpipsGradientOp: Op<NoArgs> = {
     bytes: 4 * (elements(a) + elements(b) + elements(a[0] > b[0] ? a : b)),
   }),
   kernels(_, [a, b]) {
-    const { batch, blocks, params } = layout(a, b)
+    const { batch, lanes, blocks, params } = layout(a, b, LINEAR)
     const image = elements(b) / b[0]
     return [
       {
@@ -185,7 +194,9 @@ export const lpipsGradientOp: Op<NoArgs> = {
           {
             label: 'lpips_distance.df',
             // With r = 1 / (|b| + epsilon), u = b r and e = lin (u - ua): db = 2 / pixels dy (e r - (e . b) r^2 b / |b|).
-            code: entry(`  if (pixel < p.pixels) {
+            code: entry(
+              lanes,
+              `  if (pixel < p.pixels) {
     var square = vec2f(0);
     var weighted = vec2f(0);
     ${everyChannel('square += vec2f(va * va, vb * vb);\n      weighted += lin[c] * vb * vec2f(va, vb);')}
@@ -195,7 +206,8 @@ export const lpipsGradientOp: Op<NoArgs> = {
     let factor = select(0.0, p.scale * dy[group.y] * scale.y, norm.y > 0.0);
     var at = group.y * p.image + pixel;
     ${everyChannel('store(at, c, factor * (lin[c] * (vb * scale.y - va * scale.x) - along * vb));\n      at += p.pixels;')}
-  }`),
+  }`,
+            ),
             reads: [
               { name: 'a', buffer: 0 },
               { name: 'b', buffer: 1 },

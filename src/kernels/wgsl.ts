@@ -107,15 +107,20 @@ ${body}
 `
 
 /**
- * Declares `fn NAME(lane, value) -> TYPE`, which combines the values of a workgroup's LINEAR lanes in a tree (the same order
+ * Declares `fn NAME(lane, value) -> TYPE`, which combines the values of a workgroup's lanes (LINEAR unless told) in a tree (the same order
  * on every run) and returns the result to all of them. To be called by all lanes together.
  */
-export const laneReduction = (name: string, type: string, combine: (a: string, b: string) => string): string => `
-var<workgroup> ${name}_lanes: array<${type}, ${LINEAR}>;
+export const laneReduction = (
+  name: string,
+  type: string,
+  combine: (a: string, b: string) => string,
+  lanes: number = LINEAR,
+): string => `
+var<workgroup> ${name}_lanes: array<${type}, ${lanes}>;
 fn ${name}(lane: u32, value: ${type}) -> ${type} {
   workgroupBarrier();
   ${name}_lanes[lane] = value;
-  for (var half = ${LINEAR / 2}u; half > 0u; half >>= 1u) {
+  for (var half = ${lanes / 2}u; half > 0u; half >>= 1u) {
     workgroupBarrier();
     if (lane < half) { ${name}_lanes[lane] = ${combine(`${name}_lanes[lane]`, `${name}_lanes[lane + half]`)}; }
   }
@@ -125,7 +130,8 @@ fn ${name}(lane: u32, value: ${type}) -> ${type} {
 `
 
 /** `laneReduction` that adds. */
-export const laneSum = (name: string, type = 'f32'): string => laneReduction(name, type, (a, b) => `${a} + ${b}`)
+export const laneSum = (name: string, type = 'f32', lanes: number = LINEAR): string =>
+  laneReduction(name, type, (a, b) => `${a} + ${b}`, lanes)
 
 /** 0 to n - 1: what generated code is unrolled over. */
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i)
