@@ -7,6 +7,8 @@
  * branch, A the face crop. All branches, mirror images and faces are one batch of each recogniser, and recognisers of one
  * architecture are one network (models/ensemble.ts).
  *
+ * Where LPIPS looks at the crop alone (`lpipsOf`), its term is LPIPS(A x, A x').
+ *
  * With drawn views, F(b(x')) is of one view of x' instead, another one in each step: a quarter of the arithmetic, and as much protection.
  */
 import type { Graph, GraphTensor } from '../graph/index.ts'
@@ -107,7 +109,17 @@ export const directionInput = (stack: readonly Surrogate[]): string => `directio
 /** The part of a preset that the graph depends on. */
 export type ObjectivePreset = Pick<
   Preset,
-  'stepSize' | 'lpipsWeight' | 'blur' | 'softness' | 'chroma' | 'decay' | 'drawn' | 'centred' | 'towards' | 'awayLimit'
+  | 'stepSize'
+  | 'lpipsWeight'
+  | 'lpipsOf'
+  | 'blur'
+  | 'softness'
+  | 'chroma'
+  | 'decay'
+  | 'drawn'
+  | 'centred'
+  | 'towards'
+  | 'awayLimit'
 >
 
 /** What is attacked, and how. */
@@ -190,6 +202,7 @@ export function recordObjective(
       lpipsDistances(lpipsTaps(a, lpipsWeights, trunk), lpipsTaps(b, lpipsWeights, trunk), lpipsWeights)
         .map((layer) => sum(layer))
         .reduce(add)
+    if (preset.lpipsOf === 'crop') return distance(...crops)
     return affine(add(distance(...crops), distance(clean, x)), 0.5, 0)
   })
   const ascent = recordAscent(g, delta, reshape(feature, [1]), reshape(lpips, [1]), preset, half)

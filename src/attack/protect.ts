@@ -100,8 +100,8 @@ export interface Protection {
   /** Sides in pixels of the smallest faces that were looked for: upright ones, and those on their side or upside down. */
   smallest: { upright: number; turned: number }
   /**
-   * Visibility of the change where it is greatest: LPIPS (mean of face crop and surroundings) and PSNR in dB of the area worked
-   * on, the worst of all faces; of the 8-bit result.
+   * Visibility of the change where it is greatest: LPIPS of what the preset says (`lpipsOf`) and PSNR in dB of the area worked on, the
+   * worst of all faces; of the 8-bit result.
    */
   lpips: number
   psnr: number

@@ -40,7 +40,11 @@ function parsed(change: string, field: string, value: string, old: unknown): unk
   }
   if (typeof old === 'number' && value !== '' && Number.isFinite(Number(value))) return Number(value)
   if (typeof old === 'boolean' && (value === 'true' || value === 'false')) return value === 'true'
-  const words: Record<string, readonly string[]> = { area: ['photo', 'face'], rounding: ['floor', 'nearest'] }
+  const words: Record<string, readonly string[]> = {
+    area: ['photo', 'face'],
+    rounding: ['floor', 'nearest'],
+    lpipsOf: ['both', 'crop'],
+  }
   if (typeof old === 'string' && words[field]?.includes(value)) return value
   throw new RangeError(`"${change}": that is no value of ${field}`)
 }

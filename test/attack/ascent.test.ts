@@ -149,6 +149,30 @@ describe('the objective of the face presets', () => {
     })
   })
 
+  test('LPIPS looks at the crop alone where the preset says so', async () => {
+    const lpipsAt = async (lpipsOf: Preset['lpipsOf'], delta: Float32Array) => {
+      const { lpips } = recordObjective(graph(), {
+        shape,
+        surrogates: tinySurrogates,
+        perceptual: tinyLpips,
+        preset: { ...full, drawn: undefined, lpipsOf },
+        masked: false,
+      })
+      using plan = await compile(gpu, { lpips })
+      const [arcface, dlib] = [matrixInput('arcface112'), matrixInput('dlib150')]
+      const matrices = { [arcface]: Float32Array.from([0.25, 0, 1, 0, 0.25, 3]), [dlib]: inputs[dlib] }
+      for (const [name, data] of Object.entries({ ...inputs, delta, ...matrices }))
+        if (/^(clean|base|delta|sampling)/.test(name)) plan.write(name, data)
+      plan.run()
+      return (await plan.read('lpips'))[0]
+    }
+    // The crop ends at column 29.
+    const right = inputs.delta.map((v, i) => (i % width >= 31 ? v : 0))
+    expect(await lpipsAt('both', right)).toBeGreaterThan(1e-4)
+    expect(Math.abs(await lpipsAt('crop', right))).toBeLessThan(1e-9)
+    expect(await lpipsAt('crop', inputs.delta)).toBeGreaterThan(1e-4)
+  })
+
   test('repels no more beyond the limit', async () => {
     const distanceAt = async (awayLimit: number) => {
       const g = graph()
