@@ -31,7 +31,7 @@ describe('a face', () => {
   const sirius = ({ faces: [{ recognisers }] }: Protection) => recognisers.find(({ id }) => id === 'sirius')!.after
 
   test('that matches in spite of all rounds takes them all, and changes more with each', async () => {
-    const weak = { ...presets.auto, steps: 3, stepSize: 0.002 }
+    const weak = { ...presets.auto, softness: 1, steps: 3, stepSize: 0.002 }
     const [none, all] = await Promise.all([0, 3].map((rounds) => protect({ ...weak, rounds })))
     expect([none, all].map(({ faces }) => faces[0].rounds)).toEqual([0, 3])
     expect(none.psnr).toBeGreaterThan(all.psnr + 2)
@@ -45,19 +45,19 @@ describe('a face', () => {
   })
 
   test('takes rounds until none matches, and no further', async () => {
-    const some = await protect({ ...presets.auto, steps: 6, stepSize: 0.02 })
+    const some = await protect({ ...presets.auto, softness: 1, steps: 6, stepSize: 0.02 })
     const rounds = some.faces[0].rounds
     expect(rounds).toBeGreaterThan(0)
     expect(rounds).toBeLessThan(8)
     expect(sirius(some)).toBeLessThan(some.faces[0].recognisers[0].threshold)
     // It stopped where it was clear: with a round less it was not.
-    const before = await protect({ ...presets.auto, steps: 6, stepSize: 0.02, rounds: rounds - 1 })
+    const before = await protect({ ...presets.auto, softness: 1, steps: 6, stepSize: 0.02, rounds: rounds - 1 })
     const { threshold } = before.faces[0].recognisers[0]
     expect(sirius(before)).toBeGreaterThan(threshold - 0.05 * (1 - threshold) - 0.05)
   })
 
   test('that is clear takes none: auto is then medium to the bit; a number of steps is taken as told', async () => {
-    const strong = { steps: 12, stepSize: 0.03 }
+    const strong = { softness: 1, steps: 12, stepSize: 0.03 }
     const auto = await protect({ ...presets.auto, ...strong })
     expect(auto.faces[0].rounds).toBe(0)
     expect(auto.photo.rgb).toEqual((await protect({ ...presets.medium, ...strong })).photo.rgb)
