@@ -88,7 +88,7 @@ const face = (name: string, stepSize: number, awayLimit: number): Preset => ({
   decay: true,
   drawn: { degrees: 6, scale: 0.06, shift: 3 },
   centred: true,
-  towards: 0.8,
+  towards: 0.6,
   awayLimit,
   flat: 0.2,
   area: 'face',
@@ -99,10 +99,10 @@ export type PresetName = 'auto' | 'low' | 'medium' | 'high' | 'paper' | 'small' 
 
 /** By the name that `--strength` takes. `auto` is medium, and goes on while a recogniser that is attacked still matches. */
 export const presets: Readonly<Record<PresetName, Preset>> = {
-  auto: { ...face('auto', 0.031, 2), rounds: 8 },
-  low: face('low', 0.0207, 2),
-  medium: face('medium', 0.031, 2),
-  high: face('high', 0.0465, 2.6),
+  auto: { ...face('auto', 0.032, 2), rounds: 8 },
+  low: face('low', 0.0213, 2),
+  medium: face('medium', 0.032, 2),
+  high: face('high', 0.048, 2.6),
   paper,
   // The small attack of the paper: LPIPS weighs five times as much.
   small: { ...paper, name: 'small', lpipsWeight: 0.25 },
