@@ -217,19 +217,15 @@ class Experiment {
   private protect(run: GalleryRun): Promise<ProtectedGallery> {
     const { pace } = this
     const name = [run.method.name, ...(run.scale === 1 ? [] : [`enlarged ${run.scale} times`])].join(' ')
-    return protectGallery(
-      this.setup,
-      run,
-      this.clean.gallery,
-      this.otherFaces,
-      ({ file }) => {
+    return protectGallery(this.setup, run, this.clean.gallery, this.otherFaces, {
+      onPhoto: ({ file }) => {
         const left = pace.timed > 0 ? (pace.seconds / pace.timed) * (pace.total - pace.done) : undefined
         step(this.setup, { what: `${name}: ${basename(file)}`, done: pace.done++, total: pace.total, left })
       },
-      (seconds) => {
+      onMade: (seconds) => {
         pace.timed++
         pace.seconds += seconds
       },
-    )
+    })
   }
 }

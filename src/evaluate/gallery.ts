@@ -61,6 +61,13 @@ export interface GalleryRun {
   pictures: number
 }
 
+export interface GalleryEvents {
+  /** Called before each photo; throws to interrupt. */
+  onPhoto: (photo: CleanPhoto) => void
+  /** Called after each photo that had to be made, with the seconds that all of it took. */
+  onMade: (seconds: number) => void
+}
+
 /** What became of the gallery. */
 export interface ProtectedGallery {
   seen: SeenFace[]
@@ -72,8 +79,6 @@ export interface ProtectedGallery {
 /**
  * Protects the photos one after another. One that cannot be protected is left out, with a warning.
  * @param otherFaces faces as the other detector sees them in the clean photos, by file
- * @param onPhoto called before each photo; throws to interrupt
- * @param onMade called after each photo that had to be made, with the seconds that all of it took
  * @throws OutputError, PhotoError, AttackError, and the signal's reason when interrupted
  */
 export async function protectGallery(
@@ -81,8 +86,7 @@ export async function protectGallery(
   run: GalleryRun,
   photos: readonly CleanPhoto[],
   otherFaces: ReadonlyMap<string, Face>,
-  onPhoto: (photo: CleanPhoto) => void,
-  onMade: (seconds: number) => void,
+  { onPhoto, onMade }: GalleryEvents,
 ): Promise<ProtectedGallery> {
   const result: ProtectedGallery = {
     seen: [],
@@ -104,7 +108,7 @@ export async function protectGallery(
       setup.onWarning(`left out: ${photo.file}, ${run.method.name} at scale ${run.scale}: ${error.message}`)
     })
     if (!made) continue
-    await look(setup, run, result, photo, otherFaces.get(photo.file), before, made)
+    await look(setup, run, result, { clean: photo, otherFace: otherFaces.get(photo.file), before, made })
     if (made.isNew) onMade(seconds())
   }
   return result
@@ -115,10 +119,7 @@ async function look(
   { features, detector, otherDetector }: GallerySetup,
   { scale, pictures, handlings: asked }: GalleryRun,
   result: ProtectedGallery,
-  clean: CleanPhoto,
-  otherFace: Face | undefined,
-  before: Pixels,
-  made: Made,
+  { clean, otherFace, before, made }: { clean: CleanPhoto; otherFace: Face | undefined; before: Pixels; made: Made },
 ): Promise<void> {
   const { person, file } = clean
   const after = made.photo

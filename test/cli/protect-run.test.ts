@@ -227,9 +227,13 @@ describe('what is said of several photos', () => {
   test('sums up', () => {
     const outcomes = { protected: 4, 'without a face': 0, failed: 1, 'left alone': 2 }
     const counts = '4 protected, 0 without a face, 1 failed, 2 left alone'
-    expect(closingLine(outcomes, 0, 0)).toBe(`7 photos: ${counts}`)
-    expect(closingLine(outcomes, 3, 1)).toBe(`10 photos: ${counts}, 3 not done, besides 1 earlier result`)
-    expect(closingLine(outcomes, 0, 0, true)).toBe(`7 photos: ${counts.replace('4 protected', '4 would be protected')}`)
+    expect(closingLine({ outcomes })).toBe(`7 photos: ${counts}`)
+    expect(closingLine({ outcomes, notDone: 3, results: 1 })).toBe(
+      `10 photos: ${counts}, 3 not done, besides 1 earlier result`,
+    )
+    expect(closingLine({ outcomes, dryRun: true })).toBe(
+      `7 photos: ${counts.replace('4 protected', '4 would be protected')}`,
+    )
     expect(rateLine(5, 12.34)).toBe('5 worked on in 12.3 s, 24.3 a minute')
     expect(rateLine(5, 1)).toBe('5 worked on in 1.0 s, 300 a minute')
   })

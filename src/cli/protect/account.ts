@@ -1,7 +1,7 @@
 /** What comes of the photos of a run: counted, said on standard error, given as rows of `--json`, and written into the task's ledger. */
 import type { Choice } from '../../attack/choose.ts'
-import type { NoFaceError, Protection } from '../../attack/protect.ts'
-import { adapterName, describeAdapter, type Gpu } from '../../device/node.ts'
+import type { NoFaceError } from '../../attack/protect.ts'
+import { adapterName, describeAdapter } from '../../device/node.ts'
 import { startClock } from '../../device/stopwatch.ts'
 import { OutputError, type Photo, type PhotoError, shown } from '../../images/index.ts'
 import { Exit, exitCodeOf, mayDoBetter, messageOf, RecordedError, stoppedBy } from '../exit.ts'
@@ -10,7 +10,7 @@ import { ProgressLine } from '../progress.ts'
 import { countFaces, type FaceCounts, faceNote, noFaces } from './face-counts.ts'
 import { faceLines } from './face-list.ts'
 import { closingLine, closingRow, type Outcomes, photoLines, rateLine, withName } from './report.ts'
-import type { ProtectTask } from './task.ts'
+import type { ProtectedPhoto, ProtectTask } from './task.ts'
 import type { TaskWork, Work } from './work.ts'
 
 /** How a photo that did not fail ended. */
@@ -97,7 +97,7 @@ export class Account {
   }
 
   /** The results of a photo that was protected; `path` is where its result is. */
-  report(input: Input, photo: Photo, path: string, protection: Protection, seconds: number, gpu: Gpu): void {
+  report(input: Input, path: string, { photo, protection, seconds, gpu }: ProtectedPhoto): void {
     const { json, quiet, preset } = this.work.options
     const { capabilities } = gpu
     const { faces, left, smallest, lpips, psnr } = protection
@@ -172,8 +172,9 @@ export class Account {
       if (code === Exit.uncertain && options.quiet) process.stderr.write(`lowkey-gpu: ${faceNote(faces)}\n`)
       return code
     }
+    const closing = { outcomes: this.outcomes, notDone, results: this.results, faces, before: task?.before }
     const row = {
-      summary: closingRow(this.outcomes, notDone, this.results, faces, task?.before),
+      summary: closingRow(closing),
       notes: found.notes,
       seconds: this.seconds(),
       // What ended the run before its last photo; rows of photos say what ended those.
@@ -186,8 +187,7 @@ export class Account {
       if (worked > 0 && !options.dryRun) process.stderr.write(`${rateLine(worked, this.seconds())}\n`)
     }
     if (!options.quiet || code !== Exit.done) {
-      const line = closingLine(this.outcomes, notDone, this.results, options.dryRun, task?.before, faces)
-      process.stderr.write(`${line}\n`)
+      process.stderr.write(`${closingLine({ ...closing, dryRun: options.dryRun })}\n`)
     }
     return code
   }

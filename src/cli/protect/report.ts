@@ -16,6 +16,19 @@ export interface Outcomes {
   'left alone': number
 }
 
+/** What a run over several photos came to. */
+export interface Closing {
+  outcomes: Outcomes
+  /** Photos that were not done, because the run ended early. */
+  notDone?: number
+  /** Earlier results among the files. */
+  results?: number
+  /** Photos that another task or an earlier run had done; undefined where nobody looked. */
+  before?: number
+  faces?: FaceCounts
+  dryRun?: boolean
+}
+
 /** A photo's lines: every recogniser before and after, how visible the change is, and the seconds by phase. */
 export function photoLines(protection: Protection, preset: Preset, seconds: number, adapter: string): string[] {
   const { faces, lpips, psnr, smallest } = protection
@@ -84,14 +97,14 @@ function advice(recognisers: FaceReport['recognisers'], rounds: number, preset: 
  * The last line of a run over several photos, e.g. `6 photos: 4 protected, 0 without a face, 1 failed, 1 left alone`. What was not done,
  * because the run ended early, earlier results among the files and faces that need a look are told where there are any.
  */
-export function closingLine(
-  outcomes: Outcomes,
-  notDone: number,
-  results: number,
-  dryRun = false,
-  before: number | undefined = 0,
+export function closingLine({
+  outcomes,
+  notDone = 0,
+  results = 0,
+  before = 0,
   faces = noFaces(),
-): string {
+  dryRun = false,
+}: Closing): string {
   const counts = Object.entries(outcomes)
   const photos = counts.reduce((sum, [, count]) => sum + count, notDone + before)
   const parts = counts.map(
@@ -105,7 +118,7 @@ export function closingLine(
 }
 
 /** The same for `--json`. */
-export function closingRow(outcomes: Outcomes, notDone: number, results: number, faces: FaceCounts, before?: number) {
+export function closingRow({ outcomes, notDone = 0, results = 0, before, faces = noFaces() }: Closing) {
   const { protected: done, 'without a face': withoutFace, failed, 'left alone': leftAlone } = outcomes
   const photos = done + withoutFace + failed + leftAlone + notDone + (before ?? 0)
   const counts = { photos, protected: done, withoutFace, failed, leftAlone, notDone, earlierResults: results, faces }

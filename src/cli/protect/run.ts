@@ -193,15 +193,16 @@ export class ProtectRun {
     const bytes = await encodePhoto(after, { format, keepMetadata, mark })
     const more = lostInResult(photo, format).map(({ says }) => `${nameOf(input)} ${says}.`)
     const warned = { ...photo, warnings: [...(photo.warnings ?? []), ...more] }
+    const done = { photo: warned, protection, seconds, gpu }
     const content = photos.contentOf(input)
-    const rest = task && content && rowOf(content, task.record.output(path, bytes), warned, protection, seconds, gpu)
+    const rest = task && content && rowOf(done, content, task.record.output(path, bytes))
     if (rest) task.record.came(input, 'protected', rest, 'saving')
     if (path === STREAM) await writeStandardOutput(bytes)
     else await outputs.write(path, bytes, input)
     if (rest) this.account.record((record) => record.came(input, 'protected', rest))
     if (compare !== undefined) await outputs.write(compare, await comparePicture(photo, after), input)
     this.account.progress.clear()
-    this.account.report(input, warned, path, protection, seconds + saving(), gpu)
+    this.account.report(input, path, { ...done, seconds: seconds + saving() })
     return 'protected'
   }
 

@@ -156,14 +156,20 @@ export class ProtectTask {
   }
 }
 
+/** A photo that was protected, what was done, and where. */
+export interface ProtectedPhoto {
+  /** As it was read; its warnings are those of the result. */
+  photo: Photo
+  protection: Protection
+  seconds: number
+  gpu: Gpu
+}
+
 /** What a ledger keeps of a protected photo. */
 export function rowOf(
+  { photo, protection, seconds, gpu: { capabilities } }: ProtectedPhoto,
   input: Content,
   output: PhotoRow['output'],
-  photo: Photo,
-  protection: Protection,
-  seconds: number,
-  { capabilities }: Gpu,
 ): Partial<PhotoRow> {
   const { faces, left, lpips, psnr } = protection
   return {
