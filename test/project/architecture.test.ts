@@ -38,6 +38,22 @@ describe('imports', () => {
     expect(wrongWays(imports, { order, leaves })).toEqual([])
   })
 
+  test('of the leaves are by the folders that the page names, and the last two import nothing of the others', () => {
+    const across = [...imports].flatMap(([file, each]) =>
+      each.flatMap(({ to }) => {
+        const [from, target] = [folderOf(file), folderOf(to)]
+        return from && target && from !== target && imports.has(to) ? [{ from, target }] : []
+      }),
+    )
+    for (const leaf of leaves) {
+      const named = new RegExp(`\`${leaf}\` is used by ([^.;]*)[.;]`).exec(text)?.[1]
+      const users = Array.from(named?.matchAll(/\w+/g) ?? [], ([name]) => name)
+      const found = across.filter(({ target }) => target === leaf).map(({ from }) => from)
+      expect(users.toSorted(), leaf).toEqual([...new Set(found)].sort())
+    }
+    expect(across.filter(({ from }) => ['pixels', 'files'].includes(from))).toEqual([])
+  })
+
   test('that point the other way are found', () => {
     const changed = new Map(imports)
     changed.set('kernels/op.ts', importsOf('kernels/op.ts', "import { graph } from '../graph/index.ts'\n"))
