@@ -45,8 +45,15 @@ export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export { detectFacesYunet, type YunetNetworks } from './faces/yunet.ts'
 export { type EnsembleWeights, ensembleWeights, type LayerWeights } from './models/ensemble.ts'
 export { type IrArchitecture, ir } from './models/ir.ts'
-export { type IrTrained, irTraining, type Parameter, type ParameterSource, xavierBound } from './models/ir-training.ts'
+export { type IrTrained, irTraining } from './models/ir-training.ts'
 export type { NetworkWeights } from './models/layers.ts'
+export {
+  type LearnedWeights,
+  learnedWeights,
+  type Parameter,
+  type ParameterSource,
+  xavierBound,
+} from './models/learned.ts'
 export { mtcnnNetworks } from './models/mtcnn.ts'
 export { type OnnxNetwork, type OnnxNetworkOptions, onnxNetwork } from './models/onnx/network.ts'
 export {
@@ -56,7 +63,7 @@ export {
   recogniserFromOnnx,
 } from './models/onnx/recogniser.ts'
 export { isKnown, type Known, type OnnxValue } from './models/onnx/values.ts'
-export { type Recogniser, recogniser } from './models/recognisers.ts'
+export { type Recogniser, recogniser, recogniserOf } from './models/recognisers.ts'
 export { yunetNetworks } from './models/yunet.ts'
 export type { Pixels } from './pixels/pixels.ts'
 export { WeightsDamagedError, WeightsError, WeightsMissingError } from './weights/errors.ts'
@@ -64,4 +71,4 @@ export { readOnnx } from './weights/onnx.ts'
 export type { OnnxModel } from './weights/onnx-model.ts'
 export { type ExternalData, OnnxError } from './weights/onnx-tensor.ts'
 export { type Manifest, type ManifestEntry, openWeights, type Weights } from './weights/registry.ts'
-export { writeSafetensors } from './weights/safetensors.ts'
+export { readSafetensors, writeSafetensors } from './weights/safetensors.ts'

@@ -1,6 +1,6 @@
 import { add, averagePool2d, concat, flatten, globalAveragePool, maxPool2d, relu, reshape } from '../kernels/index.ts'
 import { elements, type Tensor } from '../kernels/op.ts'
-import { type LayerWeights, membersOf } from './ensemble.ts'
+import { type LayerWeights, membersIn } from './ensemble.ts'
 import { convolution, fullyConnected } from './layers.ts'
 import { crops, expectCrops, type Family, recogniserArchitecture } from './network.ts'
 
@@ -38,7 +38,7 @@ function block(x: Tensor, weights: LayerWeights, key: string, out: number, down:
   const shortcut = averagePool2d(x, { kernel: 2, stride: 2 })
   const [n, channels, height, width] = shortcut.shape
   // Members of an ensemble get their zeros each: for this they are images of the batch.
-  const members = membersOf(weights).length
+  const members = membersIn(weights)
   const each = reshape(shortcut, [n * members, channels / members, height, width])
   const filled = reshape(filledUp(each, 1, y.shape[1] / members), [n, y.shape[1], height, width])
   return relu(add(filled, filledUp(filledUp(y, 2, height), 3, width)))

@@ -11,14 +11,15 @@
 import { concat } from '../kernels/index.ts'
 import { expectShape, formatShape, sameShape, type Tensor } from '../kernels/op.ts'
 import type { NetworkWeights } from './layers.ts'
+import type { LearnedWeights } from './learned.ts'
 
 /** The weights of networks of one architecture; see `ensembleWeights`. */
 export interface EnsembleWeights {
   readonly members: readonly NetworkWeights[]
 }
 
-/** What layers take their weights from: one network's or those of an ensemble. */
-export type LayerWeights = NetworkWeights | EnsembleWeights
+/** What layers take their weights from: one network's, those of an ensemble, or those that a network is to learn. */
+export type LayerWeights = NetworkWeights | EnsembleWeights | LearnedWeights
 
 /**
  * Weights with which a network is recorded for all members at once. Those of one member are its own: the graph is that of the network.
@@ -30,9 +31,8 @@ export function ensembleWeights(members: readonly NetworkWeights[]): LayerWeight
   return members.length === 1 ? members[0] : { members }
 }
 
-/** The members of an ensemble; a network by itself is its only one. */
-export const membersOf = (weights: LayerWeights): readonly NetworkWeights[] =>
-  'members' in weights ? weights.members : [weights]
+/** How many networks are recorded as one: the members of an ensemble; else one. */
+export const membersIn = (weights: LayerWeights): number => ('members' in weights ? weights.members.length : 1)
 
 /**
  * The tensors of a name one after another on their first axis. They are joined on the GPU, once for each plan: nothing is copied before.

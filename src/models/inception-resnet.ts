@@ -4,7 +4,7 @@
  */
 import { add, affine, concat, flatten, globalAveragePool, maxPool2d, relu, reshape } from '../kernels/index.ts'
 import type { Tensor } from '../kernels/op.ts'
-import { type LayerWeights, membersOf } from './ensemble.ts'
+import { type LayerWeights, membersIn } from './ensemble.ts'
 import { type ConvolutionOptions, channelNorm, convolution, convolutionNorm, fullyConnected } from './layers.ts'
 import { crops, expectCrops, type Family, recogniserArchitecture } from './network.ts'
 
@@ -24,7 +24,7 @@ type Kernel = ConvolutionOptions['kernel']
  */
 export function inceptionResnet(x: Tensor, weights: LayerWeights): Tensor {
   expectCrops('inception-resnet', x, 160)
-  const members = membersOf(weights).length
+  const members = membersIn(weights)
   const layer = (y: Tensor, key: string, out: number, kernel: Kernel = 1, options: Partial<ConvolutionOptions> = {}) =>
     relu(
       convolutionNorm(y, weights, `${key}.conv`, `${key}.bn`, { ...optionsOf(options), out, kernel, epsilon: EPSILON }),

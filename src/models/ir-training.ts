@@ -1,21 +1,8 @@
 /** The IR networks as they are trained: statistics of the batch, and parameters that the caller keeps. */
 import { batchNormTraining, conv2d, linear, prelu, reshape } from '../kernels/index.ts'
-import { expectShape, formatShape, type Shape, type Tensor } from '../kernels/op.ts'
+import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
 import { type IrArchitecture, type IrLayers, irOf } from './ir.ts'
-
-/** Something that a network learns, or averages over its batches. */
-export interface Parameter {
-  /** As face.evoLVe calls it, and `ir` finds it. */
-  name: string
-  shape: Shape
-  /** The value that all its elements begin with; 'xavier' for kernels and matrices, whose beginning is random (see `xavierBound`). */
-  initial: number | 'xavier'
-  /** Whether gradients change it. Running statistics are not learned but averaged. */
-  learned: boolean
-}
-
-/** Gives the tensor that holds a parameter, of the parameter's shape. It is asked once for each use. */
-export type ParameterSource = (parameter: Parameter) => Tensor
+import type { ParameterSource } from './learned.ts'
 
 export interface IrTrained {
   /** [N,embedding], not normalised */
@@ -26,15 +13,6 @@ export interface IrTrained {
 
 /** Slope of a PReLU before training: PyTorch's. */
 const SLOPE = 0.25
-
-/**
- * Kernels and matrices of this shape begin uniform in ± this bound (Glorot and Bengio 2010), as face.evoLVe's do.
- * @param shape [out,in] or [out,in,h,w]
- */
-export function xavierBound([outputs, inputs, ...window]: Shape): number {
-  const area = window.reduce((product, extent) => product * extent, 1)
-  return Math.sqrt(6 / ((outputs + inputs) * area))
-}
 
 /**
  * The network of `ir` in training: batch normalisation takes the statistics of the batch and gives back the running ones after it.

@@ -1,6 +1,6 @@
 import { add, flatten, maxPool2d, mean, mul, relu, sigmoid } from '../kernels/index.ts'
 import type { Tensor } from '../kernels/op.ts'
-import { type LayerWeights, membersOf } from './ensemble.ts'
+import { type LayerWeights, membersIn } from './ensemble.ts'
 import { channelNorm, channelPrelu, convolution, convolutionNorm, fullyConnected, type PixelMap } from './layers.ts'
 import {
   crops,
@@ -124,7 +124,7 @@ function excitation(x: Tensor, layers: IrLayers, key: string, channels: number):
 export function inferenceLayers(weights: LayerWeights): IrLayers {
   const padded = ({ kernel = 1, ...options }: IrConvolution) => ({ ...options, kernel, padding: (kernel - 1) / 2 })
   return {
-    members: membersOf(weights).length,
+    members: membersIn(weights),
     convolution: (x, key, options) => convolution(x, weights, key, { ...padded(options), bias: false }),
     convolutionNorm: (x, key, norm, options) => convolutionNorm(x, weights, key, norm, padded(options)),
     norm: (x, key) => channelNorm(x, weights, key),

@@ -8,6 +8,7 @@ import {
   add,
   affine,
   batchNorm,
+  batchNormTraining,
   concat,
   conv2d,
   div,
@@ -21,9 +22,10 @@ import {
   sub,
   transpose,
 } from '../kernels/index.ts'
-import type { Shape, Tensor } from '../kernels/op.ts'
+import { expectShape, formatShape, type Shape, sameShape, type Tensor } from '../kernels/op.ts'
 import type { NetworkInput, Weights } from '../weights/registry.ts'
-import { type EnsembleWeights, ensembleWeights, joinedWeight, type LayerWeights, membersOf } from './ensemble.ts'
+import { type EnsembleWeights, ensembleWeights, joinedWeight, type LayerWeights, membersIn } from './ensemble.ts'
+import type { LearnedWeights, Parameter } from './learned.ts'
 
 /** What a network needs of its weights: the tensor of a name. It throws where there is none, or its shape is another. */
 export type NetworkWeights = Pick<Weights, 'tensor'>
@@ -44,23 +46,45 @@ export function normalised(x01: Tensor, { range: [black, white], mean, std }: Pi
   return add(mul(x01, recorder.constant(scale, [3, 1, 1], 'scale')), recorder.constant(offset, [3, 1, 1], 'offset'))
 }
 
+/** Slope of a PReLU before training: PyTorch's. */
+const SLOPE = 0.25
+
 /**
- * A weight as a constant of x's graph; those of an ensemble joined on the first axis.
+ * A weight as a constant of x's graph, those of an ensemble joined on the first axis; what is learned is the caller's tensor.
  * @param shape of the tensor of one network
  * @param as the shape it is wanted under, if another
+ * @param initial what it begins with where it is learned
  * @throws WeightsError where there is none of that name and shape
  */
-export function weight(x: Tensor, weights: LayerWeights, name: string, shape: Shape, as?: Shape): Tensor {
+export function weight(
+  x: Tensor,
+  weights: LayerWeights,
+  name: string,
+  shape: Shape,
+  as?: Shape,
+  initial: Parameter['initial'] = 'xavier',
+): Tensor {
   if ('members' in weights) {
     const joined = joinedWeight(x, weights, name)
     return reshape(joined, as ?? joined.shape)
+  }
+  if ('parameter' in weights) {
+    const learned = learnedTensor(weights, { name, shape, initial, learned: true })
+    return as ? reshape(learned, as) : learned
   }
   const tensor = weights.tensor(name, shape)
   return x.recorder.constant(tensor.data, as ?? tensor.shape, name)
 }
 
+function learnedTensor({ parameter }: LearnedWeights, asked: Parameter): Tensor {
+  const tensor = parameter(asked)
+  const fits = sameShape(tensor.shape, asked.shape)
+  expectShape(fits, `${asked.name}: the tensor for it is ${formatShape(tensor.shape)}, not ${formatShape(asked.shape)}`)
+  return tensor
+}
+
 /** Channels of one network's x [N,C,...], which has those of all members of an ensemble. */
-const channelsOf = (x: Tensor, weights: LayerWeights): number => x.shape[1] / membersOf(weights).length
+const channelsOf = (x: Tensor, weights: LayerWeights): number => x.shape[1] / membersIn(weights)
 
 export interface LayerOptions {
   /** False for a layer without `KEY.bias`. */
@@ -80,7 +104,8 @@ export type ConvolutionOptions = Width &
 /** Convolution with `KEY.weight` [out,C,h,w] (depthwise [C,1,h,w]) and `KEY.bias` [out]. x [N,C,H,W]. */
 export function convolution(x: Tensor, weights: LayerWeights, key: string, options: ConvolutionOptions): Tensor {
   const kernel = kernelOf(x, weights, key, options)
-  const shift = (options.bias ?? true) ? weight(x, weights, `${key}.bias`, [outOf(x, weights, options)]) : undefined
+  const { bias = true } = options
+  const shift = bias ? weight(x, weights, `${key}.bias`, [outOf(x, weights, options)], undefined, 0) : undefined
   return x.recorder.scope(key, () => conv2d(x, kernel, shift, grouped(x, kernel, weights, options)))
 }
 
@@ -97,7 +122,7 @@ function kernelOf(x: Tensor, weights: LayerWeights, key: string, options: Convol
 function grouped(x: Tensor, kernel: Tensor, weights: LayerWeights, options: ConvolutionOptions): ConvOptions {
   const { out, kernel: _, bias, depthwise, ...others } = options
   const shared = x.shape[1] === kernel.shape[1]
-  return { ...others, groups: depthwise ? kernel.shape[0] : shared ? 1 : membersOf(weights).length }
+  return { ...others, groups: depthwise ? kernel.shape[0] : shared ? 1 : membersIn(weights) }
 }
 
 /** Fully connected layer with `KEY.weight` [out,in] and `KEY.bias` [out]. x [N,in]. */
@@ -109,7 +134,13 @@ export function fullyConnected(
 ): Tensor {
   if ('members' in weights) return fullyConnectedEnsemble(x, weights, key, options)
   const { out, bias = true } = options
-  const matrix = weights.tensor(`${key}.weight`, [out, x.shape[1]])
+  const shape = [out, x.shape[1]]
+  if ('parameter' in weights) {
+    const learned = weight(x, weights, `${key}.weight`, shape)
+    const offset = bias ? weight(x, weights, `${key}.bias`, [out], undefined, 0) : undefined
+    return x.recorder.scope(key, () => linear(x, learned, offset))
+  }
+  const matrix = weights.tensor(`${key}.weight`, shape)
   const shift = bias ? weight(x, weights, `${key}.bias`, [out]) : undefined
   return x.recorder.scope(key, () => linearInPieces(x, matrix, shift))
 }
@@ -180,7 +211,7 @@ function fullyConnectedEnsemble(
 /** PReLU with a slope for every channel, `KEY.weight` [C]. x [N,C] or [N,C,H,W]. */
 export function channelPrelu(x: Tensor, weights: LayerWeights, key: string): Tensor {
   const as = x.shape.length === 4 ? [x.shape[1], 1, 1] : [x.shape[1]]
-  const slope = weight(x, weights, `${key}.weight`, [channelsOf(x, weights)], as)
+  const slope = weight(x, weights, `${key}.weight`, [channelsOf(x, weights)], as, SLOPE)
   return x.recorder.scope(key, () => prelu(x, slope))
 }
 
@@ -200,30 +231,55 @@ interface Norm {
 }
 
 function normOf(x: Tensor, weights: LayerWeights, key: string, channels: number, affine = true): Norm {
-  const learned = (name: string) => weight(x, weights, `${key}.${name}`, [channels])
-  const all = channels * membersOf(weights).length
+  const shape = [channels]
+  const learned = (name: string, initial: number) => weight(x, weights, `${key}.${name}`, shape, undefined, initial)
+  const averaged = (name: string, initial: number) =>
+    'parameter' in weights
+      ? learnedTensor(weights, { name: `${key}.${name}`, shape, initial, learned: false })
+      : weight(x, weights, `${key}.${name}`, shape)
+  const all = channels * membersIn(weights)
   const same = (value: number) => x.recorder.constant(new Float32Array(all).fill(value), [all], key)
   return {
-    gamma: affine ? learned('weight') : same(1),
-    beta: affine ? learned('bias') : same(0),
-    mean: learned('running_mean'),
-    variance: learned('running_var'),
+    gamma: affine ? learned('weight', 1) : same(1),
+    beta: affine ? learned('bias', 0) : same(0),
+    mean: averaged('running_mean', 0),
+    variance: averaged('running_var', 1),
   }
 }
 
-/** Batch normalisation in inference with `KEY.weight`, `bias`, `running_mean` and `running_var`, each [C]. x [N,C] or [N,C,H,W]. */
+/** By the statistics of the batch; the running ones after it are kept for the plan's updates. */
+function trainedNorm(
+  x: Tensor,
+  weights: LearnedWeights,
+  key: string,
+  { gamma, beta, mean, variance }: Norm,
+  epsilon: number,
+): Tensor {
+  const { recorder } = x
+  const trained = recorder.scope(key, () => batchNormTraining(x, gamma, beta, mean, variance, { epsilon }))
+  weights.running.set(`${key}.running_mean`, trained.runningMean)
+  weights.running.set(`${key}.running_var`, trained.runningVariance)
+  return trained.output
+}
+
+/**
+ * Batch normalisation with `KEY.weight`, `bias`, `running_mean` and `running_var`, each [C]: in inference, or in training where the weights
+ * are learned. x [N,C] or [N,C,H,W].
+ */
 export function channelNorm(
   x: Tensor,
   weights: LayerWeights,
   key: string,
   { epsilon = EPSILON, affine }: NormOptions = {},
 ): Tensor {
-  const { gamma, beta, mean, variance } = normOf(x, weights, key, channelsOf(x, weights), affine)
+  const norm = normOf(x, weights, key, channelsOf(x, weights), affine)
+  if ('parameter' in weights) return trainedNorm(x, weights, key, norm, epsilon)
+  const { gamma, beta, mean, variance } = norm
   return x.recorder.scope(key, () => batchNorm(x, gamma, beta, mean, variance, epsilon))
 }
 
 /**
- * A convolution with `KEY.weight`, without bias, and the batch normalisation `NORM` after it (inference), in one: the scale goes
+ * A convolution with `KEY.weight`, without bias, and the batch normalisation `NORM` after it, in inference in one: the scale goes
  * into the kernels and the shift is the bias. These depend on weights alone, so a plan computes them once. x [N,C,H,W].
  */
 export function convolutionNorm(
@@ -234,7 +290,12 @@ export function convolutionNorm(
   { epsilon = EPSILON, ...options }: ConvolutionOptions & { bias?: undefined; epsilon?: number },
 ): Tensor {
   const kernel = kernelOf(x, weights, key, options)
-  const { gamma, beta, mean, variance } = normOf(x, weights, norm, outOf(x, weights, options))
+  const learned = normOf(x, weights, norm, outOf(x, weights, options))
+  if ('parameter' in weights) {
+    const y = x.recorder.scope(key, () => conv2d(x, kernel, undefined, grouped(x, kernel, weights, options)))
+    return trainedNorm(y, weights, norm, learned, epsilon)
+  }
+  const { gamma, beta, mean, variance } = learned
   return x.recorder.scope(key, () => {
     const scale = div(gamma, sqrt(affine(variance, 1, epsilon)))
     const scaled = mul(kernel, reshape(scale, [scale.shape[0], 1, 1, 1]))

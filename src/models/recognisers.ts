@@ -7,6 +7,7 @@ import type { ManifestEntry, NetworkInput, RecogniserEntry, Weights } from '../w
 import { architectureIds, architectureOf } from './architectures.ts'
 import type { LayerWeights } from './ensemble.ts'
 import { normalised } from './layers.ts'
+import type { RecogniserArchitecture } from './network.ts'
 import { type FaceNetwork, storedFaceNetwork } from './onnx/recogniser.ts'
 
 /** A network that makes embeddings of faces. Cosines of embeddings are compared with the threshold. */
@@ -47,14 +48,43 @@ export function recogniser(entry: ManifestEntry): Recogniser {
   if (entry.role === 'recogniser' && entry.architecture === ONNX) return onnxRecogniser(entry)
   const architecture = architectureOf(entry.architecture)
   if (entry.role !== 'recogniser' || architecture?.role !== 'recogniser') {
-    const known = [...architectureIds.filter((id) => architectureOf(id)?.role === 'recogniser'), ONNX].join(', ')
     throw new UnknownArchitectureError(
       'weights/manifest.json',
-      `${entry.id} is a ${entry.role} of architecture "${entry.architecture}"; recognisers are of one of ${known}`,
+      `${entry.id} is a ${entry.role} of architecture "${entry.architecture}"; recognisers are of one of ${recogniserIds()}, ${ONNX}`,
     )
   }
-  const { id, alignment, embedding, threshold, input } = entry
-  const { build } = architecture
+  return recogniserWith(architecture, entry)
+}
+
+/** Cosine from which faces count as one person's until it was measured: no more than usual. */
+const USUAL_THRESHOLD = 0.3
+
+/**
+ * A recogniser of an architecture as its authors feed it, of weights that there are not yet: to be recorded with `learnedWeights`, and
+ * with what was learned.
+ * @param architecture its id: what the `--as` of `weights import` takes, also one that spells out its layers (`ir-1x8-1x16-1x24-1x32-e64`)
+ * @throws UnknownArchitectureError where no recogniser has that id
+ */
+export function recogniserOf(architecture: string): Recogniser {
+  const known = architectureOf(architecture)
+  if (known?.role !== 'recogniser')
+    throw new UnknownArchitectureError(architecture, `is no architecture of a recogniser; known are ${recogniserIds()}`)
+  const { id, alignment, embedding, input } = known
+  return recogniserWith(known, { id, alignment, embedding, input, threshold: USUAL_THRESHOLD })
+}
+
+const recogniserIds = (): string => architectureIds.filter((id) => architectureOf(id)?.role === 'recogniser').join(', ')
+
+function recogniserWith(
+  { id: architecture, build }: RecogniserArchitecture,
+  {
+    id,
+    alignment,
+    embedding,
+    threshold,
+    input,
+  }: Pick<RecogniserEntry, 'id' | 'alignment' | 'embedding' | 'threshold' | 'input'>,
+): Recogniser {
   const { size } = alignments[alignment]
   return {
     id,
@@ -63,7 +93,7 @@ export function recogniser(entry: ManifestEntry): Recogniser {
     embedding,
     threshold,
     // The crop is what `build` takes, the map of its pixels a part of what it records.
-    architecture: `${entry.architecture} ${alignment} ${JSON.stringify(input)}`,
+    architecture: `${architecture} ${alignment} ${JSON.stringify(input)}`,
     build: (x01, weights) => x01.recorder.scope(id, () => build(fed(x01, size, input), weights)),
   }
 }
@@ -77,6 +107,7 @@ function onnxRecogniser({ id, alignment, embedding, threshold, input, file }: Re
   let prepared: { weights: LayerWeights; network: FaceNetwork } | undefined
   const networkOf = (weights: LayerWeights): FaceNetwork => {
     if (prepared?.weights === weights) return prepared.network
+    if ('parameter' in weights) throw new WeightsError(file, 'came as an ONNX file: its layers cannot be learned anew')
     if (!('metadata' in weights)) throw new WeightsError(file, 'is not loaded with its metadata, which hold the graph')
     const { width, height } = input
     const network = storedFaceNetwork(weights as Weights, file, width && height ? [height, width] : undefined)

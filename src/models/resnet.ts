@@ -1,6 +1,6 @@
 import { add, flatten, maxPool2d, relu } from '../kernels/index.ts'
 import type { Tensor } from '../kernels/op.ts'
-import { type LayerWeights, membersOf } from './ensemble.ts'
+import { type LayerWeights, membersIn } from './ensemble.ts'
 import { faceEvolveInput } from './ir.ts'
 import { channelNorm, convolutionNorm, fullyConnected } from './layers.ts'
 import { crops, expectCrops, type Family, recogniserArchitecture } from './network.ts'
@@ -79,7 +79,7 @@ const layerOf =
 
 /** x where it has the shape of the block's output, else a convolution. */
 function shortcut(x: Tensor, weights: LayerWeights, key: string, options: { out: number; stride: number }): Tensor {
-  if (options.stride === 1 && x.shape[1] === options.out * membersOf(weights).length) return x
+  if (options.stride === 1 && x.shape[1] === options.out * membersIn(weights)) return x
   return convolutionNorm(x, weights, `${key}.downsample.0`, `${key}.downsample.1`, options)
 }
 

@@ -4,7 +4,7 @@
  */
 import { add, conv2d, flatten, mean, mul, reshape, sigmoid } from '../kernels/index.ts'
 import type { Tensor } from '../kernels/op.ts'
-import { type LayerWeights, membersOf } from './ensemble.ts'
+import { type LayerWeights, membersIn } from './ensemble.ts'
 import {
   type ConvolutionOptions,
   channelNorm,
@@ -80,7 +80,7 @@ function attend(x: Tensor, weights: LayerWeights, key: string, channels: number)
   // Odd, and longer for more channels: Wang et al., equation 12.
   const taps = Math.floor((Math.log2(channels) + 1) / 2)
   const length = Math.max(3, taps + 1 - (taps % 2))
-  const members = membersOf(weights).length
+  const members = membersIn(weights)
   const [n] = x.shape
   const kernel = weight(x, weights, `${key}.weight`, [1, 1, length], [members, 1, length, 1])
   const means = reshape(mean(x, [2, 3]), [n, members, channels, 1])
