@@ -8,11 +8,12 @@ FOLDER has photos of faces, in folders or not; nobody says who is on them.
 
 What is learned
       --student WHAT    a recogniser, which goes on from its weights (sirius), or an architecture that begins anew: one of
-                        'weights import --as', also spelled out (ir-1x16-1x32-1x64-1x128-e128)
+                        'weights import --as', also spelled out (ir-1x16-1x32-1x64-1x128-e128; stages of one width
+                        cannot be told apart in the file)
       --teachers LIST   recognisers with commas between (sirius)
       --target WHAT     embeddings (default) or similarities: what of the teachers is learned
       --radius N        the student is given crops changed by up to so much a channel, of 255, to its greatest loss (0)
-      --inner N         steps in which that change is found (1)
+      --inner N         steps in which that change is found (1); 0 takes one at random
       --clean X         weight of the loss on crops that are not changed, beside that on changed ones (0)
 
 How crops are varied, each by a number drawn from 0 to
@@ -75,7 +76,7 @@ export function readOptions(args: string[]) {
       teachers: values.teachers.split(','),
       target: oneOf('target', ['embeddings', 'similarities']),
       radius: number('radius', 0, 255) / 255,
-      inner: count('inner', 1, 100),
+      inner: count('inner', 0, 100),
       clean: number('clean', 0, 1000),
       shift: number('shift', 0, 20),
       scale: number('scale', 0, 0.5),

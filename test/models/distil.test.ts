@@ -48,7 +48,7 @@ async function peopleIn(folder: string): Promise<void> {
 describe('examples/distil.ts', () => {
   const folder = room('distil')
   const settings = [
-    ...['--student', 'ir-1x4-1x4-1x8-1x8-e16', '--align', 'centre', '--batch', '4', '--steps', '12', '--every', '4'],
+    ...['--student', 'ir-1x4-1x6-1x8-1x10-e16', '--align', 'centre', '--batch', '4', '--steps', '12', '--every', '4'],
     ...['--radius', '4', '--rate', '0.01', '--warm-up', '1', '--jpeg', '0.5', '--blur', '0.5', '--accumulate', '2'],
   ]
   const distil = (output: string, more: readonly string[] = [], invocation: Partial<Invocation> = {}) =>
@@ -65,7 +65,7 @@ describe('examples/distil.ts', () => {
     const report = JSON.parse(readFileSync(join(folder, 'whole/report.json'), 'utf8'))
     const losses = report.losses.map(({ loss }: { loss: number }) => loss)
     expect(losses).toHaveLength(3)
-    expect(losses[2]).toBeLessThan(losses[0] - 0.1)
+    expect(losses[2]).toBeLessThan(losses[0] - 0.05)
     const { recognisers } = report.heldOut
     expect(Object.keys(recognisers)).toEqual(['student', 'sirius'])
     for (const { pairs, underAttack } of [recognisers.student, recognisers.sirius]) {
@@ -97,14 +97,14 @@ describe('examples/distil.ts', () => {
     const imported = await run('import', 'whole/student.safetensors', '--name', 'mine', ...gpuOptions)
     expect([imported.stderr, imported.code]).toEqual(['', 0])
     const listed = await run('list')
-    expect(listed.stdout).toMatch(/^ *mine .*ir-1x4-1x4-1x8-1x8-e16/m)
+    expect(listed.stdout).toMatch(/^ *mine .*ir-1x4-1x6-1x8-1x10-e16/m)
   })
 
   test('learns similarities too, from several teachers, with momentum', { timeout: 300_000 }, async () => {
     const more = ['--teachers', 'sirius,dlib', '--target', 'similarities', '--optimiser', 'sgd', '--steps', '2']
     const { stdout, stderr, code } = await distil('similar', [...more, '--every', '1', '--radius', '0', '--f16'])
     expect([stderr, code]).toEqual(['', 0])
-    expect(stdout).toContain('sirius, dlib teach ir-1x4-1x4-1x8-1x8-e16')
+    expect(stdout).toContain('sirius, dlib teach ir-1x4-1x6-1x8-1x10-e16')
     expect(stdout).toContain('nothing was kept out, so nothing is known of its accuracy')
     const { tensors } = readSafetensors(student('similar'), 'student')
     expect(new Set([...tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(['F16']))
