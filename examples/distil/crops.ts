@@ -79,8 +79,7 @@ async function readCanvas(
   align: (photo: Pixels) => Promise<Affine | undefined>,
 ): Promise<Uint8Array | undefined> {
   try {
-    const { width, height, rgb } = await readPhoto(path)
-    const photo = { width, height, data: rgb }
+    const photo = await readPhoto(path)
     const map = await align(photo)
     if (map) {
       const [a, b, tx, c, d, ty] = map

@@ -17,7 +17,6 @@ import {
   matmul,
   mean,
   mul,
-  type Node,
   normalize,
   type Parameter,
   type Plan,
@@ -93,11 +92,11 @@ export class Trainer implements Disposable {
   readonly alignments: readonly Alignment[]
   private readonly plan: Plan
   /** Of the student, without what was learned beside it. */
-  private readonly tensors: ReadonlyMap<string, Node>
+  private readonly tensors: ReadonlyMap<string, Tensor>
   /** All that a step leaves for the next, and so all that a checkpoint holds. */
-  private readonly states: readonly Node[]
+  private readonly states: readonly Tensor[]
 
-  private constructor(plan: Plan, tensors: Map<string, Node>, states: Node[], alignments: Alignment[]) {
+  private constructor(plan: Plan, tensors: Map<string, Tensor>, states: Tensor[], alignments: Alignment[]) {
     this.plan = plan
     this.tensors = tensors
     this.states = states
@@ -107,15 +106,15 @@ export class Trainer implements Disposable {
   static async compile(gpu: Gpu, student: Student, teachers: readonly Known[], run: Options['run']): Promise<Trainer> {
     const { batch, radius, inner, target } = run
     const g = graph()
-    const states: Node[] = []
-    const state = (name: string, shape: Shape, start?: Float32Array | number): Node => {
+    const states: Tensor[] = []
+    const state = (name: string, shape: Shape, start?: Float32Array | number): Tensor => {
       const node = g.state(name, shape, start)
       states.push(node)
       return node
     }
-    const tensors = new Map<string, Node>()
-    const learned: Node[] = []
-    const parameter = (p: Parameter): Node => {
+    const tensors = new Map<string, Tensor>()
+    const learned: Tensor[] = []
+    const parameter = (p: Parameter): Tensor => {
       const known = tensors.get(p.name)
       if (known) return known
       const node = state(p.name, p.shape, student.weights?.tensor(p.name, p.shape).data ?? beginning(p))
@@ -142,8 +141,8 @@ export class Trainer implements Disposable {
       const head = () => headOf(name, [embedding, network.embedding])
       return { rows, translated: (y: Tensor) => (own || target === 'similarities' ? y : linear(y, head())) }
     })
-    const heads = new Map<string, Node>()
-    function headOf(name: string, shape: Shape): Node {
+    const heads = new Map<string, Tensor>()
+    function headOf(name: string, shape: Shape): Tensor {
       const known = heads.get(name)
       if (known) return known
       const head = state(name, shape, beginning({ name, shape, initial: 'xavier', learned: true }))
@@ -215,7 +214,7 @@ export class Trainer implements Disposable {
     this.plan.destroy()
   }
 
-  private async read(nodes: (readonly [string, Node])[]): Promise<Tensors> {
+  private async read(nodes: (readonly [string, Tensor])[]): Promise<Tensors> {
     const read = nodes.map(async ([name, node]) => {
       return [name, { shape: node.shape, data: await this.plan.read(node.name) }] as const
     })
@@ -226,9 +225,9 @@ export class Trainer implements Disposable {
 /** Steps of the optimiser, after so many batches' gradients each. */
 function updatesOf(
   g: Graph,
-  state: (name: string, shape: Shape, start?: number) => Node,
+  state: (name: string, shape: Shape, start?: number) => Tensor,
   loss: Tensor,
-  learned: readonly Node[],
+  learned: readonly Tensor[],
   { accumulate, optimiser }: Options['run'],
 ): Updates {
   const rate = g.input('rate', [])
