@@ -65,7 +65,7 @@ describe('examples/distil.ts', () => {
     const report = JSON.parse(readFileSync(join(folder, 'whole/report.json'), 'utf8'))
     const losses = report.losses.map(({ loss }: { loss: number }) => loss)
     expect(losses).toHaveLength(3)
-    expect(losses[2]).toBeLessThan(losses[0] - 0.05)
+    expect(losses[2]).toBeLessThan(losses[0] - 0.03)
     const { recognisers } = report.heldOut
     expect(Object.keys(recognisers)).toEqual(['student', 'sirius'])
     for (const { pairs, underAttack } of [recognisers.student, recognisers.sirius]) {
@@ -95,9 +95,10 @@ describe('examples/distil.ts', () => {
     const env = { LOWKEY_HOME: room('distil-home') }
     const run = (...args: string[]) => lowkey(['weights', ...args], { cwd: folder, env })
     const imported = await run('import', 'whole/student.safetensors', '--name', 'mine', ...gpuOptions)
-    expect([imported.stderr, imported.code]).toEqual(['', 0])
+    expect(imported.code).toBe(0)
+    expect(imported.stderr).toContain('IR of 1/1/1/1 units (ir-1x4-1x6-1x8-1x10-e16)')
     const listed = await run('list')
-    expect(listed.stdout).toMatch(/^ *mine .*ir-1x4-1x6-1x8-1x10-e16/m)
+    expect(listed.stdout).toMatch(/^mine +recogniser +ready .*IR of 1\/1\/1\/1 units *$/m)
   })
 
   test('learns similarities too, from several teachers, with momentum', { timeout: 300_000 }, async () => {
