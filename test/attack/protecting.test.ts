@@ -18,7 +18,7 @@ const gpu = await testGpu()
 const fromRoot = (path: string): string => resolve(import.meta.dirname, '../..', path)
 
 /** Few long steps in place of many short ones. */
-const quick: Preset = { ...presets.medium, name: 'quick', softness: 1, steps: 2, stepSize: 0.015 }
+const quick: Preset = { ...presets.medium, name: 'quick', softness: 1, chroma: 1, steps: 2, stepSize: 0.015 }
 
 const pixelsOf = async (path: string): Promise<Pixels> => {
   const { width, height, rgb } = await readPhoto(fromRoot(path))
