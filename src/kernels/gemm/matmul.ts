@@ -151,6 +151,16 @@ ${wide ? '  return b[c.at / 4u + q];' : four('b', 'c.at', args.transposeB ? '1u'
 /** Columns of a packed panel of b: what a subgroup of eight lanes takes, so that it reads memory in order. */
 const PANEL = 32
 
+/** A matrix of rows by columns that may lie transposed, of the shape that it has in memory. */
+const packingOf = (shape: Shape, rows: number, columns: number, transposed: boolean): Packing => ({
+  rows,
+  columns,
+  rowStep: transposed ? 1 : columns,
+  columnStep: transposed ? rows : 1,
+  batch: elements(shape.slice(0, -2)),
+  batchStep: rows * columns,
+})
+
 /** Both matrices with rows of whole vec4, copied where they are not so already, and one product. */
 function productMatmul(args: MatmulArgs, shapes: readonly Shape[], lanes: number): Kernel {
   const { batch, m, n, k } = extents(args, shapes)
@@ -163,25 +173,9 @@ function productMatmul(args: MatmulArgs, shapes: readonly Shape[], lanes: number
     scratch.push(packedElements(packing))
     return to
   }
-  const leads = [a, b].map((s) => s.slice(0, -2))
-  const aPacking: Packing = {
-    rows: m,
-    columns: k,
-    rowStep: args.transposeA ? 1 : k,
-    columnStep: args.transposeA ? m : 1,
-    batch: elements(leads[0]),
-    batchStep: m * k,
-  }
   const panels = n % 4 === 0
-  const bPacking: Packing = {
-    rows: k,
-    columns: n,
-    rowStep: args.transposeB ? 1 : n,
-    columnStep: args.transposeB ? k : 1,
-    batch: elements(leads[1]),
-    batchStep: k * n,
-    panel: panels ? PANEL : undefined,
-  }
+  const aPacking = packingOf(a, m, k, args.transposeA)
+  const bPacking = { ...packingOf(b, k, n, args.transposeB), panel: panels ? PANEL : undefined }
   const aBuffer = args.transposeA || k % 4 !== 0 ? packed(aPacking, 0) : 0
   const bInPlace = !args.transposeB && panels
   const bBuffer = bInPlace ? 1 : packed(bPacking, 1)
