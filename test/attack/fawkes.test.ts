@@ -20,6 +20,7 @@ import { describeOperation } from '../support/check-operation.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
 import { random, uniform } from '../support/random.ts'
+import { everything, LONG } from '../support/scope.ts'
 
 const gpu = await testGpu()
 
@@ -421,7 +422,7 @@ describe('a photo', () => {
 })
 
 describe('a portrait', () => {
-  test('is less like itself at most 15 levels and 1.1 thresholds away', async () => {
+  test.skipIf(!everything)(`is less like itself at most 15 levels and 1.1 thresholds away${LONG}`, async () => {
     const { width, height, rgb } = await readPhoto(
       fileURLToPath(new URL('../../examples/astronaut.png', import.meta.url)),
     )

@@ -9,6 +9,7 @@ import type { Face } from '../../src/faces/mtcnn.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import type { Pixels } from '../../src/pixels/pixels.ts'
 import { testGpu } from '../support/gpu.ts'
+import { everything, LONG } from '../support/scope.ts'
 import { tinyLpips, tinySurrogates } from '../support/tiny-networks.ts'
 
 const gpu = await testGpu()
@@ -38,7 +39,7 @@ describe('two photos at once', () => {
     return () => protector[Symbol.dispose]()
   })
 
-  test('are protected as if one came after the other', async () => {
+  test.skipIf(!everything)(`are protected as if one came after the other${LONG}`, async () => {
     const preset: Preset = { ...presets.medium, name: 'quick', softness: 1, steps: 3, stepSize: 0.03 }
     const one = await protector.protect(photos[0], { preset })
     const two = await protector.protect(photos[1], { preset })

@@ -133,7 +133,7 @@ describe('protecting a photo', () => {
     expect(steps.at(-1)?.done).toBe(3)
   })
 
-  test('gives the same bytes for the same seed, and others for another', async () => {
+  test.skipIf(!everything)(`gives the same bytes for the same seed, and others for another${LONG}`, async () => {
     const run = (seed: number) => protector.protect(portrait, { preset: quick, steps: 1, seed })
     const first = await run(3)
     expect((await run(3)).photo.rgb).toEqual(first.photo.rgb)
@@ -142,7 +142,7 @@ describe('protecting a photo', () => {
     expect((await again.protect(portrait, { preset: quick, steps: 1, seed: 3 })).photo.rgb).toEqual(first.photo.rgb)
   })
 
-  test('keeps grey photos grey', async () => {
+  test.skipIf(!everything)(`keeps grey photos grey${LONG}`, async () => {
     const grey: Pixels = { ...portrait, rgb: portrait.rgb.slice() }
     for (let i = 0; i < grey.rgb.length; i += 3)
       grey.rgb.fill(Math.round((grey.rgb[i] + 2 * grey.rgb[i + 1]) / 3), i, i + 3)
@@ -202,7 +202,7 @@ describe('protecting a photo', () => {
     expect((await protector.protect(portrait, { preset: quick, steps: 1 })).faces.length).toBe(1)
   })
 
-  test('protects all faces, or the largest alone', async () => {
+  test.skipIf(!everything)(`protects all faces, or the largest alone${LONG}`, async () => {
     const two = withSmaller(portrait, 160)
     const all = await protector.protect(two, { preset: quick })
     expect(all.faces.length).toBe(2)

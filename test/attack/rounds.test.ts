@@ -7,6 +7,7 @@ import { photoLines } from '../../src/cli/protect/report.ts'
 import { readPhoto } from '../../src/images/index.ts'
 import type { Pixels } from '../../src/pixels/pixels.ts'
 import { testGpu } from '../support/gpu.ts'
+import { everything, LONG } from '../support/scope.ts'
 
 const gpu = await testGpu()
 
@@ -30,19 +31,22 @@ describe('a face', () => {
   }
   const sirius = ({ faces: [{ recognisers }] }: Protection) => recognisers.find(({ id }) => id === 'sirius')!.after
 
-  test('that matches in spite of all rounds takes them all, and changes more with each', async () => {
-    const weak = { ...presets.auto, softness: 1, steps: 3, stepSize: 0.002 }
-    const [none, all] = await Promise.all([0, 3].map((rounds) => protect({ ...weak, rounds })))
-    expect([none, all].map(({ faces }) => faces[0].rounds)).toEqual([0, 3])
-    expect(none.psnr).toBeGreaterThan(all.psnr + 2)
-    expect(sirius(none)).toBeGreaterThan(sirius(all) + 0.01)
-    // Three steps, then a quarter of them, rounded up, in each round; the total is known as far as rounds are.
-    const last = all.seen.at(-1)!
-    expect([last.done, last.total]).toEqual([3 + 3, 3 + 3])
-    const done = all.seen.map((progress) => progress.done)
-    expect(done).toEqual(done.toSorted((a, b) => a - b))
-    expect(all.seen.every((progress) => progress.done <= progress.total)).toBe(true)
-  })
+  test.skipIf(!everything)(
+    `that matches in spite of all rounds takes them all, and changes more with each${LONG}`,
+    async () => {
+      const weak = { ...presets.auto, softness: 1, steps: 3, stepSize: 0.002 }
+      const [none, all] = await Promise.all([0, 3].map((rounds) => protect({ ...weak, rounds })))
+      expect([none, all].map(({ faces }) => faces[0].rounds)).toEqual([0, 3])
+      expect(none.psnr).toBeGreaterThan(all.psnr + 2)
+      expect(sirius(none)).toBeGreaterThan(sirius(all) + 0.01)
+      // Three steps, then a quarter of them, rounded up, in each round; the total is known as far as rounds are.
+      const last = all.seen.at(-1)!
+      expect([last.done, last.total]).toEqual([3 + 3, 3 + 3])
+      const done = all.seen.map((progress) => progress.done)
+      expect(done).toEqual(done.toSorted((a, b) => a - b))
+      expect(all.seen.every((progress) => progress.done <= progress.total)).toBe(true)
+    },
+  )
 
   test('takes rounds until none matches, and no further', async () => {
     const some = await protect({ ...presets.auto, softness: 1, steps: 6, stepSize: 0.02 })
@@ -56,14 +60,17 @@ describe('a face', () => {
     expect(sirius(before)).toBeGreaterThan(threshold - 0.05 * (1 - threshold) - 0.05)
   })
 
-  test('that is clear takes none: auto is then medium to the bit; a number of steps is taken as told', async () => {
-    const strong = { softness: 1, steps: 12, stepSize: 0.03 }
-    const auto = await protect({ ...presets.auto, ...strong })
-    expect(auto.faces[0].rounds).toBe(0)
-    expect(auto.photo.rgb).toEqual((await protect({ ...presets.medium, ...strong })).photo.rgb)
-    const told = await protect({ ...presets.auto, stepSize: 0.002 }, 2)
-    expect([told.faces[0].rounds, told.seen.at(-1)!.total]).toEqual([0, 2])
-  })
+  test.skipIf(!everything)(
+    `that is clear takes none: auto is then medium to the bit; a number of steps is taken as told${LONG}`,
+    async () => {
+      const strong = { softness: 1, steps: 12, stepSize: 0.03 }
+      const auto = await protect({ ...presets.auto, ...strong })
+      expect(auto.faces[0].rounds).toBe(0)
+      expect(auto.photo.rgb).toEqual((await protect({ ...presets.medium, ...strong })).photo.rgb)
+      const told = await protect({ ...presets.auto, stepSize: 0.002 }, 2)
+      expect([told.faces[0].rounds, told.seen.at(-1)!.total]).toEqual([0, 2])
+    },
+  )
 })
 
 describe('the report', () => {

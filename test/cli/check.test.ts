@@ -93,7 +93,7 @@ describe('two photos', () => {
     expect(lines.at(-1)).toBe('The face still matches.')
   })
 
-  test('of a face that nobody takes for the same: exit code 0', async () => {
+  test.skipIf(!everything)(`of a face that nobody takes for the same: exit code 0${LONG}`, async () => {
     const { code, stdout, stderr } = await check('face.png', 'strange.png')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout.match(/ no longer takes these for the same person: -?0\.\d{3}, threshold 0\.\d{3}$/gm)).toHaveLength(
@@ -108,7 +108,7 @@ describe('two photos', () => {
     expect(await check('face.png', 'strange.png', '-q')).toMatchObject({ code: 0, stdout: '', stderr: '' })
   })
 
-  test('with --json: one object; --models says what counts as attacked', async () => {
+  test.skipIf(!everything)(`with --json: one object; --models says what counts as attacked${LONG}`, async () => {
     const { code, ...row } = await checked('face.png', 'half.png', '--models', 'dlib,sirius')
     expect(code).toBe(1)
     expect(Object.keys(row)).toEqual(['before', 'after', 'faces', 'matches', 'notCompared', 'changes', 'warnings'])
@@ -147,19 +147,22 @@ describe('two photos', () => {
     },
   )
 
-  test('of several faces: each with the one at its place, the exit code by the worst', async () => {
-    const { code, faces, warnings } = await checked('two.png', 'two-strange.png')
-    expect(code).toBe(1)
-    const [left, right] = faces.toSorted((a: { box: number[] }, b: { box: number[] }) => a.box[0] - b.box[0])
-    expect(left).toMatchObject({ matchedBy: 'overlap', matches: true })
-    expect(left.recognisers.every((r: { similarity: number }) => r.similarity > 0.98)).toBe(true)
-    expect(right).toMatchObject({ matchedBy: 'overlap', matches: false })
-    expect(right.box[0]).toBeGreaterThan(WIDTH)
-    expect(warnings).toEqual([expect.stringMatching(/^face \d: its eyes, nose and mouth are not certain/)])
-    const { stdout } = await check('two.png', 'two-strange.png')
-    expect(stdout).toMatch(/^face 1 of 2, at /)
-    expect(stdout).toMatch(/^1 of 2 faces still matches\.$/m)
-  })
+  test.skipIf(!everything)(
+    `of several faces: each with the one at its place, the exit code by the worst${LONG}`,
+    async () => {
+      const { code, faces, warnings } = await checked('two.png', 'two-strange.png')
+      expect(code).toBe(1)
+      const [left, right] = faces.toSorted((a: { box: number[] }, b: { box: number[] }) => a.box[0] - b.box[0])
+      expect(left).toMatchObject({ matchedBy: 'overlap', matches: true })
+      expect(left.recognisers.every((r: { similarity: number }) => r.similarity > 0.98)).toBe(true)
+      expect(right).toMatchObject({ matchedBy: 'overlap', matches: false })
+      expect(right.box[0]).toBeGreaterThan(WIDTH)
+      expect(warnings).toEqual([expect.stringMatching(/^face \d: its eyes, nose and mouth are not certain/)])
+      const { stdout } = await check('two.png', 'two-strange.png')
+      expect(stdout).toMatch(/^face 1 of 2, at /)
+      expect(stdout).toMatch(/^1 of 2 faces still matches\.$/m)
+    },
+  )
 
   test.skipIf(!everything)(`of another size: each with the one most similar to it, wherever it is${LONG}`, async () => {
     const { code, faces } = await checked('two.png', 'swapped.png')
@@ -177,7 +180,7 @@ describe('two photos', () => {
     expect(warnings).toEqual(['two.png has a face where one-of-two.png has none; are they the same photo?'])
   })
 
-  test('without a face: exit code 3 and the photo that has none', async () => {
+  test.skipIf(!everything)(`without a face: exit code 3 and the photo that has none${LONG}`, async () => {
     const before = await check('blank.png', 'face.png')
     expect(before).toMatchObject({ code: 3, stdout: '' })
     expect(before.stderr).toMatch(/^lowkey-gpu: blank\.png: no face found \(frontal faces of at least 20 pixels/)
@@ -188,7 +191,7 @@ describe('two photos', () => {
 })
 
 describe('a photo and a folder', () => {
-  test('best, mean, nearest and how many match; says what was left out', async () => {
+  test.skipIf(!everything)(`best, mean, nearest and how many match; says what was left out${LONG}`, async () => {
     const { code, ...row } = await checked('face.png', 'clean')
     expect(code).toBe(1)
     expect(row).toMatchObject({ photo: 'face.png', folder: 'clean', photos: 2, matches: true, leftOut: 1 })
@@ -220,7 +223,7 @@ describe('a photo and a folder', () => {
     expect(stdout).toMatch(/^warning: clean.words\.jpg is called a photo, but holds text.*; it was not compared$/m)
   })
 
-  test('without a face: exit code 3', async () => {
+  test.skipIf(!everything)(`without a face: exit code 3${LONG}`, async () => {
     const run = await check('face.png', 'blanks')
     expect(run).toMatchObject({ code: 3, stdout: '' })
     expect(run.stderr).toBe('lowkey-gpu: blanks: no face was found in its photos\n')

@@ -6,6 +6,7 @@ import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { duration, ProgressLine } from '../../src/cli/progress.ts'
 import { installation, lowkey, room } from '../support/cli.ts'
 import { makePhotos, roomWith, rows, shot } from '../support/real-photos.ts'
+import { everything, LONG } from '../support/scope.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
 
@@ -98,7 +99,7 @@ describe('usage', () => {
 
 describe('the GPU', () => {
   const cwd = room()
-  test('--gpu list names the adapters, and any of them can be asked for', async () => {
+  test.skipIf(!everything)(`--gpu list names the adapters, and any of them can be asked for${LONG}`, async () => {
     const run = await lowkey(['protect', '--gpu', 'list'], { cwd })
     expect(run).toMatchObject({ code: 0, stderr: '' })
     const lines = run.stdout.trimEnd().split('\n')
@@ -164,7 +165,7 @@ describe('doctor', () => {
     expect(row.selfTest.gflops).toBeGreaterThan(0)
   })
 
-  test('without sharp: exit code 1 and what to install; protect says it too', async () => {
+  test.skipIf(!everything)(`without sharp: exit code 1 and what to install; protect says it too${LONG}`, async () => {
     const photo = roomWith('face.png')
     const script = join(installation({ without: ['sharp'] }), 'src/cli/main.ts')
     const run = await lowkey(['doctor'], { cwd, script })
@@ -198,55 +199,61 @@ describe('weights', () => {
     expect(path).toMatchObject({ code: 0, stdout: `/somewhere/weights\n${join(repository, 'weights')}\n` })
   })
 
-  test('ends without complaint when nobody reads what it prints', async () => {
+  test.skipIf(!everything)(`ends without complaint when nobody reads what it prints${LONG}`, async () => {
     for (const closed of [['stdout'], ['stdout', 'stderr']] as const) {
       expect(await lowkey(['weights', 'list'], { cwd, closed })).toMatchObject({ code: 0, stderr: '' })
     }
     expect((await lowkey(['frobnicate'], { cwd, closed: ['stderr'] })).code).toBe(2)
   })
 
-  test('missing: exit code 5 and the command that brings them, unless LOWKEY_HOME has them', async () => {
-    const photo = roomWith('face.png')
-    const package_ = installation({ weightsWithout: ['sirius.safetensors'] })
-    const script = join(package_, 'src/cli/main.ts')
-    const run = await lowkey(['protect', 'face.png'], { cwd: photo, script })
-    expect(run).toMatchObject({ code: 5, stdout: '', created: [] })
-    expect(run.stderr).toMatch(/^lowkey-gpu: sirius\.safetensors: is missing .*npm run weights/)
-    expect(run.stderr).toContain(join(package_, 'weights'))
-    const verify = await lowkey(['weights', 'verify'], { cwd, script })
-    expect(verify).toMatchObject({
-      code: 5,
-      stdout: expect.stringMatching(/^problem {2}sirius: is missing: .*npm run weights/m),
-    })
-    const list = await lowkey(['weights', 'list'], { cwd, script })
-    expect(list).toMatchObject({ code: 0, stdout: expect.stringMatching(/^sirius +recogniser +missing or damaged/m) })
-    const home = room('home')
-    mkdirSync(join(home, 'weights'))
-    symlinkSync(join(repository, 'weights/sirius.safetensors'), join(home, 'weights/sirius.safetensors'))
-    expect((await lowkey(['weights', 'verify'], { cwd, script, env: { LOWKEY_HOME: home } })).code).toBe(0)
-  })
+  test.skipIf(!everything)(
+    `missing: exit code 5 and the command that brings them, unless LOWKEY_HOME has them${LONG}`,
+    async () => {
+      const photo = roomWith('face.png')
+      const package_ = installation({ weightsWithout: ['sirius.safetensors'] })
+      const script = join(package_, 'src/cli/main.ts')
+      const run = await lowkey(['protect', 'face.png'], { cwd: photo, script })
+      expect(run).toMatchObject({ code: 5, stdout: '', created: [] })
+      expect(run.stderr).toMatch(/^lowkey-gpu: sirius\.safetensors: is missing .*npm run weights/)
+      expect(run.stderr).toContain(join(package_, 'weights'))
+      const verify = await lowkey(['weights', 'verify'], { cwd, script })
+      expect(verify).toMatchObject({
+        code: 5,
+        stdout: expect.stringMatching(/^problem {2}sirius: is missing: .*npm run weights/m),
+      })
+      const list = await lowkey(['weights', 'list'], { cwd, script })
+      expect(list).toMatchObject({ code: 0, stdout: expect.stringMatching(/^sirius +recogniser +missing or damaged/m) })
+      const home = room('home')
+      mkdirSync(join(home, 'weights'))
+      symlinkSync(join(repository, 'weights/sirius.safetensors'), join(home, 'weights/sirius.safetensors'))
+      expect((await lowkey(['weights', 'verify'], { cwd, script, env: { LOWKEY_HOME: home } })).code).toBe(0)
+    },
+  )
 
-  test('damaged by one bit: exit code 5 and the file named; a good one elsewhere is taken', async () => {
-    const photo = roomWith('face.png')
-    const package_ = installation({ weightsWithout: ['sirius.safetensors'] })
-    const script = join(package_, 'src/cli/main.ts')
-    const bytes = readFileSync(join(repository, 'weights/sirius.safetensors'))
-    bytes[bytes.length >> 1] ^= 1
-    const damaged = join(package_, 'weights/sirius.safetensors')
-    writeFileSync(damaged, bytes)
-    const run = await lowkey(['protect', 'face.png'], { cwd: photo, script })
-    expect(run).toMatchObject({ code: 5, stdout: '', created: [] })
-    expect(run.stderr).toContain(`lowkey-gpu: ${damaged}: `)
-    expect(run.stderr).toMatch(/npm run weights/)
-    const doctor = await lowkey(['doctor'], { cwd, script })
-    expect(doctor.code).toBe(5)
-    expect(doctor.stdout).toMatch(/^ {2}sirius +.*npm run weights/m)
-    expect(doctor.stdout).toMatch(/^ {2}dlib +ok$/m)
-    const home = room('home')
-    mkdirSync(join(home, 'weights'))
-    symlinkSync(join(repository, 'weights/sirius.safetensors'), join(home, 'weights/sirius.safetensors'))
-    expect((await lowkey(['weights', 'verify'], { cwd, script, env: { LOWKEY_HOME: home } })).code).toBe(0)
-  })
+  test.skipIf(!everything)(
+    `damaged by one bit: exit code 5 and the file named; a good one elsewhere is taken${LONG}`,
+    async () => {
+      const photo = roomWith('face.png')
+      const package_ = installation({ weightsWithout: ['sirius.safetensors'] })
+      const script = join(package_, 'src/cli/main.ts')
+      const bytes = readFileSync(join(repository, 'weights/sirius.safetensors'))
+      bytes[bytes.length >> 1] ^= 1
+      const damaged = join(package_, 'weights/sirius.safetensors')
+      writeFileSync(damaged, bytes)
+      const run = await lowkey(['protect', 'face.png'], { cwd: photo, script })
+      expect(run).toMatchObject({ code: 5, stdout: '', created: [] })
+      expect(run.stderr).toContain(`lowkey-gpu: ${damaged}: `)
+      expect(run.stderr).toMatch(/npm run weights/)
+      const doctor = await lowkey(['doctor'], { cwd, script })
+      expect(doctor.code).toBe(5)
+      expect(doctor.stdout).toMatch(/^ {2}sirius +.*npm run weights/m)
+      expect(doctor.stdout).toMatch(/^ {2}dlib +ok$/m)
+      const home = room('home')
+      mkdirSync(join(home, 'weights'))
+      symlinkSync(join(repository, 'weights/sirius.safetensors'), join(home, 'weights/sirius.safetensors'))
+      expect((await lowkey(['weights', 'verify'], { cwd, script, env: { LOWKEY_HOME: home } })).code).toBe(0)
+    },
+  )
 
   test('without a manifest: exit code 5', async () => {
     const package_ = installation({ weightsWithout: ['manifest.json'] })
@@ -279,7 +286,7 @@ describe('the bundle of npm run build', () => {
     script = join(package_, 'dist/cli.js')
   })
 
-  test('runs on the oldest Node there is here', async () => {
+  test.skipIf(!everything)(`runs on the oldest Node there is here${LONG}`, async () => {
     expect(await lowkey(['--version'], { cwd, script, node })).toMatchObject({
       code: 0,
       stdout: `${version}\n`,

@@ -161,12 +161,15 @@ describe('protect, on a photo', () => {
     expect(readFileSync(file('face.cloaked.png')).equals(target)).toBe(true)
   })
 
-  test('reads standard input and writes standard output, where nothing but the photo goes', async () => {
-    const input = readFileSync(shot('face.png'))
-    const { code, stdoutBytes, created } = await protect(['-', '-o', '-', ...steps, '--json'], { cwd: folder, input })
-    expect({ code, created }).toEqual({ code: 0, created: [] })
-    expect(stdoutBytes.equals(readFileSync(file('face.cloaked.png')))).toBe(true)
-  })
+  test.skipIf(!everything)(
+    `reads standard input and writes standard output, where nothing but the photo goes${LONG}`,
+    async () => {
+      const input = readFileSync(shot('face.png'))
+      const { code, stdoutBytes, created } = await protect(['-', '-o', '-', ...steps, '--json'], { cwd: folder, input })
+      expect({ code, created }).toEqual({ code: 0, created: [] })
+      expect(stdoutBytes.equals(readFileSync(file('face.cloaked.png')))).toBe(true)
+    },
+  )
 
   test.skipIf(!everything)(`fails where standard output takes no photo${LONG}`, async () => {
     const { code, stderr, created } = await protect(
@@ -284,17 +287,24 @@ describe('protect, on a folder', () => {
     expect(error).toBeLessThan(6)
   })
 
-  test('with --keep-metadata keeps the author and never the place; takes a name that looks like an option', async () => {
-    const cwd = roomWith(['turned.jpg', '-von Jürgen.jpg'])
-    const few = ['--models', 'sirius', '--steps', '1']
-    const run = await protect(['./-von Jürgen.jpg', '--keep-metadata', ...few], { cwd })
-    expect(run).toMatchObject({ code: 0, stdout: './-von Jürgen.cloaked.jpg\n', created: ['-von Jürgen.cloaked.jpg'] })
-    const bytes = readFileSync(join(cwd, '-von Jürgen.cloaked.jpg'))
-    const { exif, orientation } = await sharp(bytes).metadata()
-    expect(exif?.includes(ARTIST)).toBe(true)
-    expect([undefined, 1]).toContain(orientation)
-    expect(bytes.includes(PLACE)).toBe(false)
-  })
+  test.skipIf(!everything)(
+    `with --keep-metadata keeps the author and never the place; takes a name that looks like an option${LONG}`,
+    async () => {
+      const cwd = roomWith(['turned.jpg', '-von Jürgen.jpg'])
+      const few = ['--models', 'sirius', '--steps', '1']
+      const run = await protect(['./-von Jürgen.jpg', '--keep-metadata', ...few], { cwd })
+      expect(run).toMatchObject({
+        code: 0,
+        stdout: './-von Jürgen.cloaked.jpg\n',
+        created: ['-von Jürgen.cloaked.jpg'],
+      })
+      const bytes = readFileSync(join(cwd, '-von Jürgen.cloaked.jpg'))
+      const { exif, orientation } = await sharp(bytes).metadata()
+      expect(exif?.includes(ARTIST)).toBe(true)
+      expect([undefined, 1]).toContain(orientation)
+      expect(bytes.includes(PLACE)).toBe(false)
+    },
+  )
 })
 
 describe('protect, on what it cannot protect', () => {
@@ -310,7 +320,7 @@ describe('protect, on what it cannot protect', () => {
     expect(run.stderr.trimEnd().split('\n')).toHaveLength(1)
   })
 
-  test('a photo too small: says how large it must be', async () => {
+  test.skipIf(!everything)(`a photo too small: says how large it must be${LONG}`, async () => {
     const cwd = room()
     const around = { left: 41, top: 27, width: 60, height: 63 }
     await sharp(shot('face.png')).extract(around).toFile(join(cwd, 'tight.png'))
@@ -328,31 +338,34 @@ describe('protect, on what it cannot protect', () => {
     })
   })
 
-  test('no face: exit code 3, nothing written; 1 when another photo failed otherwise', async () => {
-    const cwd = roomWith('blank.png', ['blank.png', 'also.png'], 'words.png')
-    const one = await protect(['blank.png', '-o', 'out'], { cwd })
-    expect(one).toMatchObject({
-      code: 3,
-      stdout: '',
-      created: [],
-      stderr: expect.stringMatching(/blank\.png: no face found/),
-    })
-    expect(existsSync(join(cwd, 'out'))).toBe(false)
-    const two = await protect(['blank.png', 'also.png', '--json'], { cwd })
-    expect(two.code).toBe(3)
-    expect(
-      rows(two)
-        .slice(0, -1)
-        .map(({ input, error }) => [input, error.code]),
-    ).toEqual([
-      ['blank.png', 3],
-      ['also.png', 3],
-    ])
-    expect(rows(two)[2].summary).toMatchObject({ photos: 2, withoutFace: 2, failed: 0 })
-    expect((await protect(['blank.png', 'words.png'], { cwd })).code).toBe(1)
-  })
+  test.skipIf(!everything)(
+    `no face: exit code 3, nothing written; 1 when another photo failed otherwise${LONG}`,
+    async () => {
+      const cwd = roomWith('blank.png', ['blank.png', 'also.png'], 'words.png')
+      const one = await protect(['blank.png', '-o', 'out'], { cwd })
+      expect(one).toMatchObject({
+        code: 3,
+        stdout: '',
+        created: [],
+        stderr: expect.stringMatching(/blank\.png: no face found/),
+      })
+      expect(existsSync(join(cwd, 'out'))).toBe(false)
+      const two = await protect(['blank.png', 'also.png', '--json'], { cwd })
+      expect(two.code).toBe(3)
+      expect(
+        rows(two)
+          .slice(0, -1)
+          .map(({ input, error }) => [input, error.code]),
+      ).toEqual([
+        ['blank.png', 3],
+        ['also.png', 3],
+      ])
+      expect(rows(two)[2].summary).toMatchObject({ photos: 2, withoutFace: 2, failed: 0 })
+      expect((await protect(['blank.png', 'words.png'], { cwd })).code).toBe(1)
+    },
+  )
 
-  test('no face with --on-no-face skip: exit code 0, nothing written', async () => {
+  test.skipIf(!everything)(`no face with --on-no-face skip: exit code 0, nothing written${LONG}`, async () => {
     const cwd = roomWith('blank.png')
     const run = await protect(['blank.png', '--on-no-face', 'skip'], { cwd })
     expect(run).toMatchObject({
@@ -363,31 +376,37 @@ describe('protect, on what it cannot protect', () => {
     })
   })
 
-  test('no face with --on-no-face copy: the photo itself, never under the name of a protected one', async () => {
-    const cwd = roomWith('blank.png', ['blank.png', 'x.cloaked.png'])
-    const args = ['blank.png', 'x.cloaked.png', '-o', 'out', '--on-no-face', 'copy', '--again', '--json']
-    const run = await protect(args, { cwd })
-    expect(run).toMatchObject({ code: 0, created: ['out/blank.png'] })
-    expect((await decode(join(cwd, 'out/blank.png'))).data.equals((await decode(shot('blank.png'))).data)).toBe(true)
-    expect(run.stderr).toMatch(/^blank\.png: no face.*; copied unprotected to out\/blank\.png$/m)
-    expect(run.stderr).toMatch(/^x\.cloaked\.png: no face.*; skipped$/m)
-    expect(rows(run).slice(0, -1)).toEqual([
-      { input: 'blank.png', output: 'out/blank.png', faces: [], warnings: [expect.stringMatching(/no face/)] },
-      { input: 'x.cloaked.png', output: null, faces: [], warnings: [expect.stringMatching(/no face/)] },
-    ])
-  })
+  test.skipIf(!everything)(
+    `no face with --on-no-face copy: the photo itself, never under the name of a protected one${LONG}`,
+    async () => {
+      const cwd = roomWith('blank.png', ['blank.png', 'x.cloaked.png'])
+      const args = ['blank.png', 'x.cloaked.png', '-o', 'out', '--on-no-face', 'copy', '--again', '--json']
+      const run = await protect(args, { cwd })
+      expect(run).toMatchObject({ code: 0, created: ['out/blank.png'] })
+      expect((await decode(join(cwd, 'out/blank.png'))).data.equals((await decode(shot('blank.png'))).data)).toBe(true)
+      expect(run.stderr).toMatch(/^blank\.png: no face.*; copied unprotected to out\/blank\.png$/m)
+      expect(run.stderr).toMatch(/^x\.cloaked\.png: no face.*; skipped$/m)
+      expect(rows(run).slice(0, -1)).toEqual([
+        { input: 'blank.png', output: 'out/blank.png', faces: [], warnings: [expect.stringMatching(/no face/)] },
+        { input: 'x.cloaked.png', output: null, faces: [], warnings: [expect.stringMatching(/no face/)] },
+      ])
+    },
+  )
 
-  test('--on-no-face copy replaces no input, nothing that exists, and does not stop the others', async () => {
-    const cwd = room()
-    for (const name of ['a', 'b', 'out']) mkdirSync(join(cwd, name))
-    for (const name of ['a/same.png', 'out/same.png', 'b/other.png', 'a/there.png'])
-      copyFileSync(shot('blank.png'), join(cwd, name))
-    symlinkSync('../out/same.png', join(cwd, 'b/link.png'))
-    writeFileSync(join(cwd, 'out/there.png'), 'mine')
-    const args = ['a/same.png', 'a/there.png', 'b/link.png', 'b/other.png', '-o', 'out', '--on-no-face', 'copy']
-    const run = await protect(args, { cwd })
-    expect(run).toMatchObject({ code: 1, created: ['out/link.png', 'out/other.png'] })
-    expect(run.stderr).toMatch(/^lowkey-gpu: a\/same\.png: out\/same\.png is an input/m)
-    expect(run.stderr).toMatch(/^lowkey-gpu: a\/there\.png: out\/there\.png exists already/m)
-  })
+  test.skipIf(!everything)(
+    `--on-no-face copy replaces no input, nothing that exists, and does not stop the others${LONG}`,
+    async () => {
+      const cwd = room()
+      for (const name of ['a', 'b', 'out']) mkdirSync(join(cwd, name))
+      for (const name of ['a/same.png', 'out/same.png', 'b/other.png', 'a/there.png'])
+        copyFileSync(shot('blank.png'), join(cwd, name))
+      symlinkSync('../out/same.png', join(cwd, 'b/link.png'))
+      writeFileSync(join(cwd, 'out/there.png'), 'mine')
+      const args = ['a/same.png', 'a/there.png', 'b/link.png', 'b/other.png', '-o', 'out', '--on-no-face', 'copy']
+      const run = await protect(args, { cwd })
+      expect(run).toMatchObject({ code: 1, created: ['out/link.png', 'out/other.png'] })
+      expect(run.stderr).toMatch(/^lowkey-gpu: a\/same\.png: out\/same\.png is an input/m)
+      expect(run.stderr).toMatch(/^lowkey-gpu: a\/there\.png: out\/there\.png exists already/m)
+    },
+  )
 })

@@ -15,7 +15,7 @@ import { knownNetworks } from '../../src/weights/node.ts'
 import { lowkey, room } from '../support/cli.ts'
 import { testGpu } from '../support/gpu.ts'
 import { random } from '../support/random.ts'
-import { dataBeside, isAtHand } from '../support/scope.ts'
+import { dataBeside, everything, isAtHand, LONG } from '../support/scope.ts'
 
 /** A unit vector in the plane. */
 const at = (degrees: number): Float32Array =>
@@ -24,7 +24,7 @@ const at = (degrees: number): Float32Array =>
 describe('the faces of people', async () => {
   const gpu = await testGpu()
 
-  test('are found in photos that lie on their side, too', async () => {
+  test.skipIf(!everything)(`are found in photos that lie on their side, too${LONG}`, async () => {
     const { width, height, rgb } = await readPhoto(join(import.meta.dirname, '../../examples/astronaut.png'))
     const portrait = resize(cutOut({ width, height, rgb }, 80, 0, 399, 319), 160, 160)
     using detector = await mtcnnNetworks(gpu, await loadDetector(await knownNetworks()))

@@ -12,6 +12,7 @@ import type { StoredTensor } from '../../src/weights/numbers.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
 import { uniform } from '../support/random.ts'
+import { everything, LONG } from '../support/scope.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
 const page = readFileSync(join(repository, 'docs/add-a-network.md'), 'utf8')
@@ -90,7 +91,7 @@ describe('docs/add-a-network.md', async () => {
     expect(() => recogniseNetwork(cut, 'sphere20a.pth')).toThrow(/SphereFace of 20 layers .*misses "relu3_4.weight"/s)
   })
 
-  test('it computes embeddings, alone and as an ensemble, and has gradients', async () => {
+  test.skipIf(!everything)(`it computes embeddings, alone and as an ensemble, and has gradients${LONG}`, async () => {
     const gpu = await testGpu()
     const { tensors } = recogniseNetwork(file, 'sphere20a.pth')
     const weights = { tensor: (name: string) => tensors.get(name)! }

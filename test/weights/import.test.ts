@@ -16,7 +16,7 @@ import { lowkey, room } from '../support/cli.ts'
 import { cosine, relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
 import { known, MICRO, seeded } from '../support/networks.ts'
-import { dataBeside, isAtHand } from '../support/scope.ts'
+import { dataBeside, everything, isAtHand, LONG } from '../support/scope.ts'
 import { older, stateFile } from '../support/torch-file.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
@@ -55,7 +55,7 @@ describe('halves', () => {
     expect(beyondHalves(new Map([['a', { shape: [1], data: large.data }]]))).toBeUndefined()
   })
 
-  test('are measured by what embeddings become', async () => {
+  test.skipIf(!everything)(`are measured by what embeddings become${LONG}`, async () => {
     const gpu = await testGpu()
     const entry = {
       ...(await knownNetworks()).find(({ id }) => id === 'sirius')!,
@@ -104,7 +104,7 @@ describe('weights import', () => {
   const run = (...args: string[]) => lowkey(['weights', ...args], { cwd, env })
   const weights = seeded(MICRO)
 
-  test('takes PyTorch, safetensors and numpy files, and the network is there', async () => {
+  test.skipIf(!everything)(`takes PyTorch, safetensors and numpy files, and the network is there${LONG}`, async () => {
     writeFileSync(join(cwd, 'Micro_Zip.pth'), stateFile(new Map([...weights].map(([k, v]) => [`module.${k}`, v]))))
     writeFileSync(join(cwd, 'micro-old.pt'), stateFile(weights, older))
     writeFileSync(join(cwd, 'micro.safetensors'), writeSafetensors(weights, {}, 'm'))
@@ -171,7 +171,7 @@ describe('weights import', () => {
     expect(rows).toContainEqual(['micro-old', true, 0.3])
   })
 
-  test('keeps what is there, unless told', async () => {
+  test.skipIf(!everything)(`keeps what is there, unless told${LONG}`, async () => {
     const again = await run('import', 'micro.safetensors', '--name', 'mine')
     expect(again).toMatchObject({
       code: 2,
@@ -214,7 +214,7 @@ describe('weights import', () => {
     expect(outcome.stderr).toMatch(message)
   })
 
-  test('a file that is no network: exit code 5, and nothing is written', async () => {
+  test.skipIf(!everything)(`a file that is no network: exit code 5, and nothing is written${LONG}`, async () => {
     const one = new Map([['w', { shape: [2], data: Float32Array.of(1, 2) }]])
     writeFileSync(join(cwd, 'other.pth'), stateFile(one))
     writeFileSync(join(cwd, 'page.pth'), '<!DOCTYPE html><title>Sign in</title>')
@@ -245,7 +245,7 @@ describe('weights import', () => {
     expect(mixed.stderr).toMatch(/^lowkey-gpu: other\.pth: is no network/m)
   })
 
-  test('an entry or a file that was damaged is named, with what helps', async () => {
+  test.skipIf(!everything)(`an entry or a file that was damaged is named, with what helps${LONG}`, async () => {
     const path = join(folder, 'micro-old.json')
     const entry = readFileSync(path, 'utf8')
     writeFileSync(path, entry.replace('"threshold": 0.3', '"threshold": 3'))
@@ -267,7 +267,7 @@ describe('weights import', () => {
     writeFileSync(join(folder, 'micro-old.safetensors'), bytes)
   })
 
-  test('a folder that cannot be written is named', async () => {
+  test.skipIf(!everything)(`a folder that cannot be written is named${LONG}`, async () => {
     const blocked = join(cwd, 'blocked')
     writeFileSync(blocked, '')
     const outcome = await lowkey(['weights', 'import', 'micro.safetensors', '--f16', 'no'], {
@@ -336,23 +336,26 @@ describe('networks in several files', () => {
   const positive = (tensors: Map<string, WeightTensor>) =>
     new Map([...tensors].map(([name, { shape, data }]) => [name, { shape, data: data.map(Math.abs) }]))
 
-  test('LPIPS takes the place of the embedded one when trunk and channels are there', async () => {
-    const home = join(room('home'), 'home')
-    vi.stubEnv('LOWKEY_HOME', home)
-    const embedded = await loadNetworks(['sirius'])
-    const half = await importInto(home, { 'alexnet.pth': stateFile(seeded('alexnet')) })
-    expect(half).toMatch(/lpips-alex still lacks LPIPS v0\.1's weights of the channels \(alex\) \(lpips-lin-alex\)/)
-    const name = 'features.0.weight'
-    expect((await loadNetworks(['sirius'])).lpips.weights.tensor(name)).toEqual(embedded.lpips.weights.tensor(name))
-    const lin = positive(seeded('lpips-lin-alex'))
-    const whole = await importInto(home, { 'lin.pth': stateFile(lin) })
-    expect(whole).toMatch(/lpips-alex is complete: from now on it is used instead of the embedded one/)
-    const { lpips } = await loadNetworks(['sirius'])
-    expect(lpips.trunk).toBe('alex')
-    expect(lpips.weights.tensor(name).data).toEqual(seeded('alexnet').get(name)!.data)
-    expect(lpips.weights.tensor('lin3.model.1.weight').data).toEqual(lin.get('lin3.model.1.weight')!.data)
-    expect(() => lpips.weights.tensor('lin9')).toThrow(/has no tensor "lin9"/)
-  })
+  test.skipIf(!everything)(
+    `LPIPS takes the place of the embedded one when trunk and channels are there${LONG}`,
+    async () => {
+      const home = join(room('home'), 'home')
+      vi.stubEnv('LOWKEY_HOME', home)
+      const embedded = await loadNetworks(['sirius'])
+      const half = await importInto(home, { 'alexnet.pth': stateFile(seeded('alexnet')) })
+      expect(half).toMatch(/lpips-alex still lacks LPIPS v0\.1's weights of the channels \(alex\) \(lpips-lin-alex\)/)
+      const name = 'features.0.weight'
+      expect((await loadNetworks(['sirius'])).lpips.weights.tensor(name)).toEqual(embedded.lpips.weights.tensor(name))
+      const lin = positive(seeded('lpips-lin-alex'))
+      const whole = await importInto(home, { 'lin.pth': stateFile(lin) })
+      expect(whole).toMatch(/lpips-alex is complete: from now on it is used instead of the embedded one/)
+      const { lpips } = await loadNetworks(['sirius'])
+      expect(lpips.trunk).toBe('alex')
+      expect(lpips.weights.tensor(name).data).toEqual(seeded('alexnet').get(name)!.data)
+      expect(lpips.weights.tensor('lin3.model.1.weight').data).toEqual(lin.get('lin3.model.1.weight')!.data)
+      expect(() => lpips.weights.tensor('lin9')).toThrow(/has no tensor "lin9"/)
+    },
+  )
 
   test.skipIf(!isAtHand(shared))("LPIPS-squeeze, foamliu's network and MTCNN out of their authors' files", async () => {
     const home = join(room('home'), 'home')
