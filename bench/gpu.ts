@@ -13,6 +13,7 @@ import { acquire } from '../src/device/node.ts'
 import { measureRoofs } from '../src/device/roofs.ts'
 import { median } from '../src/device/stopwatch.ts'
 import { compile, graph } from '../src/graph/index.ts'
+import { timeRuns } from '../src/graph/tune.ts'
 import { convArgs, convGeometry, outputShape } from '../src/kernels/conv/geometry.ts'
 import { convTranspose2dOp } from '../src/kernels/conv-transpose2d.ts'
 import { conv2dOp } from '../src/kernels/conv2d.ts'
@@ -90,10 +91,10 @@ async function measure(gpu: Gpu, layer: Layer, kernel: Kernel): Promise<{ output
   plan.write('x', filled(shapes[0]))
   plan.run()
   const output = await plan.read('y')
-  const once = Math.min(await plan.time(1), await plan.time(1))
+  const once = Math.min(await timeRuns(plan, 1), await timeRuns(plan, 1))
   const runs = values.quick ? 1 : Math.min(2000, Math.max(1, Math.ceil(LEAST_MICROSECONDS / Math.max(once, 1))))
   const times: number[] = []
-  while (times.length < MEASUREMENTS) times.push((await plan.time(runs)) / runs)
+  while (times.length < MEASUREMENTS) times.push((await timeRuns(plan, runs)) / runs)
   return { output, us: median(times) }
 }
 

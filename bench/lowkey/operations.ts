@@ -1,5 +1,5 @@
 /** A step against the sum of what its operations take by themselves. */
-import type { Plan } from '../../src/graph/index.ts'
+import { type Plan, profile } from '../../src/graph/index.ts'
 import { spreadOf } from './timing.ts'
 
 export interface OperationShare {
@@ -31,7 +31,7 @@ export async function operationsOf(plan: Plan, msPerStep: number, profiles: numb
   const sums: number[] = []
   const kinds = new Map<string, { count: number; ms: number; gflop: number }>()
   for (let i = 0; i < profiles; i++) {
-    const rows = await plan.profile()
+    const rows = await profile(plan)
     sums.push(rows.reduce((sum, row) => sum + row.microseconds, 0) / 1000)
     for (const { op, microseconds, gflops } of rows) {
       const kind = kinds.get(op) ?? { count: 0, ms: 0, gflop: 0 }

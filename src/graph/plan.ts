@@ -7,7 +7,6 @@ import type { Rate } from './graph.ts'
 import type { Value } from './lower.ts'
 import type { Slot } from './memory.ts'
 import { floatsOf, type Numbers } from './numbers.ts'
-import type { ProfileRow } from './profile.ts'
 
 /** A plan is used after its end. */
 export class PlanDestroyedError extends Error {
@@ -144,33 +143,12 @@ export class Plan<In extends string = string, Out extends string = string> imple
   }
 
   /**
-   * Runs once with a timestamp around every dispatch: a row per operation, slowest first, beside the adapter's roofs, which are
-   * measured before the first profile of a device. Needs the `timestamp-query` feature; throws where the adapter lacks it. Each
-   * dispatch is a pass of its own here, so the total is above a run's time. Updates are not made.
+   * The dispatches of a run, for those who encode them in ways of their own (`profile`, trials). What depends on fixed inputs is computed
+   * first. Throws PlanOrderError where an input has no value.
    */
-  async profile(): Promise<ProfileRow[]> {
-    this.check()
-    const { timestamps, description } = this.gpu.capabilities
-    if (!timestamps) throw new Error(`plan.profile: ${description} has no timestamp-query`)
-    const [{ measureRoofs }, { profileCalls }] = await Promise.all([
-      import('../device/roofs.ts'),
-      import('./profile.ts'),
-    ])
-    const roofs = await measureRoofs(this.gpu)
+  calls(): readonly Call[] {
     this.freshen()
-    return profileCalls(this.gpu, this.parts.stages.step, roofs)
-  }
-
-  /**
-   * Microseconds of so many runs without updates, one after another in one pass, by the GPU's own clock where there is one. For short
-   * plans: it is one submission, and drivers reset a GPU that is busy with one for seconds.
-   */
-  async time(runs: number): Promise<number> {
-    const { timePass } = await import('../device/stopwatch.ts')
-    this.freshen()
-    return timePass(this.gpu, (pass) => {
-      for (let i = 0; i < runs; i++) for (const call of this.parts.stages.step) dispatch(pass, call)
-    })
+    return this.parts.stages.step
   }
 
   /** Frees the plan's GPU memory. */

@@ -1,11 +1,12 @@
-/** Rows of `Plan.profile`: what each operation of a run took, and what it would take under the adapter's roofs. */
+/** What each operation of a run took, and what it would take under the adapter's roofs. */
 import { BufferUsage, MAP_READ } from '../device/flags.ts'
 import type { Gpu } from '../device/gpu.ts'
-import type { Roofs } from '../device/roofs.ts'
+import { measureRoofs, type Roofs } from '../device/roofs.ts'
 import { formatShape } from '../kernels/op.ts'
 import { type Call, dispatch } from './calls.ts'
+import type { Plan } from './plan.ts'
 
-/** Time of one operation of a run; see `Plan.profile`. */
+/** Time of one operation of a run; see `profile`. */
 export interface ProfileRow {
   op: string
   node: string
@@ -30,10 +31,19 @@ export interface ProfileRow {
 const PER_SET = 2048
 
 /**
- * Submits the dispatches once, before anything is waited for, each in a pass of its own between two timestamps: a row per operation,
- * slowest first.
+ * Runs a plan once with a timestamp around every dispatch: a row an operation, slowest first, beside the adapter's roofs, which are
+ * measured before the first profile of a device. Each dispatch is a pass of its own here, so the total is above a run's time. Updates are
+ * not made.
+ * @throws Error where the adapter has no `timestamp-query`; PlanDestroyedError, PlanOrderError as `plan.run`.
  */
-export async function profileCalls(gpu: Gpu, calls: readonly Call[], roofs: Roofs): Promise<ProfileRow[]> {
+export async function profile<In extends string, Out extends string>(plan: Plan<In, Out>): Promise<ProfileRow[]> {
+  const { gpu } = plan
+  const { timestamps, description } = gpu.capabilities
+  plan.calls() // what is wrong with the plan is said before anything is measured
+  if (!timestamps) throw new Error(`profile: ${description} has no timestamp-query`)
+  const roofs = await measureRoofs(gpu)
+  // All is submitted before anything is waited for: what the plan is told meanwhile has no part in it.
+  const calls = plan.calls()
   const sets: TimedCalls[] = []
   for (let start = 0; start < calls.length; start += PER_SET)
     sets.push(timeCalls(gpu, calls.slice(start, start + PER_SET)))

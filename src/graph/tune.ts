@@ -8,9 +8,10 @@
  * operations take their first kernel (the last, where the first is experimental), and are tried by the next `compile`.
  */
 import { type Capabilities, DeviceLostError, type Gpu, type TuningCache, type TuningChoice } from '../device/gpu.ts'
-import { median } from '../device/stopwatch.ts'
+import { median, timePass } from '../device/stopwatch.ts'
 import { elements, type Kernel, type Op, type Target, type Tensor } from '../kernels/op.ts'
 import { shaderSource } from '../kernels/wgsl.ts'
+import { type Call, dispatch } from './calls.ts'
 import { exactNumber, Graph, type GraphTensor } from './graph.ts'
 import { textHash } from './hash.ts'
 import { type Adapter, type ChooseKernel, costOf, kernelsOf } from './lower.ts'
@@ -19,11 +20,12 @@ import { pipelineFor } from './pipelines.ts'
 
 /** A trial's compiled operation, output `y`; a `Plan` is one. */
 interface TrialPlan {
+  readonly gpu: Gpu
   has(name: string): boolean
   write(name: string, data: Float32Array): void
   run(): void
   read(name: string): Promise<Float32Array>
-  time(runs: number): Promise<number>
+  calls(): readonly Call[]
   destroy(): void
 }
 
@@ -238,12 +240,23 @@ async function tryRivals({ node, kernels, rivals }: Contest, compile: CompileTri
   }
 }
 
+/**
+ * Microseconds of so many runs without updates, one after another in one pass, by the GPU's own clock where there is one. For short
+ * plans: it is one submission, and drivers reset a GPU that is busy with one for seconds.
+ */
+export function timeRuns(plan: Pick<TrialPlan, 'gpu' | 'calls'>, runs: number): Promise<number> {
+  const calls = plan.calls()
+  return timePass(plan.gpu, (pass) => {
+    for (let i = 0; i < runs; i++) for (const call of calls) dispatch(pass, call)
+  })
+}
+
 /** Median microseconds of one run, measured in turns; those that fall far behind stop early. */
 async function race(plans: ReadonlyMap<Kernel, TrialPlan>): Promise<Map<Kernel, number>> {
   const measured = new Map<Kernel, number[]>()
   const repeats = new Map<Kernel, number>()
   for (const [kernel, plan] of plans) {
-    const once = Math.min(await plan.time(1), await plan.time(1))
+    const once = Math.min(await timeRuns(plan, 1), await timeRuns(plan, 1))
     repeats.set(kernel, Math.min(1000, Math.max(1, Math.ceil(LEAST_MICROSECONDS / Math.max(once, 1)))))
     measured.set(kernel, [once])
   }
@@ -255,7 +268,7 @@ async function race(plans: ReadonlyMap<Kernel, TrialPlan>): Promise<Map<Kernel, 
     for (const [kernel, plan] of plans) {
       if (best(kernel) > HOPELESS * fastest) continue
       const runs = repeats.get(kernel)!
-      const time = (await plan.time(runs)) / runs
+      const time = (await timeRuns(plan, runs)) / runs
       // The single runs were only to find out how many there should be.
       measured.set(kernel, round === 0 ? [time] : [...measured.get(kernel)!, time])
     }

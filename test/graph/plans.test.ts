@@ -8,6 +8,7 @@ import {
   graph,
   type Plan,
   PlanDestroyedError,
+  profile,
 } from '../../src/graph/index.ts'
 import {
   add,
@@ -156,7 +157,7 @@ describe('plans', () => {
       expect(use).toThrow(/^the plan was destroyed/)
     }
     await expect(plan.read('y')).rejects.toThrow(PlanDestroyedError)
-    await expect(plan.profile()).rejects.toThrow(PlanDestroyedError)
+    await expect(profile(plan)).rejects.toThrow(PlanDestroyedError)
     // Nothing of it reached the device.
     await gpu.wait()
   })
@@ -265,7 +266,7 @@ describe('plans', () => {
     plan.write('b', uniform(2, 128 * 64))
     plan.run()
     const before = await plan.read('y')
-    const rows = await plan.profile()
+    const rows = await profile(plan)
     expect(rows.map((row) => row.node).sort()).toEqual(['affine', 'layer.matmul', 'softmax'])
     const times = rows.map((row) => row.microseconds)
     expect(times.every((t) => t >= 0 && t < 1e6)).toBe(true)
@@ -282,7 +283,7 @@ describe('plans', () => {
     expect(await plan.read('y')).toEqual(before)
     expect(await plan.read('state')).toEqual(Float32Array.of(1))
     Object.defineProperty(plan, 'gpu', { value: withFacts({ timestamps: false }) })
-    await expect(plan.profile()).rejects.toThrow(/^plan\.profile: .* has no timestamp-query/)
+    await expect(profile(plan)).rejects.toThrow(/^profile: .* has no timestamp-query/)
   })
 
   test('say what they are', async () => {

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { acquire } from '../../src/device/node.ts'
 import { measureRoofs } from '../../src/device/roofs.ts'
-import { compile, formatProfile, graph } from '../../src/graph/index.ts'
+import { compile, formatProfile, graph, profile } from '../../src/graph/index.ts'
 import { underRoofs } from '../../src/graph/profile.ts'
 import { conv2d, tanh } from '../../src/kernels/index.ts'
 import { uniform } from '../support/random.ts'
@@ -69,7 +69,7 @@ describe('profiles', () => {
     using plan = await compile(gpu, { y }, { fuse: false })
     plan.write('x', uniform(2, c * e * e))
     plan.run()
-    const rows = await plan.profile()
+    const rows = await profile(plan)
     const measured = await measureRoofs(gpu)
     expect(rows.map((row) => row.op).sort()).toEqual(['conv2d', 'tanh'])
     for (const row of rows) {

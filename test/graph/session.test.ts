@@ -83,7 +83,7 @@ describe('the order of things', () => {
     expect(() => plan.run()).toThrow(/^plan\.run: offset was never written/)
     await expect(plan.read('y')).rejects.toThrow(/^plan\.read: y is computed by plan\.run\(\), which was not called/)
     await expect(plan.read('offset')).rejects.toThrow(/^plan\.read: the input offset was never written/)
-    await expect(plan.time(1)).rejects.toThrow(PlanOrderError)
+    expect(() => plan.calls()).toThrow(PlanOrderError)
     expect(await plan.run({ offset: [10, 10] })).toEqual({ y: Float32Array.of(12, 13) })
     expect(await plan.read('y')).toEqual(Float32Array.of(12, 13))
   })
