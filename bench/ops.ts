@@ -12,8 +12,8 @@
  */
 import { parseArgs } from 'node:util'
 import type { Gpu } from '../src/device/gpu.ts'
-import { acquire } from '../src/device/node.ts'
 import { compile, type Graph, graph } from '../src/graph/index.ts'
+import { acquire } from '../src/graph/node.ts'
 import { type ConvOptions, convArgs, convGeometry, outputShape } from '../src/kernels/conv/geometry.ts'
 import { conv2d, conv2dWeightGradient, convTranspose2d, linear, matmul } from '../src/kernels/index.ts'
 import type { Shape, Tensor } from '../src/kernels/op.ts'

@@ -8,7 +8,7 @@ import sharp from 'sharp'
 import { loadNetworks } from '../src/attack/node.ts'
 import { presets } from '../src/attack/presets.ts'
 import { Protector } from '../src/attack/protect.ts'
-import { acquire } from '../src/device/node.ts'
+import { acquire } from '../src/graph/node.ts'
 import { readPhoto } from '../src/images/index.ts'
 import type { Pixels } from '../src/pixels/pixels.ts'
 

@@ -3,10 +3,9 @@
 export {
   type AcquireOptions,
   type AdapterEntry,
-  acquire,
   adapterName,
   describeAdapter,
   listAdapters,
   NoAdapterError,
 } from './device/node.ts'
-export { fileTuning } from './graph/node.ts'
+export { acquire, fileTuning } from './graph/node.ts'

@@ -3,7 +3,7 @@
  * that are understood here. `LOWKEY_GPU` names another adapter. Exit code 0 if none fails, 1 otherwise, 2 without cases.
  */
 import { basename } from 'node:path'
-import { acquire } from '../src/device/node.ts'
+import { acquire } from '../src/graph/node.ts'
 import { findCases, runCase } from './support/conformance.ts'
 
 const [folder] = process.argv.slice(2)

@@ -16,7 +16,8 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type AdapterEntry, acquire, type Gpu, listAdapters } from '../device/node.ts'
+import { type AdapterEntry, type Gpu, listAdapters } from '../device/node.ts'
+import { acquire } from '../graph/node.ts'
 import { UsageError } from './exit.ts'
 import { seekTo } from './seek.ts'
 

@@ -1,13 +1,12 @@
 /**
  * From a recorded graph to a plan: kernels chosen, memory assigned, buffers, pipelines and bind groups made. What not every program
- * comes to (trials, lavapipe's shaders, guards) is imported when it is needed, so that bundlers can make files of it which pages need not
+ * comes to (trials, guards) is imported when it is needed, so that bundlers can make files of it which pages need not
  * load to begin with.
  */
 import { BufferUsage } from '../device/flags.ts'
 import type { Gpu, TuningCache } from '../device/gpu.ts'
 import { elements, formatShape, type Precision, ShapeError, type Tensor } from '../kernels/op.ts'
 import { type Call, uploadParams } from './calls.ts'
-import type { EarlyOptions } from './early.ts'
 import type { WrittenBefore } from './fuse.ts'
 import { type GraphTensor, RATES, type Rate } from './graph.ts'
 import { checkLimits, mib, PlanMemoryError, totalBytes } from './limits.ts'
@@ -22,7 +21,7 @@ import {
   type Value,
 } from './lower.ts'
 import { planMemory, type Slot } from './memory.ts'
-import { pipelineFor } from './pipelines.ts'
+import { type CompileEarly, EARLY, type EarlyOptions, pipelineFor } from './pipelines.ts'
 import { Plan } from './plan.ts'
 
 /** Tensors by the names that a plan knows them by. */
@@ -117,7 +116,7 @@ export async function compile<Outputs extends Named, Inputs extends Named = Name
   const memory = planMemory(lowered, kept)
   checkLimits(gpu, lowered, memory, options.maxBytes)
   const dispatches = lowered.placed.map((each) => each.dispatch)
-  if (gpu.capabilities.driver === 'lavapipe') await (await import('./early.ts')).compileEarly(gpu, dispatches, options)
+  await gpu.keep<CompileEarly | undefined>(EARLY, () => undefined)?.(gpu, dispatches, options)
   const guards = options.poison ? await import('./guards.ts') : undefined
   const pipelines = await Promise.all(dispatches.map((dispatch) => pipelineFor(gpu, dispatch)))
   for (const node of nodes) node.recorder.expectUnchanged(node)

@@ -7,14 +7,7 @@ import { BufferUsage } from '../device/flags.ts'
 import type { Gpu } from '../device/gpu.ts'
 import type { Dispatch } from '../kernels/op.ts'
 import { paramBytes, shaderSource } from '../kernels/wgsl.ts'
-import { pipelineFor } from './pipelines.ts'
-
-export interface EarlyOptions {
-  /** Called with the shaders compiled so far, and all of them. Not called where the driver compiles in time, or knows them all. */
-  onProgress?: (done: number, total: number) => void
-  /** The device itself is busy with something else: only the second one compiles. */
-  background?: boolean
-}
+import { EARLY, type EarlyOptions, pipelineFor } from './pipelines.ts'
 
 type Watch = (label: string, seconds: number) => void
 
@@ -93,6 +86,11 @@ export async function compileEarly(
   }
   if (!cached) await Promise.all(options.background ? [work(helper)] : [work(gpu), work(helper)])
   await touch(gpu, [...elsewhere, ...left])
+}
+
+/** Has `compile` do so for this device. */
+export function compilesEarly(gpu: Gpu): void {
+  gpu.keep(EARLY, () => compileEarly)
 }
 
 /** Dispatches shaders over an empty grid. */

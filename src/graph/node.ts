@@ -1,9 +1,23 @@
-/** Choices among kernels in a file, for Node. */
+/** What graphs have in Node alone: devices on which shaders are compiled early, and choices among kernels in a file. */
 import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { TuningCache, TuningChoice } from '../device/gpu.ts'
+import type { Gpu, TuningCache, TuningChoice } from '../device/gpu.ts'
+import { type AcquireOptions, acquire as open } from '../device/node.ts'
 import { makeFolder } from '../files/folders.ts'
+import { compilesEarly } from './early.ts'
+
+/**
+ * Opens the best adapter of this machine: a real GPU; else an installed software driver (lavapipe, WARP); else
+ * SwiftShader out of the npm package `@sparticuz/chromium`, in this process and without root. With `options.gpu`, the
+ * first adapter of that name.
+ * @throws NoAdapterError when there is none; Error when the adapter does not open; RangeError for an address or index that is none.
+ */
+export async function acquire(options?: AcquireOptions): Promise<Gpu> {
+  const gpu = await open(options)
+  compilesEarly(gpu)
+  return gpu
+}
 
 /** The oldest of more choices than this are forgotten: each size of photo brings some. */
 const KEPT = 4096

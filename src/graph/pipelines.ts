@@ -5,6 +5,17 @@ import { shaderSource } from '../kernels/wgsl.ts'
 
 const PIPELINES = Symbol('pipelines')
 
+export interface EarlyOptions {
+  /** Called with the shaders compiled so far, and all of them. Not called where the driver compiles in time, or knows them all. */
+  onProgress?: (done: number, total: number) => void
+  /** The device itself is busy with something else: only the second one compiles. */
+  background?: boolean
+}
+
+/** What compiles shaders before the first run, where a device was opened by something that knows how (early.ts). */
+export const EARLY: unique symbol = Symbol('early')
+export type CompileEarly = (gpu: Gpu, dispatches: readonly Dispatch[], options: EarlyOptions) => Promise<void>
+
 /** The pipeline of a dispatch. Throws an error with the shader's first lines where the driver refuses it. */
 export function pipelineFor(gpu: Gpu, dispatch: Dispatch): Promise<GPUComputePipeline> {
   const cache = gpu.keep(PIPELINES, () => new Map<string, Promise<GPUComputePipeline>>())

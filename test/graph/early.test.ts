@@ -1,10 +1,11 @@
 /** Compilation before the first run, and fused kernels that are one where they differ in what they write alone. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { acquire, type Gpu } from '../../src/device/node.ts'
+import type { Gpu } from '../../src/device/node.ts'
 import { compileEarly } from '../../src/graph/early.ts'
 import type { WrittenBefore } from '../../src/graph/fuse.ts'
 import { compile, type GraphTensor, grad, graph } from '../../src/graph/index.ts'
 import { lower, offerKernels, reachable } from '../../src/graph/lower.ts'
+import { acquire } from '../../src/graph/node.ts'
 import { conv2d, prelu, square, sum } from '../../src/kernels/index.ts'
 import { type Dispatch, type Tensor, u32 } from '../../src/kernels/op.ts'
 import { linearEntry, linearGrid, shaderSource } from '../../src/kernels/wgsl.ts'

@@ -5,8 +5,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { Gpu } from '../../src/device/gpu.ts'
-import { acquire } from '../../src/device/node.ts'
 import { compile, grad, graph } from '../../src/graph/index.ts'
+import { acquire } from '../../src/graph/node.ts'
 import {
   add,
   affine,

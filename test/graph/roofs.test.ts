@@ -1,8 +1,8 @@
 /** Roofs of the adapter, and profiles under them. */
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { acquire } from '../../src/device/node.ts'
 import { measureRoofs } from '../../src/device/roofs.ts'
 import { compile, formatProfile, graph, profile } from '../../src/graph/index.ts'
+import { acquire } from '../../src/graph/node.ts'
 import { underRoofs } from '../../src/graph/profile.ts'
 import { conv2d, tanh } from '../../src/kernels/index.ts'
 import { uniform } from '../support/random.ts'

@@ -4,8 +4,8 @@
  */
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Gpu } from '../../src/device/gpu.ts'
-import { acquire } from '../../src/device/node.ts'
 import { compile, graph } from '../../src/graph/index.ts'
+import { acquire } from '../../src/graph/node.ts'
 import { type Case, elements, formatShape, type Kernel, type Op } from '../../src/kernels/op.ts'
 import { operations } from '../../src/kernels/operations.ts'
 import { testGpu } from '../support/gpu.ts'

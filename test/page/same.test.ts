@@ -5,7 +5,7 @@ import sharp from 'sharp'
 import { afterAll, expect, test } from 'vitest'
 import { presets } from '../../src/attack/presets.ts'
 import { Protector } from '../../src/attack/protect.ts'
-import { acquire } from '../../src/device/node.ts'
+import { acquire } from '../../src/graph/node.ts'
 import { networksOf } from '../../src/page/engine.ts'
 import { NoBrowserError, WEBGPU_SWITCHES } from '../support/browser.ts'
 import {
