@@ -1,7 +1,8 @@
 /** The cases of an operation, which its tests run on, as something to be timed. */
 import type { Graph } from '../src/graph/index.ts'
-import { type Case, elements, type Fill, formatShape, type Op, type Shape, type Tensor } from '../src/kernels/op.ts'
-import { operations } from '../src/kernels/operations.ts'
+import { elements, formatShape, type Op, type Shape, type Tensor } from '../src/kernels/op.ts'
+import type { Case, Fill } from '../test/operations/check.ts'
+import { checks } from '../test/operations/index.ts'
 import { filled } from './peers/problem.ts'
 
 /** A case of an operation, and how to record it on inputs x0, x1 and so on. */
@@ -14,11 +15,11 @@ export interface CaseRow {
 }
 
 /** Names of the operations that have cases. */
-export const caseNames = (): string[] => operations.filter(({ cases }) => cases.length > 0).map(({ name }) => name)
+export const caseNames = (): string[] => checks.map(({ op }) => op.name)
 
 /** All cases of the operations of this name. */
 export const casesOf = (name: string): CaseRow[] =>
-  operations.filter((op) => op.name === name).flatMap((op) => op.cases.map((c) => rowOf(op, c)))
+  checks.filter(({ op }) => op.name === name).flatMap(({ op, cases }) => cases.map((c) => rowOf(op, c)))
 
 function rowOf(op: Op, { shapes, args, fill }: Case<unknown>): CaseRow {
   const given = JSON.stringify(args) ?? '{}'

@@ -3,7 +3,7 @@
  * A row is the median over several runs of a compiled graph with that one operation, timed on the host from the first
  * submission to the end of the last; weights are constants, as in use. `--only` takes the rows whose group or operation
  * is named WORD (conv3x3: the six layers every engine is compared on, batch 1), and of an operation of that name, any of
- * `operations` in src/kernels, its cases: the shapes of its tests, which are small and tell what a dispatch costs.
+ * test/operations, its cases: the shapes of its tests, which are small and tell what a dispatch costs.
  *
  * `--peers` times other engines on the same adapter too (`npm ci --prefix bench/peers --ignore-scripts` installs them):
  * in turn with ours, on the same numbers, data on the device beforehand, only where their result is ours.

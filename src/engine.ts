@@ -18,7 +18,6 @@ export * from './kernels/index.ts'
 export {
   type Backward,
   type Binding,
-  type Case,
   type Cost,
   type Dispatch,
   elements,

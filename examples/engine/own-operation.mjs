@@ -6,7 +6,6 @@ import { acquire } from 'lowkey-gpu-engine/node'
 const hardSwishOp = pointwise('hard_swish', {
   inputs: ['x'],
   value: ['div', ['mul', 'x', ['clamp', ['add', 'x', 3], 0, 6]], 6],
-  cases: [],
 })
 const hardSwish = (x) => x.recorder.apply(hardSwishOp, [x], {})
 

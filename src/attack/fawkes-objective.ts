@@ -133,13 +133,6 @@ const states = {
   detached: true,
   params: ['low', 'high'],
   inputs: ['weight', 'side', 'dssim'],
-  cases: [-1, 0, 1].flatMap((side) =>
-    [256, 128, 1, 1 / 128, 1 / 256].map((weight) => ({
-      shapes: [[1], [1], [5]],
-      args: { low: 0.009, high: 0.011 },
-      fill: [Float32Array.of(weight), Float32Array.of(side), Float32Array.of(0, 0.0089, 0.0101, 0.0111, 0.5)],
-    })),
-  ),
 } as const
 
 /**
@@ -165,15 +158,4 @@ export const keepOp = pointwise('fawkes.keep', {
   params: ['high'],
   detached: true,
   value: ['where', ['and', ['le', 'dssim', 'high'], ['gt', 'feature', 'best']], 'now', 'before'],
-  cases: [
-    [0.3, 0.4, 0.01],
-    [0.4, 0.3, 0.01],
-    [0.3, 0.4, 0.012],
-  ].flatMap(([best, feature, dssim]) =>
-    [[1, 3, 5, 7], [1, 3, 4, 8], [1]].map((shape) => ({
-      shapes: [shape, shape, [1], [1], [1]],
-      args: { high: 0.011 },
-      fill: ['symmetric', 'positive', ...[best, feature, dssim].map((v) => Float32Array.of(v))] as const,
-    })),
-  ),
 })

@@ -1,9 +1,9 @@
 /** Batch normalisation (Ioffe and Szegedy 2015) with the statistics of the batch itself: training. */
 import { type BatchNormArgs, batchNormSumsOp, expectPerChannel } from './batch-norm.ts'
-import { batchStatistics, batchStatisticsOp, channelRow } from './batch-statistics.ts'
+import { batchStatistics, channelRow } from './batch-statistics.ts'
 import { detach } from './detach.ts'
 import { movingAverage } from './elementwise.ts'
-import { elements, expectShape, f32, formatShape, type Op, type Shape, type Tensor } from './op.ts'
+import { elements, expectShape, f32, formatShape, type Op, type Tensor } from './op.ts'
 import { channelExtents, channelMap } from './per-channel.ts'
 
 /** What a training step gives: the normalised batch, and the running values after it. */
@@ -81,27 +81,6 @@ export const batchNormTrainingOp: Op<BatchNormArgs> = {
       wanted[2] ? channelRow(sums, 0) : undefined,
     ]
   },
-  reference({ epsilon }, [x, weight, bias], [shape]) {
-    const { channels, plane } = channelExtents(shape)
-    const statistics = batchStatisticsOp.reference({}, [x], [shape])
-    return x.map((value, i) => {
-      const c = Math.floor(i / plane) % channels
-      return ((value - statistics[c]) / Math.sqrt(statistics[channels + c] + epsilon)) * weight[c] + bias[c]
-    })
-  },
-  cases: [
-    [2, 3, 5, 7],
-    [3, 8, 4, 6],
-    [7, 13],
-    [2, 1, 65, 67],
-  ].map((shape) => {
-    const [x, statistics] = batch(shape)
-    return {
-      shapes: [shape, [shape[1]], [shape[1]], [2, shape[1]]],
-      args: { epsilon: 1e-5 },
-      fill: [x, 'symmetric', 'symmetric', statistics],
-    }
-  }),
 }
 
 /**
@@ -128,28 +107,4 @@ export const batchNormTrainingGradientOp: Op<BatchNormArgs> = {
       params: { epsilon: f32(epsilon), size: f32(channelExtents(x).count) },
     }),
   ],
-  reference({ epsilon }, [x, weight, statistics, sums, dy], [shape]) {
-    const { channels, plane, count } = channelExtents(shape)
-    return x.map((value, i) => {
-      const c = Math.floor(i / plane) % channels
-      const s = Math.sqrt(statistics[channels + c] + epsilon)
-      const z = (value - statistics[c]) / s
-      return (weight[c] / s) * (dy[i] - sums[c] / count - (z * sums[channels + c]) / count)
-    })
-  },
-  cases: [
-    [2, 3, 5, 7],
-    [3, 8, 4, 6],
-    [7, 13],
-  ].map((x) => ({
-    shapes: [x, [x[1]], [2, x[1]], [2, x[1]], x],
-    args: { epsilon: 1e-5 },
-    fill: ['symmetric', 'symmetric', 'positive', 'symmetric', 'symmetric'],
-  })),
-}
-
-/** A batch of seeming disorder and its statistics, for the cases. */
-function batch(shape: Shape): [Float32Array, Float32Array] {
-  const x = Float32Array.from({ length: elements(shape) }, (_, i) => Math.sin(i * i + 1))
-  return [x, Float32Array.from(batchStatisticsOp.reference({}, [Float64Array.from(x)], [shape]))]
 }

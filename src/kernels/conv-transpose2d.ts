@@ -1,5 +1,4 @@
 /** Transposed two-dimensional convolution: the gradient of conv2d with respect to its image. */
-import { convCases } from './conv/cases.ts'
 import {
   type ConvArgs,
   type ConvOptions,
@@ -7,15 +6,13 @@ import {
   convCost,
   convGeometry,
   expectBias,
-  forEachProduct,
   type Geometry,
   imageShape,
-  outputShape,
   type Pair,
 } from './conv/geometry.ts'
 import { conv2d } from './conv2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
-import { type Case, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
+import { expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
 import { sum } from './reduce.ts'
 import { reshape } from './reshape.ts'
 
@@ -52,7 +49,7 @@ const smallestSize = ({ stride, padding, dilation }: ConvArgs, x: Shape, weights
 ]
 
 /** The geometry of the conv2d that this is the transpose of: `x` is its output, the result its image. */
-function geometry({ size, ...args }: ConvTransposeArgs, [x, weights]: readonly Shape[]): Geometry {
+export function geometry({ size, ...args }: ConvTransposeArgs, [x, weights]: readonly Shape[]): Geometry {
   expectShape(x.length === 4, `conv_transpose2d: x must be [N,K,h,w], not ${formatShape(x)}`)
   expectShape(
     weights.length === 4 && weights[0] === x[1],
@@ -89,21 +86,4 @@ export const convTranspose2dOp: Op<ConvTransposeArgs> = {
     ]
     return bias ? [...gradients, wanted[2] ? reshape(sum(gradient, [0, 2, 3]), bias.shape) : undefined] : gradients
   },
-  reference(args, [y, weights, bias], shapes) {
-    const g = geometry(args, shapes)
-    const pixels = g.h * g.w
-    const x = Float64Array.from({ length: g.n * g.c * pixels }, (_, i) => bias?.[Math.floor(i / pixels) % g.c] ?? 0)
-    forEachProduct(g, (xi, wi, yi) => {
-      x[xi] += y[yi] * weights[wi]
-    })
-    return x
-  },
-  cases: convCases((image, weights, options, bias): Case<ConvTransposeArgs> => {
-    const args = convArgs(options)
-    const g = convGeometry('conv_transpose2d', args, image, weights)
-    return {
-      shapes: bias ? [outputShape(g), weights, [g.c]] : [outputShape(g), weights],
-      args: { ...args, size: [g.h, g.w] },
-    }
-  }),
 }

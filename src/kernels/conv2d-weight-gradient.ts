@@ -1,12 +1,10 @@
 /** The gradient of conv2d with respect to its weights. */
-import { convCases } from './conv/cases.ts'
 import {
   type ConvArgs,
   type ConvOptions,
   convArgs,
   convFlop,
   convGeometry,
-  forEachProduct,
   type Geometry,
   outputShape,
   type Pair,
@@ -14,7 +12,7 @@ import {
 } from './conv/geometry.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2d } from './conv2d.ts'
-import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
+import { elements, expectShape, formatShape, type Op, type Shape, type Tensor } from './op.ts'
 
 export interface WeightGradientArgs extends ConvArgs {
   /** Rows and columns of the kernel. */
@@ -32,7 +30,7 @@ export interface WeightGradientArgs extends ConvArgs {
 export const conv2dWeightGradient = (x: Tensor, dy: Tensor, options: ConvOptions & { kernel: Pair }): Tensor =>
   x.recorder.apply(conv2dWeightGradientOp, [x, dy], { ...convArgs(options), kernel: options.kernel })
 
-function geometry({ kernel, ...args }: WeightGradientArgs, [x, dy]: readonly Shape[]): Geometry {
+export function geometry({ kernel, ...args }: WeightGradientArgs, [x, dy]: readonly Shape[]): Geometry {
   const name = 'conv2d_weight_gradient'
   expectShape(dy.length === 4, `${name}: dy must be [N,K,oh,ow], not ${formatShape(dy)}`)
   const g = convGeometry(name, args, x, [dy[1], x[1] / args.groups, ...kernel])
@@ -61,17 +59,4 @@ export const conv2dWeightGradientOp: Op<WeightGradientArgs> = {
       wanted[1] ? conv2d(x, gradient, undefined, args) : undefined,
     ]
   },
-  reference(args, [x, dy], shapes) {
-    const g = geometry(args, shapes)
-    const weights = new Float64Array(elements(weightShape(g)))
-    forEachProduct(g, (xi, wi, yi) => {
-      weights[wi] += x[xi] * dy[yi]
-    })
-    return weights
-  },
-  cases: convCases((x, weights, options): Case<WeightGradientArgs> => {
-    const args = convArgs(options)
-    const g = convGeometry('conv2d_weight_gradient', args, x, weights)
-    return { shapes: [x, outputShape(g)], args: { ...args, kernel: [g.kh, g.kw] } }
-  }),
 }

@@ -1,5 +1,4 @@
 /** Two-dimensional convolution (cross-correlation, as in every deep learning framework). */
-import { convCases } from './conv/cases.ts'
 import {
   type ConvArgs,
   type ConvOptions,
@@ -7,12 +6,11 @@ import {
   convCost,
   convGeometry,
   expectBias,
-  forEachProduct,
   outputShape,
 } from './conv/geometry.ts'
 import { convTranspose2d } from './conv-transpose2d.ts'
 import { conv2dWeightGradient } from './conv2d-weight-gradient.ts'
-import type { Case, Op, Shape, Tensor } from './op.ts'
+import type { Op, Shape, Tensor } from './op.ts'
 import { sum } from './reduce.ts'
 import { reshape } from './reshape.ts'
 
@@ -28,7 +26,7 @@ import { reshape } from './reshape.ts'
 export const conv2d = (x: Tensor, weights: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor =>
   x.recorder.apply(conv2dOp, bias ? [x, weights, bias] : [x, weights], convArgs(options))
 
-const geometry = (args: ConvArgs, [x, weights]: readonly Shape[]) => convGeometry('conv2d', args, x, weights)
+export const geometry = (args: ConvArgs, [x, weights]: readonly Shape[]) => convGeometry('conv2d', args, x, weights)
 
 export const conv2dOp: Op<ConvArgs> = {
   name: 'conv2d',
@@ -54,19 +52,4 @@ export const conv2dOp: Op<ConvArgs> = {
     ]
     return bias ? [...gradients, wanted[2] ? reshape(sum(gradient, [0, 2, 3]), bias.shape) : undefined] : gradients
   },
-  reference(args, [x, weights, bias], shapes) {
-    const g = geometry(args, shapes)
-    const pixels = g.oh * g.ow
-    const y = Float64Array.from({ length: g.n * g.k * pixels }, (_, i) => bias?.[Math.floor(i / pixels) % g.k] ?? 0)
-    forEachProduct(g, (xi, wi, yi) => {
-      y[yi] += x[xi] * weights[wi]
-    })
-    return y
-  },
-  cases: convCases(
-    (x, w, options, bias): Case<ConvArgs> => ({
-      shapes: bias ? [x, w, [w[0]]] : [x, w],
-      args: convArgs(options),
-    }),
-  ),
 }

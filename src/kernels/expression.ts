@@ -41,7 +41,6 @@ export type FunctionName =
 interface PointwiseFunction {
   /** WGSL over the type `T`, whose arguments are names, constants and calls of that type. */
   wgsl(T: string, ...x: string[]): string
-  js(...x: number[]): number
   /**
    * What the arguments get of a gradient `dy` where the function is `y` of `x`: 0 where it is flat, undefined where there is no derivative.
    * Flat everywhere if left out.
@@ -56,7 +55,6 @@ const call =
   (name: string) =>
   (_: string, ...x: string[]) =>
     `${name}(${x.join(', ')})`
-const truth = (compare: (a: number, b: number) => boolean) => (a: number, b: number) => Number(compare(a, b))
 
 const add = (a: Expression, b: Expression): Expression => (a === 0 ? b : b === 0 ? a : ['add', a, b])
 const neg = (a: Expression): Expression => (typeof a === 'number' ? 0 - a : ['neg', a])
@@ -71,14 +69,6 @@ const where = (condition: Expression, dy: Expression): Expression => (dy === 0 ?
 export const wgslIsNaN = (T: string, x: string): string => {
   const bits = T === 'f32' ? 'u32' : 'vec4u'
   return `((bitcast<${bits}>(${x}) << ${bits}(1u)) > ${bits}(0xff000000u))`
-}
-
-/** erf by a series whose terms are all positive; it is 1 to 16 digits beyond 6. */
-function erf(x: number): number {
-  if (Math.abs(x) > 6) return Math.sign(x)
-  let [term, total] = [x, x]
-  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(total); n++) total += term *= (2 * x * x) / (2 * n + 1)
-  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * total
 }
 
 /**
@@ -112,102 +102,102 @@ const wgslErf = (T: string, x: string): string => {
  * operand. A comparison with NaN is false.
  */
 const functions: Readonly<Record<FunctionName, PointwiseFunction>> = {
-  add: { wgsl: infix('+'), js: (a, b) => a + b, back: (dy) => [dy, dy] },
-  sub: { wgsl: infix('-'), js: (a, b) => a - b, back: (dy) => [dy, neg(dy)] },
-  mul: { wgsl: infix('*'), js: (a, b) => a * b, back: (dy, _, a, b) => [mul(b, dy), mul(a, dy)] },
+  add: { wgsl: infix('+'), back: (dy) => [dy, dy] },
+  sub: { wgsl: infix('-'), back: (dy) => [dy, neg(dy)] },
+  mul: { wgsl: infix('*'), back: (dy, _, a, b) => [mul(b, dy), mul(a, dy)] },
   div: {
     wgsl: infix('/'),
-    js: (a, b) => a / b,
+
     back: (dy, _, a, b) => [
       ['div', dy, b],
       ['div', mul(neg(dy), a), mul(b, b)],
     ],
     flop: 4,
   },
-  neg: { wgsl: (_, x) => `(-${x})`, js: (x) => -x, back: (dy) => [neg(dy)] },
-  abs: { wgsl: call('abs'), js: Math.abs, back: (dy, _, x) => [mul(['sign', x], dy)] },
-  sign: { wgsl: call('sign'), js: Math.sign },
-  floor: { wgsl: call('floor'), js: Math.floor },
-  sqrt: { wgsl: call('sqrt'), js: Math.sqrt, back: (dy, y) => [['div', mul(0.5, dy), y]], flop: 4 },
-  exp: { wgsl: call('exp'), js: Math.exp, back: (dy, y) => [mul(y, dy)], flop: 8 },
-  expm1: { wgsl: wgslExpm1, js: Math.expm1, back: (dy, y) => [mul(add(y, 1), dy)], flop: 24 },
-  log: { wgsl: call('log'), js: Math.log, back: (dy, _, x) => [['div', dy, x]], flop: 8 },
-  sin: { wgsl: call('sin'), js: Math.sin, back: (dy, _, x) => [mul(['cos', x], dy)], flop: 8 },
-  cos: { wgsl: call('cos'), js: Math.cos, back: (dy, _, x) => [mul(neg(['sin', x]), dy)], flop: 8 },
+  neg: { wgsl: (_, x) => `(-${x})`, back: (dy) => [neg(dy)] },
+  abs: { wgsl: call('abs'), back: (dy, _, x) => [mul(['sign', x], dy)] },
+  sign: { wgsl: call('sign') },
+  floor: { wgsl: call('floor') },
+  sqrt: { wgsl: call('sqrt'), back: (dy, y) => [['div', mul(0.5, dy), y]], flop: 4 },
+  exp: { wgsl: call('exp'), back: (dy, y) => [mul(y, dy)], flop: 8 },
+  expm1: { wgsl: wgslExpm1, back: (dy, y) => [mul(add(y, 1), dy)], flop: 24 },
+  log: { wgsl: call('log'), back: (dy, _, x) => [['div', dy, x]], flop: 8 },
+  sin: { wgsl: call('sin'), back: (dy, _, x) => [mul(['cos', x], dy)], flop: 8 },
+  cos: { wgsl: call('cos'), back: (dy, _, x) => [mul(neg(['sin', x]), dy)], flop: 8 },
   erf: {
     wgsl: wgslErf,
-    js: erf,
+
     back: (dy, _, x) => [mul(mul(2 / Math.sqrt(Math.PI), ['exp', neg(mul(x, x))]), dy)],
     flop: 32,
   },
   /** 1 / (1 + exp(-x)), by way of exp(-|x|), which cannot overflow. */
   sigmoid: {
     wgsl: (T, x) => `(select(exp(-abs(${x})), ${T}(1), ${x} >= ${T}(0)) / (${T}(1) + exp(-abs(${x}))))`,
-    js: (x) => 1 / (1 + Math.exp(-x)),
+
     back: (dy, y) => [mul(mul(y, ['sub', 1, y]), dy)],
     flop: 12,
   },
   /** Beyond 10 tanh is 1 in f32; some drivers' own tanh overflows further out. */
   tanh: {
     wgsl: (T, x) => `tanh(select(select(${x}, ${T}(10), ${x} > ${T}(10)), ${T}(-10), ${x} < ${T}(-10)))`,
-    js: Math.tanh,
+
     back: (dy, y) => [mul(['sub', 1, mul(y, y)], dy)],
     flop: 12,
   },
   /** By the output, which is kept anyway, as the next layer reads it. */
   relu: {
     wgsl: (T, x) => `select(${x}, ${T}(0), ${x} < ${T}(0))`,
-    js: (x) => (x < 0 ? 0 : x),
+
     back: (dy, y) => [where(['gt', y, 0], dy)],
   },
   relu6: {
     wgsl: (T, x) => `select(select(${x}, ${T}(6), ${x} > ${T}(6)), ${T}(0), ${x} < ${T}(0))`,
-    js: (x) => (x < 0 ? 0 : x > 6 ? 6 : x),
+
     back: (dy, y) => [where(['and', ['gt', y, 0], ['lt', y, 6]], dy)],
     flop: 2,
   },
   /** Where both are equal the gradient goes to the first. */
   max: {
     wgsl: (T, a, b) => `select(${b}, ${a}, (${a} >= ${b}) | ${wgslIsNaN(T, a)})`,
-    js: Math.max,
+
     back: (dy, _, a, b) => [where(['ge', a, b], dy), where(['gt', b, a], dy)],
   },
   min: {
     wgsl: (T, a, b) => `select(${b}, ${a}, (${a} <= ${b}) | ${wgslIsNaN(T, a)})`,
-    js: Math.min,
+
     back: (dy, _, a, b) => [where(['le', a, b], dy), where(['lt', b, a], dy)],
   },
   /** The gradient passes where nothing was cut off, the bounds themselves included. */
   clamp: {
     wgsl: (_, x, low, high) => `select(select(${x}, ${high}, ${x} > ${high}), ${low}, ${x} < ${low})`,
-    js: (x, low, high) => (x < low ? low : x > high ? high : x),
+
     back: (dy, _, x, low, high) => [where(['and', ['ge', x, low], ['le', x, high]], dy), undefined, undefined],
     flop: 2,
   },
   /** There is no gradient for the exponent. */
   pow: {
     wgsl: wgslPower,
-    js: (x, e) => x ** e,
+
     back: (dy, _, x, e) => [['where', ['eq', e, 0], 0, mul(mul(dy, e), ['pow', x, add(e, -1)])], undefined],
     flop: 16,
   },
   /** Conditions are for `where` and `and` alone. */
-  lt: { wgsl: infix('<'), js: truth((a, b) => a < b) },
-  le: { wgsl: infix('<='), js: truth((a, b) => a <= b) },
-  gt: { wgsl: infix('>'), js: truth((a, b) => a > b) },
-  ge: { wgsl: infix('>='), js: truth((a, b) => a >= b) },
-  eq: { wgsl: infix('=='), js: truth((a, b) => a === b) },
-  and: { wgsl: infix('&'), js: (a, b) => a & b },
+  lt: { wgsl: infix('<') },
+  le: { wgsl: infix('<=') },
+  gt: { wgsl: infix('>') },
+  ge: { wgsl: infix('>=') },
+  eq: { wgsl: infix('==') },
+  and: { wgsl: infix('&') },
   where: {
     wgsl: (_, condition, yes, no) => `select(${no}, ${yes}, ${condition})`,
-    js: (condition, yes, no) => (condition ? yes : no),
+
     back: (dy, _, condition) => [undefined, where(condition, dy), dy === 0 ? 0 : ['where', condition, 0, dy]],
   },
 }
 
-const isCall = (e: Expression): e is readonly [FunctionName, ...Expression[]] => typeof e === 'object'
+export const isCall = (e: Expression): e is readonly [FunctionName, ...Expression[]] => typeof e === 'object'
 
-const argumentsOf = (e: Expression): readonly Expression[] => (isCall(e) ? (e.slice(1) as Expression[]) : [])
+export const argumentsOf = (e: Expression): readonly Expression[] => (isCall(e) ? (e.slice(1) as Expression[]) : [])
 
 /** Whether two expressions are written alike. */
 const alike = (a: Expression, b: Expression): boolean => a === b || JSON.stringify(a) === JSON.stringify(b)
@@ -252,16 +242,6 @@ export function derivative(e: Expression, name: string, dy: Expression): Express
 
 const CONDITIONS: readonly string[] = ['lt', 'le', 'gt', 'ge', 'eq', 'and'] satisfies FunctionName[]
 const isCondition = (e: Expression): boolean => isCall(e) && CONDITIONS.includes(e[0])
-
-/** The value in float64 as a function of the values by name. */
-export function evaluator(e: Expression): (values: Readonly<Record<string, number>>) => number {
-  if (typeof e === 'number') return () => e
-  if (!isCall(e)) return (values) => values[e as string]
-  const { js } = functions[e[0]]
-  const [a, b, c] = argumentsOf(e).map(evaluator)
-  if (c) return (values) => js(a(values), b(values), c(values))
-  return b ? (values) => js(a(values), b(values)) : (values) => js(a(values))
-}
 
 /** A number as WGSL has it, without a type. */
 const literal = (x: number): string =>

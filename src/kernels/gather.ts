@@ -1,5 +1,5 @@
 /** Elements by their index along an axis: gather, and with it embeddings. */
-import { type Case, elements, expectShape, formatShape, type Op, type Shape, type Tensor, u32 } from './op.ts'
+import { elements, expectShape, formatShape, type Op, type Shape, type Tensor, u32 } from './op.ts'
 import { reshape } from './reshape.ts'
 import { LINEAR, linearEntry, linearGrid } from './wgsl.ts'
 
@@ -35,7 +35,7 @@ interface Layout {
   lists: number
 }
 
-function layoutOf({ axis }: GatherArgs, [x, indices]: readonly Shape[]): Layout {
+export function layoutOf({ axis }: GatherArgs, [x, indices]: readonly Shape[]): Layout {
   const outer = elements(x.slice(0, axis))
   const lists = indices.length === 2 ? indices[0] : 1
   expectShape(Number.isInteger(axis) && axis >= 0 && axis < x.length, `gather: x ${formatShape(x)} has no axis ${axis}`)
@@ -63,7 +63,6 @@ const placed = (extent: string): string => `  if (i >= p.count) { return; }
   let list = row / p.rows * p.m;`
 
 const indexAt = (at: string): string => `u32(clamp(indices[${at}], 0.0, f32(p.n - 1u)))`
-const nearest = (index: number, n: number): number => Math.trunc(Math.min(Math.max(index, 0), n - 1))
 
 export const gatherOp: Op<GatherArgs> = {
   name: 'gather',
@@ -95,43 +94,9 @@ export const gatherOp: Op<GatherArgs> = {
     wanted[0] ? x.recorder.apply(scatterOp, [gradient, indices], { ...args, extent: x.shape[args.axis] }) : undefined,
     0,
   ],
-  reference(args, [x, indices], shapes) {
-    const { outer, n, inner, m, lists } = layoutOf(args, shapes)
-    const y = new Float64Array(outer * m * inner)
-    for (let i = 0; i < y.length; i++) {
-      const row = Math.floor(i / inner / m)
-      const list = Math.floor(row / (outer / lists)) * m
-      y[i] = x[(row * n + nearest(indices[list + (Math.floor(i / inner) % m)], n)) * inner + (i % inner)]
-    }
-    return y
-  },
-  // A little more than whole, so that their differences are those of one index.
-  cases: [
-    { shapes: [[5, 3], [4]], args: { axis: 0 }, fill: ['symmetric', Float32Array.of(4.25, 0.25, 0.25, 2.25)] },
-    {
-      shapes: [
-        [2, 3, 7],
-        [2, 3],
-      ],
-      args: { axis: 2 },
-      fill: ['symmetric', Float32Array.of(6.25, 1.25, 1.25, 0.25, 5.25, 3.25)],
-    },
-    { shapes: [[2, 4, 2, 2], [1]], args: { axis: 1 }, fill: ['symmetric', Float32Array.of(3.25)] },
-    // More values than threads share, and more indices than values.
-    {
-      shapes: [[131, 3], [70]],
-      args: { axis: 0 },
-      fill: ['symmetric', Float32Array.from({ length: 70 }, (_, i) => ((i * 37) % 131) + 0.25)],
-    },
-    {
-      shapes: [[2, 5], [50]],
-      args: { axis: 1 },
-      fill: ['symmetric', Float32Array.from({ length: 50 }, (_, i) => ((i * 7) % 5) + 0.25)],
-    },
-  ],
 }
 
-interface ScatterArgs extends GatherArgs {
+export interface ScatterArgs extends GatherArgs {
   /** Along the axis of the result. */
   extent: number
 }
@@ -205,21 +170,4 @@ export const scatterOp: Op<ScatterArgs> = {
     ]
   },
   backward: ({ args: { axis }, inputs: [, indices], gradient }) => [gather(gradient, indices, axis), 0],
-  reference(args, [dy, indices], [shape, indexShape]) {
-    const { outer, n, inner, m, lists } = layoutOf(args, [scatterOp.shape(args, [shape]), indexShape])
-    const dx = new Float64Array(outer * n * inner)
-    for (let i = 0; i < dy.length; i++) {
-      const row = Math.floor(i / inner / m)
-      const list = Math.floor(row / (outer / lists)) * m
-      dx[(row * n + nearest(indices[list + (Math.floor(i / inner) % m)], n)) * inner + (i % inner)] += dy[i]
-    }
-    return dx
-  },
-  cases: gatherOp.cases.map(
-    ({ shapes, args, fill }): Case<ScatterArgs> => ({
-      shapes: [gatherOp.shape(args, shapes), shapes[1]],
-      args: { ...args, extent: shapes[0][args.axis] },
-      fill,
-    }),
-  ),
 }

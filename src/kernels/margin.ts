@@ -1,7 +1,7 @@
 /** Margin heads of face recognition: logits whose right class must win by a margin. */
 import { expectLabels } from './cross-entropy.ts'
 import { affine } from './elementwise.ts'
-import { type Case, elements, f32, type Kernel, type Op, type Shape, type Tensor, u32 } from './op.ts'
+import { elements, f32, type Kernel, type Op, type Shape, type Tensor, u32 } from './op.ts'
 import { linearEntry, linearGrid } from './wgsl.ts'
 
 export interface MarginArgs {
@@ -43,27 +43,13 @@ export const cosFace = (
 ): Tensor => cosines.recorder.apply(cosFaceOp, [cosines, labels], { scale, margin })
 
 /** Cosine beyond which theta + margin passes pi. */
-const turn = (margin: number): number => Math.cos(Math.PI - margin)
+export const turn = (margin: number): number => Math.cos(Math.PI - margin)
 
 /**
  * Least 1 - cosine^2 in the gradient, which is infinite at +-1. The next f32 below 1 gives 1.2e-7, so no other cosine is
  * affected.
  */
-const FLOOR = 1e-7
-
-const cases = (margin: number): Case<MarginArgs>[] => [
-  { shapes: [[3, 10], [3]], args: { scale: 64, margin }, fill: ['symmetric', Float32Array.of(7, 0, 9)] },
-  { shapes: [[1, 1], [1]], args: { scale: 64, margin }, fill: ['positive', Float32Array.of(0)] },
-  // Right classes on both sides of pi - margin, and close to it.
-  {
-    shapes: [[4, 3], [4]],
-    args: { scale: 30, margin },
-    fill: [
-      Float32Array.of(-0.95, 0.1, -0.9, 0.5, -0.87, -0.98, 0.2, 0.8, 0, -0.885, 0.3, -0.5),
-      Float32Array.of(0, 1, 1, 0),
-    ],
-  },
-]
+export const FLOOR = 1e-7
 
 export const arcFaceOp: Op<MarginArgs> = {
   name: 'arc_face',
@@ -88,13 +74,6 @@ export const arcFaceOp: Op<MarginArgs> = {
   backward: ({ args, inputs: [cosines, labels], gradient, wanted }) => [
     wanted[0] ? cosines.recorder.apply(arcFaceGradientOp, [cosines, labels, gradient], args) : undefined,
   ],
-  reference: ({ scale, margin }, [cosines, labels], [[, classes]]) =>
-    cosines.map((cosine, i) => {
-      if (i % classes !== labels[Math.floor(i / classes)]) return scale * cosine
-      const theta = Math.acos(cosine)
-      return scale * (cosine > turn(margin) ? Math.cos(theta + margin) : cosine - Math.sin(margin) * margin)
-    }),
-  cases: cases(0.5),
 }
 
 export const arcFaceGradientOp: Op<MarginArgs> = {
@@ -115,26 +94,6 @@ export const arcFaceGradientOp: Op<MarginArgs> = {
       2,
     ),
   ],
-  reference: ({ scale, margin }, [cosines, labels, dy], [[, classes]]) =>
-    cosines.map((cosine, i) => {
-      const slope =
-        i % classes === labels[Math.floor(i / classes)] && cosine > turn(margin)
-          ? Math.cos(margin) + (Math.sin(margin) * cosine) / Math.sqrt(Math.max(1 - cosine ** 2, FLOOR))
-          : 1
-      return scale * dy[i] * slope
-    }),
-  cases: [
-    {
-      shapes: [[2, 5], [2], [2, 5]],
-      args: { scale: 64, margin: 0.5 },
-      fill: ['symmetric', Float32Array.of(4, 1), 'symmetric'],
-    },
-    {
-      shapes: [[3, 1], [3], [3, 1]],
-      args: { scale: 64, margin: 0.5 },
-      fill: [Float32Array.of(1, -1, 0.999), new Float32Array(3), 'positive'],
-    },
-  ],
 }
 
 export const cosFaceOp: Op<MarginArgs> = {
@@ -149,9 +108,6 @@ export const cosFaceOp: Op<MarginArgs> = {
     marginKernel('cos_face', { scale, margin }, cosines, 'cosine - p.margin', 'p.scale * select(cosine, own, right)'),
   ],
   backward: ({ args: { scale }, gradient, wanted }) => [wanted[0] ? affine(gradient, scale, 0) : undefined],
-  reference: ({ scale, margin }, [cosines, labels], [[, classes]]) =>
-    cosines.map((cosine, i) => scale * (cosine - (i % classes === labels[Math.floor(i / classes)] ? margin : 0))),
-  cases: cases(0.35),
 }
 
 /** `own` is computed of a `cosine`; `value` also knows whether its class is the `right` one. */

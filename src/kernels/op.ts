@@ -1,5 +1,6 @@
 /**
- * The contract of an operation: one file holds its shape rule, cost, WGSL, backward rule, float64 reference and cases.
+ * The contract of an operation: one file holds its shape rule, cost, WGSL and backward rule. Its float64 reference and cases are in
+ * test/operations, so that no program carries them.
  * Nothing here knows of a graph: a `Recorder` (implemented by src/graph) is reached through the tensors themselves.
  */
 import type { Capabilities } from '../device/gpu.ts'
@@ -132,18 +133,6 @@ export interface Backward<A> {
   wanted: readonly boolean[]
 }
 
-/** How test inputs are drawn: in (-1, 1); in (0.2, 1.2); or all different and at least 1/64 apart, for kinks and ties. */
-export type Fill = 'symmetric' | 'positive' | 'distinct' | Float32Array
-
-/** One case drives the correctness test, the gradient check and the benchmark. */
-export interface Case<A> {
-  shapes: readonly Shape[]
-  args: A
-  fill?: readonly Fill[]
-  /** Largest absolute error relative to the largest value; derived from the number of accumulations if left out. */
-  tolerance?: number
-}
-
 /** An expression and the names in it: inputs of the operation, and numbers among its arguments. */
 export interface PointwiseForm {
   readonly value: Expression
@@ -181,9 +170,6 @@ export interface Op<A = unknown> {
   /** No gradient flows to the inputs: for differentiation the output is a constant. */
   readonly detached?: boolean
   backward?(b: Backward<A>): readonly (Tensor | 0 | undefined)[]
-  /** Clear float64 version of the forward computation. */
-  reference(args: A, inputs: readonly Float64Array[], shapes: readonly Shape[]): Float64Array
-  readonly cases: readonly Case<A>[]
 }
 
 /** Shapes that do not fit an operation, or sizes that are no positive integers. */

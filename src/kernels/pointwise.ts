@@ -1,8 +1,8 @@
 /** Operations that compute every element by itself: an expression each, broadcasting included. */
-import { broadcastShape, forEachBroadcast } from './broadcast.ts'
-import { derivative, type Expression, evaluator, flopOf, namesIn, replaced } from './expression.ts'
+import { broadcastShape } from './broadcast.ts'
+import { derivative, type Expression, flopOf, namesIn, replaced } from './expression.ts'
 import { pointwiseKernel } from './fused.ts'
-import { type Backward, type Case, elements, type Op, type PointwiseForm, type Shape, type Tensor } from './op.ts'
+import { type Backward, elements, type Op, type PointwiseForm, type Shape, type Tensor } from './op.ts'
 
 export type PointwiseArgs = Readonly<Record<string, number>>
 
@@ -16,14 +16,10 @@ export interface Row {
   exact?: boolean
   /** No gradient flows through it. */
   detached?: boolean
-  cases: readonly Case<PointwiseArgs>[]
 }
 
 /** Makes the operation of a row. Its gradients are operations of the same kind, made when they are asked for; so are theirs. */
-export function pointwise(
-  name: string,
-  { inputs, params = [], value, exact, detached, cases }: Row,
-): Op<PointwiseArgs> {
+export function pointwise(name: string, { inputs, params = [], value, exact, detached }: Row): Op<PointwiseArgs> {
   const form: PointwiseForm = { value, inputs, params }
   const shape = (_: PointwiseArgs, shapes: readonly Shape[]): Shape => broadcastShape(shapes)
   const gradients = new Map<string, Gradient | undefined>()
@@ -54,18 +50,6 @@ export function pointwise(
     backward: detached
       ? undefined
       : (b) => inputs.map((input, k) => (b.wanted[k] ? recordGradient(gradientFor(input), b, form) : undefined)),
-    reference(args, values, shapes) {
-      const output = shape(args, shapes)
-      const y = new Float64Array(elements(output))
-      const of = evaluator(value)
-      const operands: Record<string, number> = { ...args }
-      forEachBroadcast(output, shapes, (index, at) => {
-        for (let k = 0; k < inputs.length; k++) operands[inputs[k]] = values[k][at[k]]
-        y[index] = of(operands)
-      })
-      return y
-    },
-    cases,
   }
 }
 
@@ -81,7 +65,7 @@ function gradientOf(name: string, { value, inputs, params }: PointwiseForm, inpu
   const expression = typeof value === 'object' ? replaced(found, value, output) : found
   const names = namesIn(expression)
   const uses = [...inputs, output, seed].filter((each) => names.has(each))
-  const row = { inputs: uses, params: params.filter((each) => names.has(each)), value: expression, cases: [] }
+  const row = { inputs: uses, params: params.filter((each) => names.has(each)), value: expression }
   return { op: pointwise(`${name}.d${input}`, row), uses, output, seed }
 }
 

@@ -69,24 +69,6 @@ export function poolGeometry(name: string, { kernel, stride, padding, ceilMode }
   return { planes: n * c, ih, iw, oh: windows[0], ow: windows[1], overhangs }
 }
 
-/** Calls `visit` with the flat index of every output, and the clipped ranges of rows and columns of its window. */
-export function forEachWindow(
-  { planes, ih, iw, oh, ow }: PoolGeometry,
-  { kernel, stride, padding }: PoolArgs,
-  visit: (index: number, plane: number, rows: readonly [number, number], columns: readonly [number, number]) => void,
-): void {
-  const range = (o: number, axis: 0 | 1, extent: number): [number, number] => {
-    const start = o * stride[axis] - padding[axis]
-    return [Math.max(start, 0), Math.min(start + kernel[axis], extent)]
-  }
-  let index = 0
-  for (let plane = 0; plane < planes; plane++) {
-    for (let oy = 0; oy < oh; oy++) {
-      for (let ox = 0; ox < ow; ox++) visit(index++, plane * ih * iw, range(oy, 0, ih), range(ox, 1, iw))
-    }
-  }
-}
-
 /** [N,C,oh,ow] of a pooling's [N,C,H,W]. */
 export function poolShape(name: string, args: PoolArgs, [x]: readonly Shape[]): Shape {
   const { oh, ow } = poolGeometry(name, args, x)

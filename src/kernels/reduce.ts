@@ -1,10 +1,9 @@
 /** Sums, means and maxima over any axes. */
-import { broadcastShape, forEachBroadcast, mergedDims } from './broadcast.ts'
+import { broadcastShape, mergedDims } from './broadcast.ts'
 import { equal, mul } from './elementwise.ts'
 import { wgslIsNaN } from './expression.ts'
 import { pointwiseKernel } from './fused.ts'
 import {
-  type Case,
   type Dispatch,
   elements,
   expectShape,
@@ -53,23 +52,20 @@ interface Reduction {
   combine: (a: string, b: string) => string
   /** What `combine` needs. */
   declare?: string
-  js: (values: number[]) => number
 }
 
 const reductions: Record<Reduction['name'], Reduction> = {
-  sum: { name: 'sum', identity: '0.0', combine: (a, b) => `${a} + ${b}`, js: (v) => v.reduce((s, x) => s + x, 0) },
+  sum: { name: 'sum', identity: '0.0', combine: (a, b) => `${a} + ${b}` },
   mean: {
     name: 'mean',
     identity: '0.0',
     combine: (a, b) => `${a} + ${b}`,
-    js: (v) => v.reduce((s, x) => s + x, 0) / v.length,
   },
   max: {
     name: 'max',
     identity: '-3.4028234e38',
     combine: (a, b) => `larger(${a}, ${b})`,
     declare: `fn larger(a: f32, b: f32) -> f32 { return select(b, a, (a >= b) | ${wgslIsNaN('f32', 'a')}); }\n`,
-    js: (v) => v.reduce((s, x) => Math.max(s, x), Number.NEGATIVE_INFINITY),
   },
 }
 
@@ -191,23 +187,7 @@ ${groupId}
   return [{ variant: 'chunked', dispatches: [first, second], scratch: [outer * chunks] }, perThread]
 }
 
-const cases: Case<ReduceArgs>[] = [
-  { shapes: [[3, 5, 7]], args: { axes: [1] } },
-  { shapes: [[3, 5, 7]], args: { axes: [0, 2] } },
-  { shapes: [[2, 3, 4, 5]], args: { axes: [1, 2, 3] } },
-  { shapes: [[2, 17, 13, 11]], args: { axes: [2, 3] } },
-  { shapes: [[1, 1, 1]], args: { axes: [0, 1, 2] } },
-  { shapes: [[5, 6]], args: { axes: [] } },
-  { shapes: [[3, 331, 113]], args: { axes: [0, 1, 2] } },
-  { shapes: [[4, 1009]], args: { axes: [1] } },
-  { shapes: [[1009, 4]], args: { axes: [0] } },
-]
-
-function reduceOp(
-  r: Reduction,
-  backward: NonNullable<Op<ReduceArgs>['backward']>,
-  fill: 'symmetric' | 'distinct',
-): Op<ReduceArgs> {
+function reduceOp(r: Reduction, backward: NonNullable<Op<ReduceArgs>['backward']>): Op<ReduceArgs> {
   return {
     name: r.name,
     inputs: ['x'],
@@ -218,22 +198,6 @@ function reduceOp(
     }),
     kernels: (args, shapes) => reduceKernels(r, args, shapes),
     backward,
-    reference(args, [x], [shape]) {
-      const output = reducedShape(r.name, args, [shape])
-      const groups: number[][] = Array.from({ length: elements(output) }, () => [])
-      const strides = output.map((_, i) => elements(output.slice(i + 1)))
-      x.forEach((value, index) => {
-        let rest = index
-        let at = 0
-        for (let axis = shape.length - 1; axis >= 0; axis--) {
-          if (output[axis] !== 1) at += (rest % shape[axis]) * strides[axis]
-          rest = Math.floor(rest / shape[axis])
-        }
-        groups[at].push(value)
-      })
-      return Float64Array.from(groups, r.js)
-    },
-    cases: cases.map((c) => ({ ...c, fill: [fill] })),
   }
 }
 
@@ -269,36 +233,15 @@ export const expandOp: Op<ExpandArgs> = {
     const total = sumTo(gradient, x.shape)
     return [scale === 1 ? total : total.recorder.apply(expandOp, [total], { shape: x.shape, scale })]
   },
-  reference({ shape, scale }, [x], [from]) {
-    const y = new Float64Array(elements(shape))
-    forEachBroadcast(shape, [from], (index, [at]) => {
-      y[index] = x[at] * scale
-    })
-    return y
-  },
-  cases: [
-    { shapes: [[3, 1, 5]], args: { shape: [3, 4, 5], scale: 1 } },
-    { shapes: [[7]], args: { shape: [2, 3, 7], scale: 0.5 } },
-    { shapes: [[1]], args: { shape: [1], scale: 1 } },
-    { shapes: [[2, 3, 1, 1]], args: { shape: [2, 3, 5, 7], scale: 1 } },
-  ],
 }
 
-export const sumOp = /* @__PURE__ */ reduceOp(
-  reductions.sum,
-  ({ inputs: [x], gradient }) => [expand(gradient, x.shape)],
-  'symmetric',
-)
-export const meanOp = /* @__PURE__ */ reduceOp(
-  reductions.mean,
-  ({ inputs: [x], output, gradient }) => {
-    const scale = elements(output.shape) / elements(x.shape)
-    return [gradient.recorder.apply(expandOp, [gradient], { shape: x.shape, scale })]
-  },
-  'symmetric',
-)
-export const maxOp = /* @__PURE__ */ reduceOp(
-  reductions.max,
-  ({ inputs: [x], output, gradient }) => [mul(equal(x, output), gradient)],
-  'distinct',
-)
+export const sumOp = /* @__PURE__ */ reduceOp(reductions.sum, ({ inputs: [x], gradient }) => [
+  expand(gradient, x.shape),
+])
+export const meanOp = /* @__PURE__ */ reduceOp(reductions.mean, ({ inputs: [x], output, gradient }) => {
+  const scale = elements(output.shape) / elements(x.shape)
+  return [gradient.recorder.apply(expandOp, [gradient], { shape: x.shape, scale })]
+})
+export const maxOp = /* @__PURE__ */ reduceOp(reductions.max, ({ inputs: [x], output, gradient }) => [
+  mul(equal(x, output), gradient),
+])

@@ -1,7 +1,6 @@
 /** Resampling of images to another size, separable. */
 import {
   type BufferRef,
-  type Case,
   type Dispatch,
   elements,
   expectShape,
@@ -25,7 +24,7 @@ export interface ResizeOptions {
   antialias?: boolean
 }
 
-type ResizeArgs = Required<ResizeOptions>
+export type ResizeArgs = Required<ResizeOptions>
 
 /**
  * Images of another size: PyTorch's interpolate(align_corners=False), so pixel j of an axis samples at (j + 0.5) * in / out - 0.5.
@@ -41,7 +40,7 @@ export function resize(x: Tensor, { size, mode = 'bilinear', antialias = false }
   return x.recorder.apply(resizeOp, [x], { size, mode, antialias })
 }
 
-function resizeShape(name: string, { size }: ResizeArgs, x: Shape): Shape {
+export function resizeShape(name: string, { size }: ResizeArgs, x: Shape): Shape {
   expectShape(
     x.length === 4 && size.every((n, a) => Number.isInteger(n) && n > 0 && n * x[a + 2] < 2 ** 31),
     `${name}: x ${formatShape(x)} must be [N,C,H,W] and the size ${formatShape(size)} positive, with products of extents below 2^31`,
@@ -214,7 +213,7 @@ const resizeCost = (args: ResizeArgs, x: Shape) => {
 }
 
 /** For every pixel of an axis' output the input pixels it is made of, in PyTorch's own terms and in float64. */
-function axisWeights(
+export function axisWeights(
   { mode, antialias }: ResizeArgs,
   extent: number,
   outputs: number,
@@ -248,22 +247,6 @@ function axisWeights(
   })
 }
 
-/** Calls `visit` with flat indices of output and input, and the product of both axes' weights. */
-function forEachWeight(args: ResizeArgs, x: Shape, visit: (to: number, from: number, weight: number) => void): void {
-  const [n, c, h, w] = x
-  const rows = axisWeights(args, h, args.size[0])
-  const columns = axisWeights(args, w, args.size[1])
-  let to = 0
-  for (let plane = 0; plane < n * c; plane++) {
-    for (const row of rows) {
-      for (const column of columns) {
-        for (const [y, wy] of row) for (const [x, wx] of column) visit(to, (plane * h + y) * w + x, wy * wx)
-        to++
-      }
-    }
-  }
-}
-
 export const resizeOp: Op<ResizeArgs> = {
   name: 'resize',
   inputs: ['x'],
@@ -289,23 +272,6 @@ export const resizeOp: Op<ResizeArgs> = {
     const [n, c, h, w] = x.shape
     return [gradient.recorder.apply(resizeGradientOp, [gradient], { ...args, shape: [n, c, h, w] })]
   },
-  reference(args, [x], [shape]) {
-    const y = new Float64Array(elements(resizeShape('resize', args, shape)))
-    forEachWeight(args, shape, (to, at, weight) => {
-      y[to] += weight * x[at]
-    })
-    return y
-  },
-  cases: (['bilinear', 'bicubic'] as const).flatMap((mode) =>
-    [false, true].flatMap((antialias): Case<ResizeArgs>[] => [
-      { shapes: [[2, 3, 7, 5]], args: { size: [11, 13], mode, antialias } },
-      { shapes: [[1, 2, 23, 19]], args: { size: [7, 4], mode, antialias } },
-      { shapes: [[1, 1, 12, 16]], args: { size: [6, 48], mode, antialias } },
-      { shapes: [[1, 2, 2, 1]], args: { size: [5, 3], mode, antialias } },
-      { shapes: [[1, 1, 9, 8]], args: { size: [1, 8], mode, antialias } },
-      { shapes: [[1, 1, 1, 1]], args: { size: [1, 1], mode, antialias } },
-    ]),
-  ),
 }
 
 interface ResizeGradientArgs extends ResizeArgs {
@@ -338,15 +304,4 @@ export const resizeGradientOp: Op<ResizeGradientArgs> = {
       },
     ]
   },
-  reference({ shape, ...args }, [dy]) {
-    const dx = new Float64Array(elements(shape))
-    forEachWeight(args, shape, (to, at, weight) => {
-      dx[at] += weight * dy[to]
-    })
-    return dx
-  },
-  cases: resizeOp.cases.map(({ shapes: [x], args }) => ({
-    shapes: [resizeOp.shape(args, [x])],
-    args: { ...args, shape: [x[0], x[1], x[2], x[3]] },
-  })),
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { Embedder, similarityOf } from '../../src/attack/embedder.ts'
 import { FawkesAttack, type FawkesMode, fawkesModes } from '../../src/attack/fawkes.ts'
-import { keepOp, modifierShape, recordFawkes, sideOp, weightOp } from '../../src/attack/fawkes-objective.ts'
+import { modifierShape, recordFawkes } from '../../src/attack/fawkes-objective.ts'
 import { AttackError } from '../../src/attack/loop.ts'
 import { loadNetworks } from '../../src/attack/node.ts'
 import type { Surrogate } from '../../src/attack/objective.ts'
@@ -16,6 +16,7 @@ import { adadelta, averagePool2d, flatten, linear, mul, square, sub, sum } from 
 import { elements } from '../../src/kernels/op.ts'
 import { mtcnnNetworks } from '../../src/models/mtcnn.ts'
 import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
+import { fawkesChecks } from '../operations/fawkes.ts'
 import { describeOperation } from '../support/check-operation.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
@@ -257,7 +258,7 @@ describe('the objective', () => {
   })
 })
 
-for (const op of [weightOp, sideOp, keepOp]) describeOperation(gpu, op as never)
+for (const each of fawkesChecks) describeOperation(gpu, each)
 
 describe('the state of the descent', () => {
   /** The program’s rule, which has the last word on the weight and on the side that DSSIM was on. */

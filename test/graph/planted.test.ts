@@ -4,7 +4,10 @@ import type { TuningChoice } from '../../src/device/gpu.ts'
 import { compile, graph, type Plan } from '../../src/graph/index.ts'
 import { conv2dOp } from '../../src/kernels/conv2d.ts'
 import { matmulOp } from '../../src/kernels/matmul.ts'
-import { type Case, elements, type Kernel, type Op } from '../../src/kernels/op.ts'
+import { elements, type Kernel, type Op } from '../../src/kernels/op.ts'
+import type { Case } from '../operations/check.ts'
+import { conv2dCheck } from '../operations/conv2d.ts'
+import { referenceOf } from '../operations/index.ts'
 import { inputsOf, largestError, tolerance } from '../support/check-operation.ts'
 import { withFacts } from '../support/rivals.ts'
 import { everything } from '../support/scope.ts'
@@ -57,7 +60,7 @@ const cases: [Op<unknown>, Case<unknown>][] = [
   ],
   [
     conv2dOp as Op<unknown>,
-    conv2dOp.cases.find(({ shapes: [x, w] }) => x[1] === w[1] && w[2] === 3 && elements(x) > 300) as Case<unknown>,
+    conv2dCheck.cases.find(({ shapes: [x, w] }) => x[1] === w[1] && w[2] === 3 && elements(x) > 300) as Case<unknown>,
   ],
 ]
 
@@ -84,7 +87,7 @@ describe('a wrong kernel', () => {
         using plan = await compile(gpu, { y })
         for (const [k, value] of values.entries()) plan.write(`x${k}`, value)
         plan.run()
-        const want = op.reference(
+        const want = referenceOf(op)(
           c.args,
           values.map((v) => Float64Array.from(v)),
           c.shapes,

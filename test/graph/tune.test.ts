@@ -24,8 +24,6 @@ const withRivals = (variants: readonly Variant[], last: 'plain' | undefined = un
   shape: (_, [x]) => x,
   cost: (_, [x]) => ({ flop: 2 * elements(x), bytes: 8 * elements(x) }),
   kernels: () => [...variants.map((v, k) => kernel(v, k > 0)), ...(last ? [kernel(last, false)] : [])],
-  reference: (_, [x]) => x.map((v) => 2 * v + 1),
-  cases: [],
 })
 
 /** Compiles and runs the operation; the variant that ran, and how many submissions it all took. */

@@ -11,8 +11,10 @@ import { convTranspose2dOp } from '../../src/kernels/conv-transpose2d.ts'
 import { conv2dOp } from '../../src/kernels/conv2d.ts'
 import { conv2dWeightGradientOp } from '../../src/kernels/conv2d-weight-gradient.ts'
 import { matmulOp } from '../../src/kernels/matmul.ts'
-import { type Binding, type Case, formatShape, type Kernel, type Op, type Target } from '../../src/kernels/op.ts'
+import { type Binding, formatShape, type Kernel, type Op, type Target } from '../../src/kernels/op.ts'
 import { shaderSource } from '../../src/kernels/wgsl.ts'
+import type { Case } from '../operations/check.ts'
+import { casesOf, referenceOf } from '../operations/index.ts'
 import { inputsOf, largestError, tolerance } from '../support/check-operation.ts'
 import { testGpu } from '../support/gpu.ts'
 import { f16round, halfCopy, ROUNDING, singleCopy } from '../support/half.ts'
@@ -32,7 +34,7 @@ const HALF = 2 ** -9
 /** @param half inputs and output are kept in f16 */
 async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel[], half = false): Promise<void> {
   const values = inputsOf(c).map((v) => (half ? v.map(f16round) : v))
-  const want = op.reference(
+  const want = referenceOf(op)(
     c.args,
     values.map((v) => Float64Array.from(v)),
     c.shapes,
@@ -129,7 +131,7 @@ describe('kernels for GPUs', async () => {
     const [{ variant: first }] = await op.kernels(larger[0].args, larger[0].shapes, asGpu)
     shared.delete(first)
     const onLarger = await kernelsToTry(op, larger, asGpu, shared)
-    for (const [c, kernels] of [...onLarger, ...(await kernelsToTry(op, op.cases, asGpu, shared))])
+    for (const [c, kernels] of [...onLarger, ...(await kernelsToTry(op, casesOf(op), asGpu, shared))])
       test(title(op, c), () => check(op, c, kernels))
     for (const [c, kernels] of onLarger)
       test.skipIf(!gpu.capabilities.f16 || !everything)(`tensors in f16: ${title(op, c)}${LONG}`, () =>

@@ -28,17 +28,10 @@ import {
   square,
   sum,
 } from '../../src/kernels/index.ts'
-import {
-  type Case,
-  elements,
-  formatShape,
-  type Kernel,
-  type Op,
-  type Shape,
-  type Tensor,
-} from '../../src/kernels/op.ts'
-import { operations } from '../../src/kernels/operations.ts'
+import { elements, formatShape, type Kernel, type Shape, type Tensor } from '../../src/kernels/op.ts'
 import { shaderSource } from '../../src/kernels/wgsl.ts'
+import type { Check } from '../operations/check.ts'
+import { checks } from '../operations/index.ts'
 import { inputsOf, largestError, tolerance } from '../support/check-operation.ts'
 import { testGpu } from '../support/gpu.ts'
 import { f16round, halfCopy, pretending, ROUNDING, singleCopy } from '../support/half.ts'
@@ -81,11 +74,15 @@ describe('accesses to buffers of f16 in a shader', () => {
 })
 
 /** Every kernel of an operation gives the reference's numbers, to the rounding of its output, where inputs and output are in f16. */
-async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel[]): Promise<void> {
+async function check(
+  { op, reference }: Check<unknown>,
+  c: Check<unknown>['cases'][number],
+  kernels: readonly Kernel[],
+): Promise<void> {
   // Numbers that a case gives itself, such as places far outside of an image, stay as they are: f16 may not have them.
   const drawn = c.shapes.map((_, k) => !(c.fill?.[k] instanceof Float32Array))
   const values = inputsOf(c).map((v, k) => (drawn[k] ? v.map(f16round) : v))
-  const want = op.reference(
+  const want = reference(
     c.args,
     values.map((v) => Float64Array.from(v)),
     c.shapes,
@@ -113,9 +110,10 @@ async function check(op: Op<unknown>, c: Case<unknown>, kernels: readonly Kernel
 }
 
 describe.skipIf(!gpu.capabilities.f16)('operations on tensors in f16', async () => {
-  for (const op of operations as readonly Op<unknown>[]) {
-    for (const [c, kernels] of await kernelsToTry(op, op.cases, gpu.capabilities)) {
-      test(`${op.name} ${c.shapes.map(formatShape).join(' ')} ${JSON.stringify(c.args)}`, () => check(op, c, kernels))
+  for (const held of checks) {
+    for (const [c, kernels] of await kernelsToTry(held.op, held.cases, gpu.capabilities)) {
+      test(`${held.op.name} ${c.shapes.map(formatShape).join(' ')} ${JSON.stringify(c.args)}`, () =>
+        check(held, c, kernels))
     }
   }
 })

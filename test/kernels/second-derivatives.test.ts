@@ -1,9 +1,10 @@
 /** Gradients of gradients: against central differences of the first derivative in float64. */
 import { describe, expect, test } from 'vitest'
 import { compile, type Graph, grad, graph } from '../../src/graph/index.ts'
-import { mul, reshape, sum } from '../../src/kernels/index.ts'
-import { elements, formatShape, type Op, ShapeError, type Tensor } from '../../src/kernels/op.ts'
-import { operations } from '../../src/kernels/operations.ts'
+import { add, mul, reshape, sum } from '../../src/kernels/index.ts'
+import { elements, formatShape, ShapeError, type Tensor } from '../../src/kernels/op.ts'
+import type { Check } from '../operations/check.ts'
+import { checks } from '../operations/index.ts'
 import { inputsOf, largestError, tolerance } from '../support/check-operation.ts'
 import { testGpu } from '../support/gpu.ts'
 import { uniform } from '../support/random.ts'
@@ -34,13 +35,14 @@ const weighed = (g: Graph, x: Tensor, seed: number): Tensor => {
   return sum(mul(reshape(x, [count]), g.constant(uniform(seed, count), [count], `weights${seed}`)))
 }
 
-const smallest = (op: Op<unknown>) =>
-  op.cases.filter(({ shapes }) => shapes.every((shape) => elements(shape) <= 1000)).slice(0, 2)
+const smallest = ({ cases }: Check<unknown>) =>
+  cases.filter(({ shapes }) => shapes.every((shape) => elements(shape) <= 1000)).slice(0, 2)
 
 describe('second derivatives', () => {
-  for (const op of operations as readonly Op<unknown>[]) {
+  for (const held of checks) {
+    const { op } = held
     if (!op.backward || FIRST_ONLY.has(op.name)) continue
-    for (const c of smallest(op)) {
+    for (const c of smallest(held)) {
       test(`${op.name} ${c.shapes.map(formatShape).join(' ')} ${JSON.stringify(c.args)}`, async () => {
         const g = graph()
         const x = c.shapes.map((shape, k) => g.input(`x${k}`, shape))
@@ -54,7 +56,7 @@ describe('second derivatives', () => {
           }
         }
         expect(slopes.length).toBeGreaterThan(0)
-        const first = slopes.reduce((a, b) => g.apply(operations.find(({ name }) => name === 'add')!, [a, b], {}))
+        const first = slopes.reduce(add)
         const second: Record<string, Tensor> = {}
         for (const each of x) {
           try {

@@ -8,7 +8,10 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { compile, graph } from '../../src/graph/index.ts'
 import * as kernels from '../../src/kernels/index.ts'
 import type { Op, Tensor } from '../../src/kernels/op.ts'
-import { operations } from '../../src/kernels/operations.ts'
+import type { PointwiseArgs } from '../../src/kernels/pointwise.ts'
+import type { Case, Check } from '../operations/check.ts'
+import { pointwiseCheck } from '../operations/check.ts'
+import { checks } from '../operations/index.ts'
 import { describeOperation } from '../support/check-operation.ts'
 import { testGpu } from '../support/gpu.ts'
 import { onnxFile } from '../support/onnx.ts'
@@ -39,10 +42,13 @@ mkdirSync(join(repository, 'out'), { recursive: true })
 const folder = mkdtempSync(join(repository, 'out/docs-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Writes a file of the document among the library's sources, as it were. */
-function place(name: string, code: string): string {
+/** Writes a file of the document among the repository's, as it were: what it imports from beside itself is in `beside`. */
+function place(name: string, beside: string, code: string): string {
   const path = join(folder, name)
-  writeFileSync(path, code.replaceAll(/from '\.\/(.*?)'/g, `from '../../src/kernels/$1'`))
+  const moved = code
+    .replaceAll(/from '\.\/(.*?)'/g, `from '../../${beside}/$1'`)
+    .replace("'../../src/kernels/rms-norm.ts'", "'./rms-norm.ts'")
+  writeFileSync(path, moved)
   return path
 }
 
@@ -55,10 +61,14 @@ const partOf = (path: string): string => {
   expect(parts, path).toHaveLength(1)
   return parts[0].code
 }
-const rmsNormFile = place('rms-norm.ts', partOf('src/kernels/rms-norm.ts'))
+const rmsNormFile = place('rms-norm.ts', 'src/kernels', partOf('src/kernels/rms-norm.ts'))
+const rmsNormCheckFile = place('rms-norm-check.ts', 'test/operations', partOf('test/operations/rms-norm.ts'))
 const hardSwishFile = place(
   'hard-swish.ts',
-  `import { pointwise } from './pointwise.ts'\n${partOf('src/kernels/elementwise.ts')}\nexport { hardSwishOp }\n`,
+  'src/kernels',
+  `import { pointwise } from './pointwise.ts'
+${partOf('src/kernels/elementwise.ts')}
+export const cases = {\n${partOf('test/operations/elementwise.ts')}}\nexport { hardSwishOp }\n`,
 )
 const engine = blocksOf(read('engine.md'))
 const programs = engine.flatMap(({ code }, i) => {
@@ -71,14 +81,17 @@ const programs = engine.flatMap(({ code }, i) => {
 
 describe('docs/add-an-operation.md', async () => {
   const gpu = await testGpu()
-  const { rmsNorm, rmsNormOp } = (await import(rmsNormFile)) as {
+  const { rmsNorm } = (await import(rmsNormFile)) as {
     rmsNorm: (x: Tensor, weight: Tensor, epsilon?: number) => Tensor
-    rmsNormOp: Op<unknown>
   }
-  const { hardSwishOp } = (await import(hardSwishFile)) as { hardSwishOp: Op<unknown> }
+  const { rmsNormCheck } = (await import(rmsNormCheckFile)) as { rmsNormCheck: Check<unknown> }
+  const { hardSwishOp, cases } = (await import(hardSwishFile)) as {
+    hardSwishOp: Op<PointwiseArgs>
+    cases: Record<string, Case<PointwiseArgs>[]>
+  }
 
-  describeOperation(gpu, rmsNormOp)
-  describeOperation(gpu, hardSwishOp)
+  describeOperation(gpu, rmsNormCheck)
+  describeOperation(gpu, pointwiseCheck(hardSwishOp, cases[hardSwishOp.name]))
 
   test('the function records the operation, and names what does not fit', async () => {
     const g = graph()
@@ -97,14 +110,16 @@ describe('docs/add-an-operation.md', async () => {
     const renamed = (line: string) => line.replaceAll('rmsNorm', 'gaussianBlur').replace('rms-norm', 'gaussian-blur')
     const functions = read('../src/kernels/index.ts').split('\n')
     expect(functions).toContain(renamed(partOf('src/kernels/index.ts').trim()))
-    const imported = partOf('src/kernels/operations.ts').trim()
-    expect(imported).toBe(`import { rmsNormOp } from './rms-norm.ts'`)
-    const list = read('../src/kernels/operations.ts')
-    expect(list).toMatch(/^import \{.*gaussianBlurOp \} from '.\/gaussian-blur.ts'$/m)
+    const imported = partOf('test/operations/index.ts').trim()
+    expect(imported).toBe(`import { rmsNormCheck } from './rms-norm.ts'`)
+    const list = read('../test/operations/index.ts')
+    expect(list).toMatch(/^import \{.*gaussianBlurCheck.*\} from '.\/gaussian-blur.ts'$/m)
+    // As a row of the table there, its cases would be these.
+    expect(read('../test/operations/elementwise.ts')).toMatch(/^ {2}less_equal: /m)
   })
 
   test('the library has it of other operations, as the page says, with the same values', async () => {
-    expect(operations.map((op) => op.name)).not.toContain('rms_norm')
+    expect(checks.map(({ op }) => op.name)).not.toContain('rms_norm')
     const g = graph()
     const [x, weight] = [g.input('x', [3, 4]), g.input('weight', [4])]
     using plan = await compile(gpu, { own: rmsNorm(x, weight), made: kernels.rmsNorm(x, weight) })

@@ -142,7 +142,7 @@ console.log(matmul(g.input('a', [2, 3]), g.input('b', [3, 4])).shape)`,
       'typed.ts',
       `import { compile, type Expression, graph, type Gpu, matmul, type Op, pointwise, type Tensor } from 'lowkey-gpu-engine'
 const value: Expression = ['mul', 'x', ['sigmoid', 'x']]
-export const op: Op<Readonly<Record<string, number>>> = pointwise('own', { inputs: ['x'], value, cases: [] })
+export const op: Op<Readonly<Record<string, number>>> = pointwise('own', { inputs: ['x'], value })
 export async function product(gpu: Gpu): Promise<Float32Array> {
   const g = graph()
   const a: Tensor = g.input('a', [2, 3])

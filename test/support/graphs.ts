@@ -29,8 +29,6 @@ export const doubled = (fields: Partial<Op<object>> = {}): Op<object> => ({
       ],
     },
   ],
-  reference: (_, [x]) => x.map((v) => 2 * v + 1),
-  cases: [],
   ...fields,
 })
 

@@ -31,8 +31,6 @@ const copy = (half?: 'always'): Op<object> => ({
       ],
     },
   ],
-  reference: (_, [x]) => x,
-  cases: [],
 })
 const ops = { half: copy('always'), single: copy() }
 

@@ -1,6 +1,7 @@
 /** A recorded graph in float64 on the processor, by the `reference` of each operation. */
 import type { GraphTensor } from '../../src/graph/index.ts'
 import type { Op, Tensor } from '../../src/kernels/op.ts'
+import { referenceOf } from '../operations/index.ts'
 
 type Numbers = ArrayLike<number>
 
@@ -42,7 +43,7 @@ function computed(
   const count = node.shape.reduce((n, extent) => n * extent, 1)
   const shapes = node.inputs.map((input) => input.shape)
   const value = node.op
-    ? (node.op as Op<unknown>).reference(
+    ? referenceOf(node.op as Op<unknown>)(
         node.args,
         node.inputs.map((input) => known.get(input)!),
         shapes,

@@ -1,7 +1,8 @@
 /** What `npm test` leaves to `npm run test:all`. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Case, Kernel, Op, Target } from '../../src/kernels/op.ts'
+import type { Kernel, Op, Target } from '../../src/kernels/op.ts'
+import type { Case } from '../operations/check.ts'
 
 /** Whether everything runs (LOWKEY_TEST_ALL=1, `npm run test:all`), or what is needed to see each part work once (`npm test`). */
 export const everything = process.env.LOWKEY_TEST_ALL === '1'

@@ -94,33 +94,6 @@ export const outputShape = ({ n, k, oh, ow }: Geometry): Shape => [n, k, oh, ow]
 export const convFlop = ({ n, k, oh, ow, c, groups, kh, kw }: Geometry): number =>
   2 * n * k * oh * ow * (c / groups) * kh * kw
 
-/** Visits every product y[yi] += x[xi] * w[wi] of a convolution, as flat indices: the definition, for float64 references. */
-export function forEachProduct(g: Geometry, visit: (xi: number, wi: number, yi: number) => void): void {
-  const perGroup = g.c / g.groups
-  const kPerGroup = g.k / g.groups
-  for (let n = 0; n < g.n; n++) {
-    for (let k = 0; k < g.k; k++) {
-      const firstChannel = Math.floor(k / kPerGroup) * perGroup
-      for (let c = 0; c < perGroup; c++) {
-        for (let r = 0; r < g.kh; r++) {
-          for (let s = 0; s < g.kw; s++) {
-            const wi = ((k * perGroup + c) * g.kh + r) * g.kw + s
-            for (let oy = 0; oy < g.oh; oy++) {
-              const iy = oy * g.stride[0] + r * g.dilation[0] - g.padding[0]
-              if (iy < 0 || iy >= g.h) continue
-              for (let ox = 0; ox < g.ow; ox++) {
-                const ix = ox * g.stride[1] + s * g.dilation[1] - g.padding[1]
-                if (ix < 0 || ix >= g.w) continue
-                visit(((n * g.c + firstChannel + c) * g.h + iy) * g.w + ix, wi, ((n * g.k + k) * g.oh + oy) * g.ow + ox)
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-}
-
 /** The numbers that kernels address images and weights by: CG and KG are the channels of one group. */
 export const geometryParams = (g: Geometry): Record<string, Param> => ({
   C: u32(g.c),

@@ -1,6 +1,6 @@
 /** Geometries that the tests of every convolution run over: odd extents, borders, strides, dilation, groups. */
-import type { Shape } from '../op.ts'
-import type { ConvOptions } from './geometry.ts'
+import type { ConvOptions, Geometry } from '../../src/kernels/conv/geometry.ts'
+import type { Shape } from '../../src/kernels/op.ts'
 
 /** One list of geometries for conv2d, its transpose and its weight gradient. */
 export function convCases<T>(make: (x: Shape, weights: Shape, options: ConvOptions, bias: boolean) => T): T[] {
@@ -29,4 +29,31 @@ export function convCases<T>(make: (x: Shape, weights: Shape, options: ConvOptio
     make([2, 8, 4, 6], [24, 4, 1, 1], { groups: 2 }, true),
     make([1, 2, 4, 4], [1, 2, 4, 4], { padding: 3, stride: 5 }, true),
   ]
+}
+
+/** Visits every product y[yi] += x[xi] * w[wi] of a convolution, as flat indices: the definition, for float64 references. */
+export function forEachProduct(g: Geometry, visit: (xi: number, wi: number, yi: number) => void): void {
+  const perGroup = g.c / g.groups
+  const kPerGroup = g.k / g.groups
+  for (let n = 0; n < g.n; n++) {
+    for (let k = 0; k < g.k; k++) {
+      const firstChannel = Math.floor(k / kPerGroup) * perGroup
+      for (let c = 0; c < perGroup; c++) {
+        for (let r = 0; r < g.kh; r++) {
+          for (let s = 0; s < g.kw; s++) {
+            const wi = ((k * perGroup + c) * g.kh + r) * g.kw + s
+            for (let oy = 0; oy < g.oh; oy++) {
+              const iy = oy * g.stride[0] + r * g.dilation[0] - g.padding[0]
+              if (iy < 0 || iy >= g.h) continue
+              for (let ox = 0; ox < g.ow; ox++) {
+                const ix = ox * g.stride[1] + s * g.dilation[1] - g.padding[1]
+                if (ix < 0 || ix >= g.w) continue
+                visit(((n * g.c + firstChannel + c) * g.h + iy) * g.w + ix, wi, ((n * g.k + k) * g.oh + oy) * g.ow + ox)
+              }
+            }
+          }
+        }
+      }
+    }
+  }
 }

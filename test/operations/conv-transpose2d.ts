@@ -1,0 +1,24 @@
+import { convArgs, convGeometry, outputShape } from '../../src/kernels/conv/geometry.ts'
+import { type ConvTransposeArgs, convTranspose2dOp, geometry } from '../../src/kernels/conv-transpose2d.ts'
+import { type Case, check } from './check.ts'
+import { convCases, forEachProduct } from './convolutions.ts'
+
+export const convTranspose2dCheck = check(convTranspose2dOp, {
+  reference(args, [y, weights, bias], shapes) {
+    const g = geometry(args, shapes)
+    const pixels = g.h * g.w
+    const x = Float64Array.from({ length: g.n * g.c * pixels }, (_, i) => bias?.[Math.floor(i / pixels) % g.c] ?? 0)
+    forEachProduct(g, (xi, wi, yi) => {
+      x[xi] += y[yi] * weights[wi]
+    })
+    return x
+  },
+  cases: convCases((image, weights, options, bias): Case<ConvTransposeArgs> => {
+    const args = convArgs(options)
+    const g = convGeometry('conv_transpose2d', args, image, weights)
+    return {
+      shapes: bias ? [outputShape(g), weights, [g.c]] : [outputShape(g), weights],
+      args: { ...args, size: [g.h, g.w] },
+    }
+  }),
+})
