@@ -16,7 +16,7 @@ export const guardOf = (index: number): Uint32Array<ArrayBuffer> =>
   Uint32Array.from({ length: WORDS }, (_, k) => 0x7fc00000 | ((index * WORDS + k + 1) & 0x3fffff))
 
 /** A buffer with its guard, the `index`-th of the plan's. */
-export interface Guarded {
+interface Guarded {
   slot: Slot
   buffer: GPUBuffer
   index: number

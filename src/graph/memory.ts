@@ -64,4 +64,4 @@ export function planMemory({ placed }: Lowered, kept: ReadonlySet<Value>): Memor
 }
 
 /** Bytes of a value's buffer, a multiple of 16 so that it can be bound as vec4f. */
-export const byteSize = (value: Value): number => Math.ceil(bytesOf(value) / 16) * 16
+const byteSize = (value: Value): number => Math.ceil(bytesOf(value) / 16) * 16

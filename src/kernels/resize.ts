@@ -212,41 +212,6 @@ const resizeCost = (args: ResizeArgs, x: Shape) => {
   return { flop: 2 * (between * rows.taps + output * columns.taps), bytes: 4 * (elements(x) + 2 * between + output) }
 }
 
-/** For every pixel of an axis' output the input pixels it is made of, in PyTorch's own terms and in float64. */
-export function axisWeights(
-  { mode, antialias }: ResizeArgs,
-  extent: number,
-  outputs: number,
-): [from: number, weight: number][][] {
-  const scale = extent / outputs
-  // Keys 1981, equation 4.
-  const cubic = (s: number, a: number): number => {
-    const d = Math.abs(s)
-    if (d <= 1) return (a + 2) * d ** 3 - (a + 3) * d ** 2 + 1
-    return d < 2 ? a * d ** 3 - 5 * a * d ** 2 + 8 * a * d - 4 * a : 0
-  }
-  return Array.from({ length: outputs }, (_, o) => {
-    const source = scale * (o + 0.5) - 0.5
-    const clamped = (at: number): number => Math.min(Math.max(at, 0), extent - 1)
-    const below = Math.floor(source)
-    if (!antialias && mode === 'bilinear') {
-      const fraction = source - below
-      return [
-        [clamped(below), 1 - fraction],
-        [clamped(below + 1), fraction],
-      ]
-    }
-    if (!antialias) {
-      return [-1, 0, 1, 2].map((t) => [clamped(below + t), cubic(source - below - t, -0.75)])
-    }
-    const width = Math.max(1, scale)
-    const filter = (d: number): number => (mode === 'bilinear' ? Math.max(0, 1 - Math.abs(d)) : cubic(d, -0.5))
-    const taps = Array.from({ length: extent }, (_, at): [number, number] => [at, filter((at - source) / width)])
-    const total = taps.reduce((sum, [, weight]) => sum + weight, 0)
-    return taps.filter(([, weight]) => weight !== 0).map(([at, weight]) => [at, weight / total])
-  })
-}
-
 export const resizeOp: Op<ResizeArgs> = {
   name: 'resize',
   inputs: ['x'],

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/affine-warp.ts in float64, and their cases. */
 import { affineWarpGradientOp, affineWarpOp, type WarpArgs, warpShape } from '../../src/kernels/affine-warp.ts'
 import { elements, type Shape } from '../../src/kernels/op.ts'
 import { type Case, check } from './check.ts'

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/average-pool2d.ts in float64, and their cases. */
 import {
   type AveragePoolArgs,
   averagePool2dGradientOp,

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/batch-norm-training.ts in float64, and their cases. */
 import { batchNormTrainingGradientOp, batchNormTrainingOp } from '../../src/kernels/batch-norm-training.ts'
 import { elements, type Shape } from '../../src/kernels/op.ts'
 import { channelExtents } from '../../src/kernels/per-channel.ts'

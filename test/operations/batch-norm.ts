@@ -1,3 +1,4 @@
+/** The operations of src/kernels/batch-norm.ts in float64, and their cases. */
 import { batchNormOp, batchNormSumsOp } from '../../src/kernels/batch-norm.ts'
 import { channelExtents } from '../../src/kernels/per-channel.ts'
 import { check } from './check.ts'

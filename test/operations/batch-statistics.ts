@@ -1,3 +1,4 @@
+/** The operations of src/kernels/batch-statistics.ts in float64, and their cases. */
 import { batchStatisticsOp } from '../../src/kernels/batch-statistics.ts'
 import { channelExtents } from '../../src/kernels/per-channel.ts'
 import { check } from './check.ts'

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/concat.ts in float64, and their cases. */
 import { concatOp } from '../../src/kernels/concat.ts'
 import { elements, type Shape } from '../../src/kernels/op.ts'
 import { check } from './check.ts'

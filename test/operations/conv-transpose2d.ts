@@ -1,3 +1,4 @@
+/** The operations of src/kernels/conv-transpose2d.ts in float64, and their cases. */
 import { convArgs, convGeometry, outputShape } from '../../src/kernels/conv/geometry.ts'
 import { type ConvTransposeArgs, convTranspose2dOp, geometry } from '../../src/kernels/conv-transpose2d.ts'
 import { type Case, check } from './check.ts'

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/conv2d-weight-gradient.ts in float64, and their cases. */
 import { convArgs, convGeometry, outputShape, weightShape } from '../../src/kernels/conv/geometry.ts'
 import { conv2dWeightGradientOp, geometry, type WeightGradientArgs } from '../../src/kernels/conv2d-weight-gradient.ts'
 import { elements } from '../../src/kernels/op.ts'

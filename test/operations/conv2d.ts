@@ -1,3 +1,4 @@
+/** The operations of src/kernels/conv2d.ts in float64, and their cases. */
 import { type ConvArgs, convArgs } from '../../src/kernels/conv/geometry.ts'
 import { conv2dOp, geometry } from '../../src/kernels/conv2d.ts'
 import { type Case, check } from './check.ts'

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/cross-entropy.ts in float64, and their cases. */
 import { crossEntropyGradientOp, crossEntropyOp } from '../../src/kernels/cross-entropy.ts'
 import { check } from './check.ts'
 

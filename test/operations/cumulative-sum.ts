@@ -1,3 +1,4 @@
+/** The operations of src/kernels/cumulative-sum.ts in float64, and their cases. */
 import { cumulativeSumOp, extents } from '../../src/kernels/cumulative-sum.ts'
 import { check } from './check.ts'
 

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/detach.ts in float64, and their cases. */
 import { detachOp } from '../../src/kernels/detach.ts'
 import { check } from './check.ts'
 

@@ -1,3 +1,4 @@
+/** The operations of src/attack/fawkes-objective.ts in float64, and their cases. */
 import { keepOp, sideOp, weightOp } from '../../src/attack/fawkes-objective.ts'
 import type { PointwiseArgs } from '../../src/kernels/pointwise.ts'
 import { type Case, pointwiseCheck } from './check.ts'

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/flip.ts in float64, and their cases. */
 import { type FlipArgs, flipOp, strideOf } from '../../src/kernels/flip.ts'
 import { type Case, check } from './check.ts'
 

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/gather.ts in float64, and their cases. */
 import { gatherOp, layoutOf, type ScatterArgs, scatterOp } from '../../src/kernels/gather.ts'
 import { type Case, check } from './check.ts'
 

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/gaussian-blur.ts in float64, and their cases. */
 import { type BlurArgs, gaussianBlurGradientOp, gaussianBlurOp } from '../../src/kernels/gaussian-blur.ts'
 import { elements, type Shape } from '../../src/kernels/op.ts'
 import { type Case, check } from './check.ts'

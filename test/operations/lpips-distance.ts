@@ -1,3 +1,4 @@
+/** The operations of src/kernels/lpips-distance.ts in float64, and their cases. */
 import { EPSILON, lpipsDistanceOp, lpipsGradientOp } from '../../src/kernels/lpips-distance.ts'
 import { check } from './check.ts'
 

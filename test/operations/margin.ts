@@ -1,3 +1,4 @@
+/** The operations of src/kernels/margin.ts in float64, and their cases. */
 import { arcFaceGradientOp, arcFaceOp, cosFaceOp, FLOOR, type MarginArgs, turn } from '../../src/kernels/margin.ts'
 import { type Case, check } from './check.ts'
 

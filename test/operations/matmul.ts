@@ -1,3 +1,4 @@
+/** The operations of src/kernels/matmul.ts in float64, and their cases. */
 import { forEachBroadcast } from '../../src/kernels/broadcast.ts'
 import { extents, type MatmulArgs } from '../../src/kernels/gemm/extents.ts'
 import { matmulOp } from '../../src/kernels/matmul.ts'

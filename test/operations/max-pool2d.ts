@@ -1,3 +1,4 @@
+/** The operations of src/kernels/max-pool2d.ts in float64, and their cases. */
 import { maxPool2dGradientOp, maxPool2dOp } from '../../src/kernels/max-pool2d.ts'
 import { elements } from '../../src/kernels/op.ts'
 import { type PoolArgs, poolArgs, poolGeometry } from '../../src/kernels/pool-window.ts'

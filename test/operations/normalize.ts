@@ -1,3 +1,4 @@
+/** The operations of src/kernels/normalize.ts in float64, and their cases. */
 import { normalizeGradientOp, normalizeOp } from '../../src/kernels/normalize.ts'
 import { check } from './check.ts'
 

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/pad.ts in float64, and their cases. */
 import { elements, type Shape } from '../../src/kernels/op.ts'
 import { type PadArgs, padGradientOp, padOp, padShape } from '../../src/kernels/pad.ts'
 import { type Case, check } from './check.ts'

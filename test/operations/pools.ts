@@ -1,3 +1,4 @@
+/** The operations of src/kernels/pools.ts in float64, and their cases. */
 import type { PoolArgs, PoolGeometry } from '../../src/kernels/pool-window.ts'
 /** What pools look at, for their references. */
 /** Calls `visit` with the flat index of every output, and the clipped ranges of rows and columns of its window. */

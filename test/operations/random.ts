@@ -1,3 +1,4 @@
+/** The operations of src/kernels/random.ts in float64, and their cases. */
 import { elements } from '../../src/kernels/op.ts'
 import { randomOp } from '../../src/kernels/random.ts'
 import { check } from './check.ts'

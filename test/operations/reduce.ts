@@ -1,3 +1,4 @@
+/** The operations of src/kernels/reduce.ts in float64, and their cases. */
 import { forEachBroadcast } from '../../src/kernels/broadcast.ts'
 import { elements, type Op } from '../../src/kernels/op.ts'
 import { expandOp, maxOp, meanOp, type ReduceArgs, sumOp } from '../../src/kernels/reduce.ts'

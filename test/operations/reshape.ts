@@ -1,3 +1,4 @@
+/** The operations of src/kernels/reshape.ts in float64, and their cases. */
 import { reshapeOp } from '../../src/kernels/reshape.ts'
 import { check } from './check.ts'
 

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/slice.ts in float64, and their cases. */
 import { elements } from '../../src/kernels/op.ts'
 import { sliceGradientOp, sliceOp } from '../../src/kernels/slice.ts'
 import { check } from './check.ts'

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/softmax.ts in float64, and their cases. */
 import { elements, type Shape } from '../../src/kernels/op.ts'
 import { logSoftmaxOp, type SoftmaxArgs, softmaxOp } from '../../src/kernels/softmax.ts'
 import { type Case, check } from './check.ts'

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/ssim.ts in float64, and their cases. */
 import { SIZE, ssimMapOp, ssimWindowOp, WINDOW, windowed } from '../../src/kernels/ssim.ts'
 import { check, pointwiseCheck } from './check.ts'
 

@@ -1,3 +1,4 @@
+/** The operations of src/kernels/transpose.ts in float64, and their cases. */
 import { transposedShape, transposeOp } from '../../src/kernels/transpose.ts'
 import { check } from './check.ts'
 

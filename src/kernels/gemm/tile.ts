@@ -58,12 +58,12 @@ export interface TiledProduct {
 /** Numbers below this are divided exactly by `quotient`. */
 export const QUOTIENT_LIMIT = 2 ** 21
 /** WGSL: floor(n / d) for n below the limit, with `inverse` 1 / d: the half keeps the rounding of f32 away from the integers. */
-export const QUOTIENT = 'fn quotient(n: u32, inverse: f32) -> u32 { return u32((f32(n) + 0.5) * inverse); }\n'
+const QUOTIENT = 'fn quotient(n: u32, inverse: f32) -> u32 { return u32((f32(n) + 0.5) * inverse); }\n'
 export const inverse = (d: number): Param => f32(1 / d)
 
 const NOWHERE = 'const NOWHERE = 0xffffffffu;\n'
 
-export interface Tile {
+interface Tile {
   rows: number
   columns: number
   /** Rows and columns of one thread. */
@@ -94,7 +94,7 @@ interface TilePlan {
  * They only decide what is tried first.
  */
 const MULTIPROCESSORS: Readonly<Record<string, number>> = { nvidia: 80, amd: 48, apple: 16, intel: 24 }
-export const multiprocessors = ({ vendor }: Capabilities): number => MULTIPROCESSORS[vendor.toLowerCase()] ?? 16
+const multiprocessors = ({ vendor }: Capabilities): number => MULTIPROCESSORS[vendor.toLowerCase()] ?? 16
 
 /** Multiply-adds of one part's tile are done at this cost in the time of the whole; see `estimate`. */
 const SPLIT_OVERHEAD = 1.1
