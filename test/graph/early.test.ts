@@ -1,5 +1,5 @@
 /** Compilation before the first run, and fused kernels that are one where they differ in what they write alone. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Gpu } from '../../src/device/node.ts'
 import { compileEarly } from '../../src/graph/early.ts'
 import type { WrittenBefore } from '../../src/graph/fuse.ts'
@@ -8,6 +8,7 @@ import { lower, offerKernels, reachable } from '../../src/graph/lower.ts'
 import { acquire } from '../../src/graph/node.ts'
 import { conv2d, prelu, square, sum } from '../../src/kernels/index.ts'
 import { type Dispatch, type Tensor, u32 } from '../../src/kernels/op.ts'
+import { pointwise } from '../../src/kernels/pointwise.ts'
 import { linearEntry, linearGrid, shaderSource } from '../../src/kernels/wgsl.ts'
 
 let gpu: Gpu
@@ -56,6 +57,19 @@ describe('compileEarly', () => {
     own.destroy()
     expect(['done', 'DeviceLostError']).toContain(await interrupted)
   })
+})
+
+test('is what compile has done on a device that Node opens, where the driver compiles late', async () => {
+  using own = await acquire({ gpu: process.env.LOWKEY_GPU })
+  const asked = vi.spyOn(own, 'sibling')
+  const g = graph()
+  // Kernels that nobody has compiled, and that differ in length, so that none is fused with another.
+  const outputs = Array.from({ length: 6 }, (_, k) => {
+    const op = pointwise('stranger', { inputs: ['x'], value: ['mul', 'x', Math.random()] })
+    return [`y${k}`, g.apply(op, [g.input(`x${k}`, [k + 3])], {})] as const
+  })
+  using _ = await compile(own, Object.fromEntries(outputs))
+  expect(asked).toHaveBeenCalledTimes(own.capabilities.driver === 'lavapipe' ? 1 : 0)
 })
 
 describe('kernels that write alike', () => {

@@ -31,9 +31,11 @@ async function bundle(source: string, external: string[] = []) {
     text,
     kilobytes: kilobytes(contents),
     imports: imports.map(({ path }) => path),
-    /** Modules of which something is in the bundle, from dist/ on. */
-    inputs: Object.entries(inputs).flatMap(([path, { bytesInOutput }]) =>
-      bytesInOutput > 0 ? [path.replace(/^.*lowkey-gpu\/dist\//, '')] : [],
+    /** Modules of which something is in the bundle, from dist/ on, and how much of each. */
+    bytes: new Map(
+      Object.entries(inputs).flatMap(([path, { bytesInOutput }]): [string, number][] =>
+        bytesInOutput > 0 ? [[path.replace(/^.*lowkey-gpu\/dist\//, ''), bytesInOutput]] : [],
+      ),
     ),
   }
 }
@@ -68,6 +70,19 @@ const IMAGES = ['affineWarp', 'gaussianBlur', 'lpipsDistance', 'resize', 'ssim']
 const functions = Object.entries(kernels).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []))
 const networks = functions.filter((name) => !IMAGES.includes(name))
 
+/** What the engine's modules are, as the table of docs/engine.md has them. */
+const PARTS: readonly RegExp[] = [
+  /^(browser|device\/(browser|flags|gpu))\.js$/,
+  /^graph\/(graph|numbers|hash|gradient|index)\.js$/,
+  /^kernels\/(broadcast|elementwise|expression|fused|pointwise)\.js$/,
+  /^kernels\/(op|reduce|reshape|wgsl)\.js$/,
+  /^graph\/(calls|compile|half-tensors|limits|lower|memory|pipelines)\.js$/,
+  /^graph\/(fuse|fused-kernel)\.js$/,
+  /^graph\/(guards|plan)\.js$/,
+  /^(graph\/(noise|tune)|device\/stopwatch)\.js$/,
+  /^kernels\/(matmul|gemm\/.*)\.js$/,
+]
+
 const core = (...names: string[]): string => `export { ${['graph', 'compile', 'grad', ...names]} } from 'lowkey-gpu'`
 const browser = `export { acquire } from 'lowkey-gpu/browser'`
 
@@ -77,7 +92,7 @@ describe('bundles of the packed package for browsers, minified', () => {
       (names) => `${core(...names)}\n${browser}`,
     )
     const bundles = await Promise.all(sources.map((source) => bundle(source)))
-    const [bare, , conv2d, , every] = bundles
+    const [bare, matmul, conv2d, , every] = bundles
     const measured: number[][] = []
     for (const [i, source] of sources.entries()) measured.push([await firstLoad(source), bundles[i].kilobytes])
     console.log(
@@ -89,12 +104,27 @@ describe('bundles of the packed package for browsers, minified', () => {
     for (const [i, row] of measured.entries())
       for (const [k, kB] of row.entries())
         expect(Math.abs(kB - rows[i][k]), `${kB} kB, not ${rows[i][k]}`).toBeLessThan(1)
+    const parts = Array.from(
+      readFileSync('docs/engine.md', 'utf8')
+        .split('| part | kB |')[1]
+        .matchAll(/^\| .* \| ([\d.]+) \|$/gm),
+      ([, kB]) => Number(kB),
+    ).slice(0, PARTS.length)
+    const shares = PARTS.map((part) => {
+      const found = [...matmul.bytes].filter(([path]) => part.test(path))
+      return found.reduce((sum, [, bytes]) => sum + bytes, 0) / 1000
+    })
+    console.log(`of the bundle with matmul, kB before gzip: ${shares.map((kB) => kB.toFixed(1)).join(' ')}`)
+    for (const [i, kB] of shares.entries()) expect(Math.abs(kB - parts[i]), `${PARTS[i]}`).toBeLessThan(0.3)
+    expect([...matmul.bytes.keys()].filter((path) => !PARTS.some((part) => part.test(path)))).toEqual([])
     expect(every.imports).toEqual([])
     expect(every.text).not.toMatch(/["']node:/)
-    expect(every.inputs.filter((path) => /wgpu-matrix|^(attack|faces|models|weights)\//.test(path))).toEqual([])
-    expect(conv2d.inputs).toContain('kernels/conv2d.js')
-    expect(conv2d.inputs.filter((path) => /ssim|resize|adam/.test(path))).toEqual([])
-    expect(bare.inputs.filter((path) => /conv|matmul/.test(path))).toEqual([])
+    expect([...every.bytes.keys()].filter((path) => /wgpu-matrix|^(attack|faces|models|weights)\//.test(path))).toEqual(
+      [],
+    )
+    expect([...conv2d.bytes.keys()]).toContain('kernels/conv2d.js')
+    expect([...conv2d.bytes.keys()].filter((path) => /ssim|resize|adam/.test(path))).toEqual([])
+    expect([...bare.bytes.keys()].filter((path) => /conv|matmul/.test(path))).toEqual([])
   })
 
   test('the whole library needs nothing of Node', async () => {
@@ -105,7 +135,9 @@ describe('bundles of the packed package for browsers, minified', () => {
     )
     expect(whole.imports).toEqual([])
     expect(whole.text).not.toMatch(/["']node:/)
-    expect(whole.inputs.filter((path) => /node_modules/.test(path) && !/\/wgpu-matrix\//.test(path))).toEqual([])
+    expect(
+      [...whole.bytes.keys()].filter((path) => /node_modules/.test(path) && !/\/wgpu-matrix\//.test(path)),
+    ).toEqual([])
   })
 
   test('what needs Node is refused there', async () => {
