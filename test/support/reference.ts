@@ -1,9 +1,13 @@
-/** A recorded graph in float64 on the processor, by the `reference` of each operation. */
+/** A recorded graph in float64 on the processor, by the reference of each operation. */
 import type { GraphTensor } from '../../src/graph/index.ts'
 import type { Op, Tensor } from '../../src/kernels/op.ts'
+import type { Reference } from '../operations/check.ts'
 import { referenceOf } from '../operations/index.ts'
 
 type Numbers = ArrayLike<number>
+
+/** References of a test's own operations. */
+type Own = ReadonlyMap<Op<object>, Reference<object>>
 
 /**
  * The function from the inputs named in `varying` to the values of `outputs`, with all other inputs as given. What depends on none of
@@ -14,6 +18,7 @@ export function referenceFunction(
   outputs: readonly Tensor[],
   inputs: Readonly<Record<string, Numbers>>,
   varying: readonly string[],
+  own: Own = new Map(),
 ): (values: Readonly<Record<string, Numbers>>) => Float64Array[] {
   const nodes = neededBy(outputs as readonly GraphTensor[])
   const varies = new Set<GraphTensor>()
@@ -21,10 +26,10 @@ export function referenceFunction(
     if ((!node.op && varying.includes(node.name)) || node.inputs.some((input) => varies.has(input))) varies.add(node)
   }
   const known = new Map<GraphTensor, Float64Array>()
-  for (const node of nodes) if (!varies.has(node)) known.set(node, computed(node, inputs, known))
+  for (const node of nodes) if (!varies.has(node)) known.set(node, computed(node, inputs, known, own))
   return (values) => {
     const all = new Map(known)
-    for (const node of nodes) if (varies.has(node)) all.set(node, computed(node, values, all))
+    for (const node of nodes) if (varies.has(node)) all.set(node, computed(node, values, all, own))
     return (outputs as readonly GraphTensor[]).map((node) => all.get(node)!)
   }
 }
@@ -33,18 +38,21 @@ export function referenceFunction(
 export const referenceValues = (
   outputs: readonly Tensor[],
   inputs: Readonly<Record<string, Numbers>>,
-): Float64Array[] => referenceFunction(outputs, inputs, [])({})
+  own?: Own,
+): Float64Array[] => referenceFunction(outputs, inputs, [], own)({})
 
 function computed(
   node: GraphTensor,
   inputs: Readonly<Record<string, Numbers>>,
   known: ReadonlyMap<GraphTensor, Float64Array>,
+  own: Own,
 ): Float64Array {
   const count = node.shape.reduce((n, extent) => n * extent, 1)
   const shapes = node.inputs.map((input) => input.shape)
-  const value = node.op
-    ? referenceOf(node.op as Op<unknown>)(
-        node.args,
+  const op = node.op as Op<object> | undefined
+  const value = op
+    ? (own.get(op) ?? referenceOf(op))(
+        node.args as object,
         node.inputs.map((input) => known.get(input)!),
         shapes,
       )
