@@ -44,8 +44,7 @@ export { type Area, faceInArea, type PointedFace } from './faces/in-box.ts'
 export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export { detectFacesYunet, type YunetNetworks } from './faces/yunet.ts'
 export { type EnsembleWeights, ensembleWeights, type LayerWeights } from './models/ensemble.ts'
-export { type IrArchitecture, ir } from './models/ir.ts'
-export { type IrTrained, irTraining } from './models/ir-training.ts'
+export { type IrArchitecture, type IrTrained, ir, irTraining } from './models/ir.ts'
 export type { NetworkWeights } from './models/layers.ts'
 export {
   type LearnedWeights,

@@ -5,7 +5,7 @@
 import { add, flatten } from '../kernels/index.ts'
 import type { Tensor } from '../kernels/op.ts'
 import type { LayerWeights } from './ensemble.ts'
-import { asDeclared, inferenceLayers, shortcut } from './ir.ts'
+import { asDeclared, shortcut } from './ir.ts'
 import { channelNorm, channelPrelu, convolutionNorm, fullyConnected } from './layers.ts'
 import {
   crops,
@@ -45,7 +45,7 @@ function unit(x: Tensor, weights: LayerWeights, key: string, out: number, stride
   let y = channelNorm(x, weights, layer(0))
   y = channelPrelu(convolutionNorm(y, weights, layer(1), layer(2), convolved), weights, layer(3))
   y = convolutionNorm(y, weights, layer(4), layer(5), { ...convolved, stride })
-  return add(y, shortcut(x, inferenceLayers(weights), `${key}.shortcut_layer`, out, stride))
+  return add(y, shortcut(x, weights, `${key}.shortcut_layer`, out, stride))
 }
 
 const START = 'adaface-ir-'

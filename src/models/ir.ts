@@ -1,7 +1,8 @@
 import { add, flatten, maxPool2d, mean, mul, relu, sigmoid } from '../kernels/index.ts'
-import type { Tensor } from '../kernels/op.ts'
+import { expectShape, formatShape, type Tensor } from '../kernels/op.ts'
 import { type LayerWeights, membersIn } from './ensemble.ts'
 import { channelNorm, channelPrelu, convolution, convolutionNorm, fullyConnected, type PixelMap } from './layers.ts'
+import { learnedWeights, type ParameterSource } from './learned.ts'
 import {
   crops,
   expectCrops,
@@ -48,38 +49,41 @@ export const faceEvolveInput: PixelMap = symmetric
  */
 export function ir(x: Tensor, weights: LayerWeights, architecture: IrArchitecture): Tensor {
   expectCrops('ir', x, 112)
-  return irOf(x, inferenceLayers(weights), architecture)
+  return irOf(x, weights, architecture)
 }
 
-/** A convolution with kernels of odd sides, padded so that stride 1 keeps the size. */
-export interface IrConvolution {
-  out: number
-  kernel?: 1 | 3
-  stride?: number
+export interface IrTrained {
+  /** [N,embedding], not normalised */
+  embedding: Tensor
+  /** Running statistics after the step, by name: `updates` of the tensors that hold them. */
+  running: ReadonlyMap<string, Tensor>
 }
 
-/** The layers of an IR network: with given weights (`inferenceLayers`), or as it is trained (ir-training.ts). */
-export interface IrLayers {
-  /** Networks that are computed as one, with their channels side by side. */
-  members: number
-  /** Without bias. */
-  convolution(x: Tensor, key: string, options: IrConvolution): Tensor
-  /** A convolution without bias and the normalisation after it. */
-  convolutionNorm(x: Tensor, key: string, norm: string, options: IrConvolution): Tensor
-  norm(x: Tensor, key: string): Tensor
-  prelu(x: Tensor, key: string): Tensor
-  fullyConnected(x: Tensor, key: string, out: number): Tensor
-}
-
-/** The network, made of these layers. */
-export function irOf(x: Tensor, layers: IrLayers, architecture: IrArchitecture): Tensor {
-  let y = layers.convolutionNorm(x, 'input_layer.0', 'input_layer.1', { out: architecture.channels[0], kernel: 3 })
-  y = layers.prelu(y, 'input_layer.2')
-  y = eachUnit(architecture, y, (input, { number, channels, stride }) =>
-    unit(input, layers, `body.${number}`, { channels, stride, squeezeExcitation: architecture.squeezeExcitation }),
+/**
+ * The network of `ir` in training: batch normalisation takes the statistics of the batch and gives back the running ones after it.
+ * Without dropout, which face.evoLVe has before the matrix.
+ *
+ * @param x faces aligned to ArcFace's template, RGB in -1..1, [N,3,H,W] with N from 2; `ir` takes what was trained at 112x112
+ * @throws ShapeError where x is no such batch
+ */
+export function irTraining(x: Tensor, parameter: ParameterSource, architecture: IrArchitecture): IrTrained {
+  expectShape(
+    x.shape.length === 4 && x.shape[0] > 1 && x.shape[1] === 3,
+    `irTraining: x must be [N,3,H,W] with N from 2, not ${formatShape(x.shape)}`,
   )
-  y = flatten(layers.norm(y, 'output_layer.0'))
-  return layers.norm(layers.fullyConnected(y, 'output_layer.3', architecture.embedding), 'output_layer.4')
+  const weights = learnedWeights(parameter)
+  return { embedding: irOf(x, weights, architecture), running: weights.running }
+}
+
+function irOf(x: Tensor, weights: LayerWeights, architecture: IrArchitecture): Tensor {
+  const first = { out: architecture.channels[0], kernel: 3, padding: 1 }
+  let y = channelPrelu(convolutionNorm(x, weights, 'input_layer.0', 'input_layer.1', first), weights, 'input_layer.2')
+  y = eachUnit(architecture, y, (input, { number, channels, stride }) =>
+    unit(input, weights, `body.${number}`, { channels, stride, squeezeExcitation: architecture.squeezeExcitation }),
+  )
+  y = flatten(channelNorm(y, weights, 'output_layer.0'))
+  y = fullyConnected(y, weights, 'output_layer.3', { out: architecture.embedding })
+  return channelNorm(y, weights, 'output_layer.4')
 }
 
 interface Unit {
@@ -88,26 +92,21 @@ interface Unit {
   squeezeExcitation: boolean
 }
 
-function unit(x: Tensor, layers: IrLayers, key: string, { channels, stride, squeezeExcitation }: Unit): Tensor {
+function unit(x: Tensor, weights: LayerWeights, key: string, { channels, stride, squeezeExcitation }: Unit): Tensor {
   const layer = (i: number) => `${key}.res_layer.${i}`
+  const kernels = { out: channels, kernel: 3, padding: 1 }
   // The first normalisation comes before padding, so it cannot go into the kernels as the others do.
-  let y = layers.norm(x, layer(0))
-  y = layers.prelu(layers.convolution(y, layer(1), { out: channels, kernel: 3 }), layer(2))
-  y = layers.convolutionNorm(y, layer(3), layer(4), { out: channels, kernel: 3, stride })
-  if (squeezeExcitation) y = mul(y, excitation(y, layers, layer(5), channels))
-  return add(y, shortcut(x, layers, `${key}.shortcut_layer`, channels, stride))
+  let y = channelNorm(x, weights, layer(0))
+  y = channelPrelu(convolution(y, weights, layer(1), { ...kernels, bias: false }), weights, layer(2))
+  y = convolutionNorm(y, weights, layer(3), layer(4), { ...kernels, stride })
+  if (squeezeExcitation) y = mul(y, excitation(y, weights, layer(5), channels))
+  return add(y, shortcut(x, weights, `${key}.shortcut_layer`, channels, stride))
 }
 
 /** What a unit adds its result to: x where the channels stay, each second pixel of it where the image is halved; else a convolution. */
-export function shortcut(
-  x: Tensor,
-  layers: Pick<IrLayers, 'members' | 'convolutionNorm'>,
-  key: string,
-  channels: number,
-  stride: number,
-): Tensor {
-  if (x.shape[1] !== channels * layers.members)
-    return layers.convolutionNorm(x, `${key}.0`, `${key}.1`, { out: channels, stride })
+export function shortcut(x: Tensor, weights: LayerWeights, key: string, channels: number, stride: number): Tensor {
+  if (x.shape[1] !== channels * membersIn(weights))
+    return convolutionNorm(x, weights, `${key}.0`, `${key}.1`, { out: channels, stride })
   return stride === 1 ? x : maxPool2d(x, { kernel: 1, stride })
 }
 
@@ -115,22 +114,10 @@ export function shortcut(
 const REDUCTION = 16
 
 /** Weights of the channels by what all pixels say, [N,C,1,1] in 0..1. */
-function excitation(x: Tensor, layers: IrLayers, key: string, channels: number): Tensor {
-  const squeezed = layers.convolution(mean(x, [2, 3]), `${key}.fc1`, { out: Math.floor(channels / REDUCTION) })
-  return sigmoid(layers.convolution(relu(squeezed), `${key}.fc2`, { out: channels }))
-}
-
-/** With given weights; normalisations behind convolutions go into their kernels. */
-export function inferenceLayers(weights: LayerWeights): IrLayers {
-  const padded = ({ kernel = 1, ...options }: IrConvolution) => ({ ...options, kernel, padding: (kernel - 1) / 2 })
-  return {
-    members: membersIn(weights),
-    convolution: (x, key, options) => convolution(x, weights, key, { ...padded(options), bias: false }),
-    convolutionNorm: (x, key, norm, options) => convolutionNorm(x, weights, key, norm, padded(options)),
-    norm: (x, key) => channelNorm(x, weights, key),
-    prelu: (x, key) => channelPrelu(x, weights, key),
-    fullyConnected: (x, key, out) => fullyConnected(x, weights, key, { out }),
-  }
+function excitation(x: Tensor, weights: LayerWeights, key: string, channels: number): Tensor {
+  const squeezed = { out: Math.floor(channels / REDUCTION), bias: false }
+  const y = relu(convolution(mean(x, [2, 3]), weights, `${key}.fc1`, squeezed))
+  return sigmoid(convolution(y, weights, `${key}.fc2`, { out: channels, bias: false }))
 }
 
 /** `IR_SE_50` is `ir-se-50`. */
