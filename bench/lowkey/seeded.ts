@@ -3,24 +3,11 @@
  * the same in bench/torch/networks.py, so that another engine can be shown to compute the same objective.
  */
 import type { Surrogate } from '../../src/attack/objective.ts'
+import { textHash } from '../../src/graph/hash.ts'
+import { mix } from '../../src/graph/noise.ts'
 import { elements, type Shape } from '../../src/kernels/op.ts'
 import { architectureOf } from '../../src/models/architectures.ts'
 import { fed } from '../../src/models/recognisers.ts'
-
-/** MurmurHash3's finaliser. */
-function mix(value: number): number {
-  let h = value
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
-}
-
-/** FNV-1a of a text's UTF-16 units. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
-  return hash >>> 0
-}
 
 /**
  * Bounds between which a weight lies, by its name and shape, so that the activations of 152 layers neither vanish nor overflow: as He et al.
@@ -40,10 +27,10 @@ function boundsOf(name: string, shape: Shape): readonly [low: number, high: numb
 
 /** The tensor of a name in the network of a seed. */
 function drawn(seed: number, name: string, shape: Shape): Float32Array {
-  const key = mix((Math.imul(seed, 0x9e3779b9) ^ hashOf(name)) >>> 0)
+  const key = mix(Math.imul(seed, 0x9e3779b9) ^ textHash(name))
   const [low, high] = boundsOf(name, shape)
   const values = new Float32Array(elements(shape))
-  for (let i = 0; i < values.length; i++) values[i] = low + ((high - low) * (mix((key ^ i) >>> 0) >>> 8)) / 0x1000000
+  for (let i = 0; i < values.length; i++) values[i] = low + ((high - low) * (mix(key ^ i) >>> 8)) / 0x1000000
   return values
 }
 

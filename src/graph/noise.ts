@@ -9,7 +9,8 @@ export function uniformNoise(seed: number, count: number, bound: number): Float3
   return noise
 }
 
-function mix(value: number): number {
+/** MurmurHash3's finaliser of 32 bits, with or without a sign; the result has none. */
+export function mix(value: number): number {
   let h = value
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)

@@ -2,8 +2,8 @@
 
     python3 test/golden/checkpoints.py        (torch 1.13 or newer, numpy; Debian: python3-torch)
 
-Each network is written here from its paper and from the names in its published state dictionaries. Weights are drawn by the generator of
-make.py, tensor t being the t-th of the sorted names; the image is drawn too. Of each network checkpoints.json has the embedding (float64,
+Each network is written here from its paper and from the names in its published state dictionaries. Weights are drawn by generator.py,
+tensor t being the t-th of the sorted names; the image is drawn too. Of each network checkpoints.json has the embedding (float64,
 rounded to float32) and a SHA-256 over the names and shapes of all tensors of the published sizes. Deep networks are computed with few
 units and channels: the code is the same, and their published sizes are checked by names and shapes.
 """
@@ -12,30 +12,17 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from generator import unit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SEED = 7
 torch.set_num_threads(2)
 
 
-# ---- the generator: generator.ts is the same in TypeScript -----------------------------------------------------------------------
-def mix(h):
-    h = h ^ (h >> np.uint32(16))
-    h = h * np.uint32(0x85EBCA6B)
-    h = h ^ (h >> np.uint32(13))
-    h = h * np.uint32(0xC2B2AE35)
-    return h ^ (h >> np.uint32(16))
-
-
-def unit(t, count):
-    key = ((SEED * 0x9E3779B9) & 0xFFFFFFFF) ^ ((t * 0x85EBCA6B) & 0xFFFFFFFF)
-    key = mix(np.array([key], np.uint32))[0]
-    return (mix(key ^ np.arange(count, dtype=np.uint32)) >> np.uint32(8)).astype(np.float64) / 2**24
-
-
+# ---- weights ----------------------------------------------------------------------------------------------------------------------
 def drawn(t, name, shape):
     """Between bounds that keep activations from dying out or growing, whatever the layer is called."""
-    u = unit(t, int(np.prod(shape)))
+    u = unit(SEED, t, int(np.prod(shape)))
     if name.endswith('running_mean') or name.endswith('bias'): low, high = -0.1, 0.1
     elif name.endswith('running_var'): low, high = 0.5, 1.5
     elif len(shape) >= 2:
@@ -370,7 +357,7 @@ def main():
     result = dict(seed=SEED, embeddings={}, tensors={})
     for name, make, side in COMPUTED:
         net = fill(make())
-        x = torch.from_numpy((2 * unit(1_000_000, 3 * side * side) - 1).astype(np.float32).reshape(1, 3, side, side))
+        x = torch.from_numpy((2 * unit(SEED, 1_000_000, 3 * side * side) - 1).astype(np.float32).reshape(1, 3, side, side))
         with torch.no_grad(): y = net(x.double())[0].numpy().astype(np.float32)
         result['embeddings'][name] = dict(side=side, f32=base64.b64encode(y.tobytes()).decode(), names=digest(net))
         print(name, y.shape, float(np.abs(y).max()), float(y.std()))

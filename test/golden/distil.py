@@ -11,6 +11,7 @@ import json, os, struct, sys, time
 import numpy as np
 import torch
 import torch.nn.functional as F
+from generator import drawn
 
 torch.set_num_threads(1)
 CANVAS, MARGIN, SIDE = 128, 8, 112
@@ -52,27 +53,18 @@ def mobilefacenet(x01, w):
 
 
 # ---- what is drawn -----------------------------------------------------------------------------------------------------------------
-def mix(h):
-    h = h ^ (h >> np.uint32(16))
-    h = h * np.uint32(0x85EBCA6B)
-    h = h ^ (h >> np.uint32(13))
-    h = h * np.uint32(0xC2B2AE35)
-    return h ^ (h >> np.uint32(16))
-
-
-def drawn(seed, stream, index, count):
-    key = mix(np.array([((seed * 8 + stream) * 1_000_003 + index) * 0x9E3779B9 & 0xFFFFFFFF], np.uint32))[0]
-    return ((2.0 * (mix(key ^ np.arange(count, dtype=np.uint32)) >> np.uint32(8))) / 2**24 - 1).astype(np.float32)
+def noise_of(seed, stream, index, count):
+    return (2 * drawn(((seed * 8 + stream) * 1_000_003 + index) * 0x9E3779B9, count) - 1).astype(np.float32)
 
 
 def batch_of(canvases, run, n):
     size, seed, count = run['batch'], run['seed'], len(canvases)
     chosen = []
     for k in range(n * size, (n + 1) * size):
-        order = np.argsort(drawn(seed, 1, k // count, count), kind='stable')
+        order = np.argsort(noise_of(seed, 1, k // count, count), kind='stable')
         chosen.append(order[k % count])
-    geometry = drawn(seed, 2, n, 5 * size).astype(np.float64).reshape(size, 5)
-    noise = torch.from_numpy(drawn(seed, 4, n, size * 3 * SIDE * SIDE).reshape(size, 3, SIDE, SIDE))
+    geometry = noise_of(seed, 2, n, 5 * size).astype(np.float64).reshape(size, 5)
+    noise = torch.from_numpy(noise_of(seed, 4, n, size * 3 * SIDE * SIDE).reshape(size, 3, SIDE, SIDE))
     planes = torch.from_numpy(canvases[chosen].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
     steps = torch.arange(SIDE, dtype=torch.float64) + 0.5
     crops = []

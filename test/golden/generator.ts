@@ -2,15 +2,9 @@
  * The golden results' generator of weights and inputs, bit-exact: hashes of uint32 counters, arithmetic in float64, one
  * rounding to float32 at the end. `unit` is `(hash >>> 8) / 2^24`.
  */
+import { mix } from '../../src/graph/noise.ts'
 import { elements, type Shape } from '../../src/kernels/op.ts'
 import type { NetworkWeights } from '../../src/models/layers.ts'
-
-/** MurmurHash3's finaliser. */
-function mix(hash: number): number {
-  let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
-}
 
 /** `count` numbers in [0, 1), mapped and rounded to float32. `t` is the number of the tensor under its seed. */
 function drawn(seed: number, t: number, count: number, map: (unit: number) => number): Float32Array {

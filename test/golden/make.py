@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from PIL import Image
+from generator import unit
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, 'data')
@@ -20,21 +21,7 @@ SEED = 1
 torch.set_num_threads(1)
 
 
-# ---- the generator of weights and inputs: generator.ts is the same in TypeScript ------------------------------------------------
-def mix(h):
-    h = h ^ (h >> np.uint32(16))
-    h = h * np.uint32(0x85EBCA6B)
-    h = h ^ (h >> np.uint32(13))
-    h = h * np.uint32(0xC2B2AE35)
-    return h ^ (h >> np.uint32(16))
-
-
-def unit(seed, t, count):
-    key = ((seed * 0x9E3779B9) & 0xFFFFFFFF) ^ ((t * 0x85EBCA6B) & 0xFFFFFFFF)
-    key = mix(np.array([key], np.uint32))[0]
-    return (mix(key ^ np.arange(count, dtype=np.uint32)) >> np.uint32(8)).astype(np.float64) / 2**24
-
-
+# ---- weights and inputs -----------------------------------------------------------------------------------------------------------
 def uniform(seed, t, shape, low, high):
     return torch.from_numpy((low + (high - low) * unit(seed, t, int(np.prod(shape)))).astype(np.float32).reshape(shape))
 

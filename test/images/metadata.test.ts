@@ -3,7 +3,8 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { embed } from '../../src/images/embed.ts'
 import { readExif, writeExif } from '../../src/images/exif.ts'
 import { encodePhoto, readPhoto } from '../../src/images/index.ts'
-import { noise, random, raw, smooth } from '../support/made-photos.ts'
+import { noise, raw, smooth } from '../support/made-photos.ts'
+import { random } from '../support/random.ts'
 
 interface TestEntry {
   tag: number

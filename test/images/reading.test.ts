@@ -5,7 +5,8 @@ import { crc32, deflateSync } from 'node:zlib'
 import sharp, { type Sharp } from 'sharp'
 import { describe, expect, test } from 'vitest'
 import { encodePhoto, type Photo, PhotoError, readPhoto } from '../../src/images/index.ts'
-import { failure, folder, greatestDifference, noise, random, raw, smooth, threefold } from '../support/made-photos.ts'
+import { failure, folder, greatestDifference, noise, raw, smooth, threefold } from '../support/made-photos.ts'
+import { random } from '../support/random.ts'
 
 function pngChunk(type: string, data: Uint8Array): Buffer {
   const body = Buffer.concat([Buffer.from(type, 'latin1'), data])

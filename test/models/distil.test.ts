@@ -14,9 +14,9 @@ import { readSafetensors } from '../../src/weights/safetensors.ts'
 import { type Invocation, lowkey, room, says } from '../support/cli.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
-import { random, raw } from '../support/made-photos.ts'
+import { raw } from '../support/made-photos.ts'
 import { installPackage } from '../support/package.ts'
-import { uniform } from '../support/random.ts'
+import { random, uniform } from '../support/random.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
 // Beside the package, as somebody who copied it has it.

@@ -6,7 +6,8 @@ import { writeSync } from 'node:fs'
 import { ImageSupportError, type Photo, PhotoError, readPhoto } from '../../src/images/index.ts'
 import { checkPhoto } from '../../src/images/photo.ts'
 import { inputs } from './inputs/index.ts'
-import { mutated, randomNumbers } from './mutate.ts'
+import { mutated } from './mutate.ts'
+import { random } from './random.ts'
 
 /** What a run found. */
 export interface FuzzReport {
@@ -34,11 +35,11 @@ const others = files.filter((file) => !isolated.includes(file))
 const report: FuzzReport = { read: 0, refused: 0, wrong: [], slowest: { seconds: 0, what: '' }, memory: 0 }
 
 async function one(number: number): Promise<void> {
-  const random = randomNumbers(number)
-  const among = random() < ISOLATED ? isolated : others
-  const { name, file, bytes, options } = among[Math.floor(random() * among.length)]
-  const other = files[Math.floor(random() * files.length)].bytes
-  const damaged = mutated(bytes, other, random)
+  const draw = random(number)
+  const among = draw() < ISOLATED ? isolated : others
+  const { name, file, bytes, options } = among[Math.floor(draw() * among.length)]
+  const other = files[Math.floor(draw() * files.length)].bytes
+  const damaged = mutated(bytes, other, draw)
   const what = `${number} (${name})`
   writeSync(1, `${what}\n`)
   const began = performance.now()
@@ -47,7 +48,7 @@ async function one(number: number): Promise<void> {
     timer = setTimeout(() => reject(new Error('hangs')), HANGS)
   })
   try {
-    check(await Promise.race([readPhoto(damaged, file, { ...options, strict: random() < 0.2 }), hangs]))
+    check(await Promise.race([readPhoto(damaged, file, { ...options, strict: draw() < 0.2 }), hangs]))
     report.read++
   } catch (error) {
     if (error instanceof PhotoError && !(error instanceof ImageSupportError) && error.advice && error.problem)

@@ -5,21 +5,11 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, expect } from 'vitest'
 import type { Photo } from '../../src/images/index.ts'
+import { random } from './random.ts'
 
 /** Removed after the tests of the file. */
 export const folder = mkdtempSync(join(tmpdir(), 'lowkey-images-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-
-/** Repeatable random numbers in [0, 1): mulberry32. */
-export function random(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 export function noise(length: number, seed = 1): Uint8Array {
   const next = random(seed)

@@ -1,4 +1,4 @@
-/** Seeded numbers for tests (mulberry32): the same on every machine. */
+/** Seeded numbers in [0, 1) for tests (mulberry32): the same on every machine. */
 export function random(seed: number): () => number {
   let state = seed >>> 0
   return () => {
