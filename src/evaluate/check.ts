@@ -2,11 +2,11 @@
 import { type Embedder, type FaceEmbeddings, similarityOf } from '../attack/embedder.ts'
 import { FaceGeometryError, type Landmarks } from '../faces/alignment.ts'
 import { type FaceNetworks, type FoundFaces, findFaces } from '../faces/find.ts'
-import { likeness, thumbnailOf } from '../faces/likeness.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import { mostOverlapping } from '../faces/overlap.ts'
 import type { Pixels } from '../pixels/pixels.ts'
 import { changeOf, type FaceChange, inPlace } from './face-change.ts'
+import { likeness, thumbnailOf } from './likeness.ts'
 
 /** A recogniser that judges. Held-out ones were not attacked when the photo was protected: they say more about others that were not. */
 export interface Judge {

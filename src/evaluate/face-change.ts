@@ -1,7 +1,7 @@
 /** What was done to a photo between two versions of it, as one of its faces shows. */
 import { type Landmarks, type Point, similarity } from '../faces/alignment.ts'
-import { likeness, mirrored, type Thumbnail } from '../faces/likeness.ts'
 import type { Pixels } from '../pixels/pixels.ts'
+import { likeness, mirrored, type Thumbnail } from './likeness.ts'
 
 export interface FaceChange {
   mirrored: boolean

@@ -1,8 +1,8 @@
-import { checkPixels, cutOut, type Pixels, writePlanes } from '../pixels/pixels.ts'
-import { Reductions } from '../pixels/reductions.ts'
+import { checkPixels, cutOut, type Pixels } from '../pixels/pixels.ts'
 import { resize } from '../pixels/resize.ts'
 import type { Landmarks } from './alignment.ts'
 import { calibrate, clipped, nonMaximumSuppression, roundedSquare, roundHalfEven, type ScoredBox } from './boxes.ts'
+import { Reductions } from './reductions.ts'
 
 /**
  * The three networks of MTCNN (Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
@@ -93,6 +93,19 @@ export function pyramidScales(width: number, height: number, minFace: number): n
     scales.push(first * pyramidFactor ** scales.length)
   }
   return scales
+}
+
+/**
+ * Writes interleaved RGB bytes as the networks read them: planes R, G, B of `(v - 127.5) * 0.0078125`, in -1..1
+ * (exact in float32), from element `at` of `target`.
+ */
+export function writePlanes(image: Pixels, target: Float32Array, at: number): void {
+  const size = image.width * image.height
+  for (let i = 0; i < size; i++) {
+    for (let channel = 0; channel < 3; channel++) {
+      target[at + channel * size + i] = (image.rgb[3 * i + channel] - 127.5) * 0.0078125
+    }
+  }
 }
 
 /** First stage: P-Net over the pyramid. Squares on whole pixels, best first; they may reach over the photo's borders. */

@@ -38,19 +38,6 @@ export function cutOut(image: Pixels, x1: number, y1: number, x2: number, y2: nu
 }
 
 /**
- * Writes interleaved RGB bytes as the MTCNN networks read them: planes R, G, B of `(v - 127.5) * 0.0078125`, in -1..1
- * (exact in float32), from element `at` of `target`.
- */
-export function writePlanes(image: Pixels, target: Float32Array, at: number): void {
-  const size = image.width * image.height
-  for (let i = 0; i < size; i++) {
-    for (let channel = 0; channel < 3; channel++) {
-      target[at + channel * size + i] = (image.rgb[3 * i + channel] - 127.5) * 0.0078125
-    }
-  }
-}
-
-/**
  * Peak signal-to-noise ratio in dB of as many values, `10 log10(peak^2 / mean squared difference)`; Infinity where they are equal.
  * @param peak the difference of white and black
  */

@@ -12,6 +12,7 @@ import {
   pyramidScales,
   refineFaces,
   smallestFace,
+  writePlanes,
 } from '../../src/faces/mtcnn.ts'
 import type { Pixels } from '../../src/pixels/pixels.ts'
 import { readSafetensors } from '../../src/weights/safetensors.ts'
@@ -78,6 +79,13 @@ function scripted(answers: {
 }
 
 describe('the pipeline', () => {
+  test('planes are red, green, blue in -1..1, written where asked', () => {
+    const target = new Float32Array(8).fill(9)
+    writePlanes({ width: 2, height: 1, rgb: Uint8Array.of(0, 255, 127, 128, 64, 1) }, target, 1)
+    const level = (value: number) => (value - 127.5) / 128
+    expect(Array.from(target)).toEqual([9, ...[0, 128, 255, 64, 127, 1].map(level), 9])
+  })
+
   const white: Pixels = { width: 100, height: 80, rgb: new Uint8Array(3 * 100 * 80).fill(255) }
 
   test('the pyramid starts with the smallest face and ends at 12 pixels', () => {

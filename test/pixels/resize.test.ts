@@ -1,6 +1,6 @@
 /** Resizing as Pillow does it, and cutting out. */
 import { describe, expect, test } from 'vitest'
-import { cutOut, type Pixels, writePlanes } from '../../src/pixels/pixels.ts'
+import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
 import { resize } from '../../src/pixels/resize.ts'
 import { goldenCases, pixels, random } from '../support/detections.ts'
 
@@ -93,7 +93,7 @@ describe('resize', () => {
   })
 })
 
-describe('cutOut and writePlanes', () => {
+describe('cutOut', () => {
   test('a cut-out over the border is black there', () => {
     const image = { width: 2, height: 2, rgb: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) }
     expect(cutOut(image, 1, -1, 2, 1)).toEqual({
@@ -103,12 +103,5 @@ describe('cutOut and writePlanes', () => {
     })
     expect(cutOut(image, 0, 0, 1, 1)).toEqual(image)
     expect(cutOut(image, 5, 5, 6, 6).rgb).toEqual(new Uint8Array(12))
-  })
-
-  test('planes are red, green, blue in -1..1, written where asked', () => {
-    const target = new Float32Array(8).fill(9)
-    writePlanes({ width: 2, height: 1, rgb: Uint8Array.of(0, 255, 127, 128, 64, 1) }, target, 1)
-    const level = (value: number) => (value - 127.5) / 128
-    expect(Array.from(target)).toEqual([9, ...[0, 128, 255, 64, 127, 1].map(level), 9])
   })
 })

@@ -12,6 +12,7 @@ import {
 } from '../../device/node.ts'
 import { ACCEPTED, readPhoto } from '../../images/index.ts'
 import { verifyWeights, weightsFolders } from '../../weights/node.ts'
+import { adapterLines, pciLines } from '../adapters.ts'
 import { findAdapters, openGpu } from '../driver-noise.ts'
 import { Exit, exitCodes, messageOf, UsageError } from '../exit.ts'
 import { parse } from '../options.ts'
@@ -58,7 +59,7 @@ export async function doctor(args: string[]): Promise<number> {
       `lowkey-gpu ${version}, Node ${process.version}, ${process.platform} ${process.arch}`,
       '',
       'Adapters',
-      ...list.map(({ name, backend, software }) => `  ${name} (${backend}${software ? ', software' : ''})`),
+      ...adapterLines(list).map((line) => `  ${line}`),
       ...(gpus.length > 0 ? ['', 'GPUs on the PCI bus', ...pciLines(gpus).map((line) => `  ${line}`)] : []),
       ...unseen(gpus, list).map((line) => `  ${line}`),
       '',
@@ -78,14 +79,6 @@ export async function doctor(args: string[]): Promise<number> {
   if (found instanceof NoAdapterError) throw found
   if (weights.some((w) => !w.ok)) return Exit.weights
   return test?.ok && pictures.ok ? Exit.done : Exit.failed
-}
-
-/** How `--gpu` names each GPU on the PCI bus. */
-export function pciLines(gpus: readonly PciGpu[] = pciGpus()): string[] {
-  return gpus.map(({ address, name, vendor, device, driver }, index) => {
-    const kernel = driver === '' ? 'no kernel driver' : `kernel driver ${driver}`
-    return `index:${index} or pci:${address}  ${name} (${vendor}:${device}, ${kernel})`
-  })
 }
 
 /** Why GPUs that are there may not be among the adapters, or cannot be chosen among. */

@@ -4,7 +4,7 @@ import { loadNetworks, recognisersOf } from '../../attack/node.ts'
 import { Protector, type ProtectorNetworks } from '../../attack/protect.ts'
 import type { Gpu } from '../../device/node.ts'
 import { knownNetworks } from '../../weights/node.ts'
-import { pciLines } from '../doctor/doctor.ts'
+import { adapterLines, pciLines } from '../adapters.ts'
 import { findAdapters, openGpu } from '../driver-noise.ts'
 import { Exit } from '../exit.ts'
 import type { Interruption } from '../interruption.ts'
@@ -43,8 +43,7 @@ export async function protect(args: string[], interruption: Interruption): Promi
 }
 
 async function printAdapters(): Promise<number> {
-  const adapters = await findAdapters()
-  const lines = adapters.map(({ name, backend, software }) => `${name} (${backend}${software ? ', software' : ''})`)
+  const lines = adapterLines(await findAdapters())
   process.stdout.write(`${[...(lines.length > 0 ? lines : ['no adapter']), ...pciLines()].join('\n')}\n`)
   return lines.length > 0 ? Exit.done : Exit.noGpu
 }

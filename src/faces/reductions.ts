@@ -1,5 +1,5 @@
 /** Large photos at half, a quarter, ... of their size, for what need not see every pixel of them. */
-import { checkPixels, type Pixels } from './pixels.ts'
+import { checkPixels, type Pixels } from '../pixels/pixels.ts'
 
 /** A photo that keeps its reductions: each is made once, when it is first asked for. The photo must not change meanwhile. */
 export class Reductions implements Pixels {

@@ -1,8 +1,8 @@
 /** Whether two faces are the same picture, whoever is on them: by the pixels of their aligned crops. */
 
+import { align112, type Landmarks } from '../faces/alignment.ts'
+import { cropFace } from '../faces/crop.ts'
 import type { Pixels } from '../pixels/pixels.ts'
-import { align112, type Landmarks } from './alignment.ts'
-import { cropFace } from './crop.ts'
 
 /** Pixels a side of the crops that are compared: features of a face stay, noise and a cloak's pattern go. */
 const SIDE = 28
