@@ -3,7 +3,7 @@
 
 export type { Choice, ChosenFace, FaceChoice, LeftAlone } from './attack/choose.ts'
 export type { Population } from './attack/directions.ts'
-export { Embedder, similarityOf } from './attack/embedder.ts'
+export { Embedder } from './attack/embedder.ts'
 export { FawkesAttack, type FawkesOptions } from './attack/fawkes.ts'
 export { type FawkesMode, fawkesModes } from './attack/fawkes-modes.ts'
 export { Attack, AttackError, type AttackImages, type ObjectiveValue, type RunOptions } from './attack/loop.ts'
@@ -44,6 +44,15 @@ export { type Area, faceInArea, type PointedFace } from './faces/in-box.ts'
 export { detectFaces, type Face, type MtcnnNetworks } from './faces/mtcnn.ts'
 export { detectFacesYunet, type YunetNetworks } from './faces/yunet.ts'
 export { type EnsembleWeights, ensembleWeights, type LayerWeights } from './models/ensemble.ts'
+export {
+  type IdentifiedNetwork,
+  type ImportedNetwork,
+  identifyNetwork,
+  type NetworkFacts,
+  NetworkFactsError,
+  type NetworkFile,
+  packTried,
+} from './models/import-network.ts'
 export { type IrArchitecture, type IrTrained, ir, irTraining } from './models/ir.ts'
 export type { NetworkWeights } from './models/layers.ts'
 export {
@@ -62,7 +71,7 @@ export {
   recogniserFromOnnx,
 } from './models/onnx/recogniser.ts'
 export { isKnown, type Known, type OnnxValue } from './models/onnx/values.ts'
-export { type Recogniser, recogniser, recogniserOf } from './models/recognisers.ts'
+export { type Recogniser, recogniser, recogniserOf, similarityOf } from './models/recognisers.ts'
 export { yunetNetworks } from './models/yunet.ts'
 export type { Pixels } from './pixels/pixels.ts'
 export { WeightsDamagedError, WeightsError, WeightsMissingError } from './weights/errors.ts'

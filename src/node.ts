@@ -12,7 +12,9 @@ export {
 } from './attack/node.ts'
 export * from './engine-node.ts'
 export * from './images/index.ts'
+export { writeNetwork } from './weights/imported.ts'
 export {
+  importFolder,
   knownNetworks,
   loadManifest,
   loadWeights,

@@ -133,10 +133,3 @@ function batchesOf(count: number): { from: number; to: number; size: number }[] 
   }
   return batches
 }
-
-/** Cosine similarity of two unit embeddings, -1..1. */
-export function similarityOf(a: Float32Array, b: Float32Array): number {
-  let total = 0
-  for (let i = 0; i < a.length; i++) total += a[i] * b[i]
-  return Math.min(1, Math.max(-1, total))
-}

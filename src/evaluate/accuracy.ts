@@ -1,8 +1,9 @@
 /** How well recognisers tell people apart, on photos of people whose names are known. */
-import { type Embedder, similarityOf } from '../attack/embedder.ts'
+import type { Embedder } from '../attack/embedder.ts'
 import { FaceGeometryError } from '../faces/alignment.ts'
 import { findFaces } from '../faces/find.ts'
 import { detectFaces, type Face, type MtcnnNetworks } from '../faces/mtcnn.ts'
+import { similarityOf } from '../models/recognisers.ts'
 import type { Pixels } from '../pixels/pixels.ts'
 
 /** A photo in which the face nearest to the centre is the person's. */

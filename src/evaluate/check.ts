@@ -1,9 +1,10 @@
 /** Whether recognisers still take a protected photo's faces for the same person: one pair of photos, or one photo and many. */
-import { type Embedder, type FaceEmbeddings, similarityOf } from '../attack/embedder.ts'
+import type { Embedder, FaceEmbeddings } from '../attack/embedder.ts'
 import { FaceGeometryError, type Landmarks } from '../faces/alignment.ts'
 import { type FaceNetworks, type FoundFaces, findFaces } from '../faces/find.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import { mostOverlapping } from '../faces/overlap.ts'
+import { similarityOf } from '../models/recognisers.ts'
 import type { Pixels } from '../pixels/pixels.ts'
 import { changeOf, type FaceChange, inPlace } from './face-change.ts'
 import { likeness, thumbnailOf } from './likeness.ts'

@@ -1,7 +1,6 @@
 /** The gallery of an experiment, protected one way: each photo is made (or taken from an earlier run), measured and looked at. */
 
 import { basename } from 'node:path'
-import { similarityOf } from '../attack/embedder.ts'
 import { NoFaceError, type ProtectorNetworks } from '../attack/protect.ts'
 import { SMALLEST_SIDE } from '../attack/region.ts'
 import type { Gpu } from '../device/gpu.ts'
@@ -10,6 +9,7 @@ import type { Landmarks, Point } from '../faces/alignment.ts'
 import type { Face } from '../faces/mtcnn.ts'
 import { PlanMemoryError } from '../graph/index.ts'
 import { readCleanPhoto } from '../images/index.ts'
+import { similarityOf } from '../models/recognisers.ts'
 import type { Pixels } from '../pixels/pixels.ts'
 import type { SeenFace } from './comparison.ts'
 import type { Detector, Features, Keyed } from './features.ts'

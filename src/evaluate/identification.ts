@@ -1,5 +1,5 @@
 /** Whether photos in a gallery lead to the person of a probe. */
-import { similarityOf } from '../attack/embedder.ts'
+import { similarityOf } from '../models/recognisers.ts'
 import { type Identification, RANKS } from './results.ts'
 
 /** A face as one recogniser sees it. */

@@ -1,5 +1,5 @@
 /** Whether pairs of photos are taken for the same person. */
-import { similarityOf } from '../attack/embedder.ts'
+import { similarityOf } from '../models/recognisers.ts'
 import type { KnownFace } from './identification.ts'
 import { HISTOGRAM_BINS, type Verification } from './results.ts'
 

@@ -237,12 +237,29 @@ function candidateOf(
 }
 
 const SHOWN_NAMES = 8
+
+/** Networks that are not known here, by names of tensors as timm, torchvision and their authors have them. The first that fits counts. */
+const STRANGERS: readonly (readonly [names: RegExp, network: string])[] = [
+  [/(^|\.)relative_position_bias_table$/, 'a Swin Transformer'],
+  [/(^|\.)stages\.\d+\.\d+\.(transformer|conv_kxn)\./, 'a MobileViT'],
+  [/(^|\.)stages\.\d+\.(blocks\.)?\d+\.(conv_dw|dwconv)\.|\.layer_scale$/, 'a ConvNeXt'],
+  [/(^|\.)blocks\.\d+\.attn\.qkv\.|\.self_attention\.in_proj_weight$/, 'a Vision Transformer'],
+  [/(^|\.)denseblock\d+\.denselayer\d+\./, 'a DenseNet'],
+  [
+    /(^|\.)blocks\.\d+\.\d+\.conv_(pw|dw)\.|(^|\.)features\.\d+\.(\d+\.)?(block|conv)\.\d+\./,
+    'an EfficientNet or MobileNet',
+  ],
+  [/(^|\.)stages\.\d+\.blocks\.\d+\.norm1\./, 'a ResNetV2'],
+]
 const BY_ONNX =
   'A network that is not known here can be imported as ONNX, which brings its graph: write it with torch.onnx.export (docs/weights.md)'
 
 function unknown(found: ReadonlyMap<string, StoredTensor>, file: string, as?: string): UnknownNetworkError {
   const names = [...found].slice(0, SHOWN_NAMES).map(([name, { shape }]) => `\n  "${name}" ${formatShape(shape)}`)
   const more = found.size > SHOWN_NAMES ? `\n  and ${found.size - SHOWN_NAMES} more` : ''
-  const what = as === undefined ? `is no network that is known here (${architectureIds.join(', ')})` : `is no ${as}`
+  const [, stranger] = STRANGERS.find(([marks]) => [...found.keys()].some((name) => marks.test(name))) ?? []
+  const known = `no network that is known here (${architectureIds.join(', ')})`
+  const what =
+    as === undefined ? `is ${stranger ? `${stranger} by the names of its tensors, and ` : ''}${known}` : `is no ${as}`
   return new UnknownNetworkError(file, `${what}; its tensors are${names.join('')}${more}\n${BY_ONNX}`)
 }

@@ -35,6 +35,13 @@ export interface Recogniser {
   build(x01: Tensor, weights: LayerWeights): Tensor
 }
 
+/** Cosine similarity of two unit embeddings, -1..1. */
+export function similarityOf(a: Float32Array, b: Float32Array): number {
+  let total = 0
+  for (let i = 0; i < a.length; i++) total += a[i] * b[i]
+  return Math.min(1, Math.max(-1, total))
+}
+
 /** The manifest names something as a recogniser that is none, or one of an architecture that is not known here. */
 export class UnknownArchitectureError extends WeightsError {
   override name = 'UnknownArchitectureError'

@@ -6,11 +6,12 @@
  * for each photo (`towards: 0`), a recogniser that is left out.
  */
 import { beforeAll, describe, expect, test } from 'vitest'
-import { Embedder, type FaceEmbeddings, similarityOf } from '../../src/attack/embedder.ts'
+import { Embedder, type FaceEmbeddings } from '../../src/attack/embedder.ts'
 import { DEFAULT_SURROGATES, loadNetworks } from '../../src/attack/node.ts'
 import { type Protection, Protector, type ProtectorNetworks } from '../../src/attack/protect.ts'
 import { presetOf } from '../../src/evaluate/preset-text.ts'
 import { readPhoto } from '../../src/images/index.ts'
+import { similarityOf } from '../../src/models/recognisers.ts'
 import type { Pixels } from '../../src/pixels/pixels.ts'
 import { resize } from '../../src/pixels/resize.ts'
 import { testGpu } from '../support/gpu.ts'

@@ -3,10 +3,13 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { loadNetworks, loadPerceptualPair, loadRecogniser } from '../../src/attack/node.ts'
-import { embeddingDeviation } from '../../src/evaluate/half-precision.ts'
+import { acquire } from '../../src/device/node.ts'
 import { compile, graph } from '../../src/graph/index.ts'
+import { embeddingDeviation } from '../../src/models/half-precision.ts'
+import { identifyNetwork, NetworkFactsError, packTried } from '../../src/models/import-network.ts'
 import { readWeightFile } from '../../src/weights/import.ts'
-import { beyondHalves, importedNetworks } from '../../src/weights/imported.ts'
+import { importedNetworks, writeNetwork } from '../../src/weights/imported.ts'
+import { beyondHalves } from '../../src/weights/network-file.ts'
 import { knownNetworks, loadWeights, verifyWeights } from '../../src/weights/node.ts'
 import { decodeFloat16, encodeFloat16 } from '../../src/weights/numbers.ts'
 import type { RecogniserEntry, WeightTensor } from '../../src/weights/registry.ts'
@@ -321,6 +324,36 @@ describe('an imported network', () => {
     const embedding = await plan.read('embedding')
     expect(relmax(embedding, golden.numbers('crop_emb'))).toBeLessThan(1e-4)
     expect(cosine(embedding, golden.numbers('crop_emb'))).toBeGreaterThan(0.999999)
+  })
+})
+
+describe('a program of its own', () => {
+  test('identifies, packs and keeps a network, without a disk or a device until it is written', async () => {
+    const weights = seeded(MICRO)
+    const file = { name: 'Mine Own.pth', bytes: stateFile(weights) }
+    const network = await identifyNetwork(file, { threshold: 0.4, colours: 'BGR' })
+    expect(network.fields).toMatchObject({ id: 'mine-own', architecture: MICRO, threshold: 0.4, licence: 'not stated' })
+    const { packed, halves, trial } = await packTried(network, 'auto', async () => undefined)
+    expect([halves, trial]).toEqual([false, undefined])
+    const folder = join(room('own'), 'weights')
+    expect(await writeNetwork(packed, folder)).toBe(join(folder, 'mine-own.safetensors'))
+    expect((await importedNetworks([folder])).entries).toEqual([packed.entry])
+    const tried = await packTried(network, 'yes', () => acquire({ gpu: process.env.LOWKEY_GPU }))
+    expect([tried.halves, tried.packed.bytes.length < packed.bytes.length]).toEqual([true, true])
+    expect(tried.trial?.deviation).toBeLessThan(1e-3)
+  })
+
+  test('what is known of a published file is taken over, and what does not fit is named', async () => {
+    const bytes = stateFile(seeded(MICRO))
+    const published = {
+      ...{ id: 'theirs', title: 'Theirs', architecture: MICRO, file: 'a.pth', bytes: null, sha256: null },
+      ...{ url: null, where: 'nowhere', licence: 'MIT', authors: ['A'] },
+    }
+    const { fields } = await identifyNetwork({ name: 'a.pth', bytes }, {}, [published])
+    expect(fields).toMatchObject({ id: 'theirs', title: 'Theirs', licence: 'MIT', authors: ['A'] })
+    const other = identifyNetwork({ name: 'a.pth', bytes }, { size: [96, 96] })
+    await expect(other).rejects.toThrow(NetworkFactsError)
+    await expect(other).rejects.toThrow(/^size 96x96: IR of .* takes 112x112 pixels$/)
   })
 })
 

@@ -226,4 +226,23 @@ describe('a file of weights is recognised', () => {
       /is no network that is known here \(ir-50, .*\n {2}"features\.0\.weight" \[3,4\][\s\S]*and 12 more\nA network that is not known here can be imported as ONNX, .*torch\.onnx\.export/,
     )
   })
+
+  test.each([
+    ['a Swin Transformer', 'layers.0.blocks.0.attn.relative_position_bias_table', 'layers.0.blocks.0.attn.qkv.weight'],
+    ['a ConvNeXt', 'stages.0.blocks.0.conv_dw.weight', 'stages.0.blocks.0.gamma'],
+    ['a ConvNeXt', 'stages.0.0.dwconv.weight'],
+    ['a ConvNeXt', 'features.1.0.block.0.weight', 'features.1.0.layer_scale'],
+    ['a MobileViT', 'stages.2.1.conv_kxn.conv.weight', 'stages.2.1.transformer.0.attn.qkv.weight'],
+    ['a Vision Transformer', 'blocks.0.attn.qkv.weight', 'pos_embed'],
+    ['a DenseNet', 'features.denseblock1.denselayer1.conv1.weight'],
+    ['an EfficientNet or MobileNet', 'conv_stem.weight', 'blocks.1.0.conv_pw.weight'],
+    ['an EfficientNet or MobileNet', 'features.0.0.weight', 'features.1.conv.0.0.weight'],
+    ['a ResNetV2', 'stem.conv.weight', 'stages.0.blocks.0.norm1.weight'],
+  ])('%s by names is told, and that it is not known', (title, ...names) => {
+    const one: StoredTensor = { dtype: 'F32', shape: [3, 4], data: new Float32Array(12) }
+    for (const prefix of ['', 'backbone.'])
+      expect(() => recognise(new Map(names.map((name) => [prefix + name, one])))).toThrow(
+        new RegExp(`^net\\.pth: is ${title} by the names of its tensors, and no network that is known here \\(ir-50, `),
+      )
+  })
 })

@@ -9,7 +9,7 @@ import type { ManifestEntry, PublishedFile } from '../../weights/registry.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from '../exit.ts'
 import { parse } from '../options.ts'
 import { canRewrite, rewrite } from '../progress.ts'
-import { importFile } from './import-network.ts'
+import { importFile } from './import-file.ts'
 
 export const fetchHelp = `weights fetch NAME... downloads published weights (\`weights list\` names them), checks their SHA-256 and imports them.
 Without NAME: everything that is available and not installed. An interrupted download continues. LOWKEY_OFFLINE=1 forbids it. Files

@@ -1,10 +1,12 @@
 /** `lowkey-gpu weights import`: networks that the user brings. */
-import { HALF_PRECISION_LIMIT } from '../../evaluate/half-precision.ts'
+
 import { architectureIds, architectureOf } from '../../models/architectures.ts'
+import { HALF_PRECISION_LIMIT } from '../../models/half-precision.ts'
+import { ONNX } from '../../models/import-network.ts'
 import { ALIGNMENTS } from '../../weights/registry.ts'
 import { Exit, exitCodeOf, Interrupted, messageOf, UsageError } from '../exit.ts'
 import { integer, oneOf, parse } from '../options.ts'
-import { type ImportOptions, importFile, ONNX } from './import-network.ts'
+import { type ImportOptions, importFile } from './import-file.ts'
 
 export const importHelp = `weights import FILE... reads PyTorch (.pth, .pt), safetensors, numpy (.npy, .npz) and ONNX (.onnx), finds out which network
 it is, checks every tensor and keeps it in the weights folder; \`protect --models NAME\` then attacks it, and every other run measures it.

@@ -1,10 +1,16 @@
 /** How much a recogniser's embeddings change where its weights are stored in half precision. */
-import { similarityOf } from '../attack/embedder.ts'
-import type { Surrogate } from '../attack/objective.ts'
 import type { Gpu } from '../device/gpu.ts'
 import { compile, graph } from '../graph/index.ts'
 import { uniformNoise } from '../graph/noise.ts'
 import { normalize } from '../kernels/index.ts'
+import type { NetworkWeights } from './layers.ts'
+import { type Recogniser, similarityOf } from './recognisers.ts'
+
+/** A recogniser with weights that are to be compared. */
+export interface Version {
+  network: Recogniser
+  weights: NetworkWeights
+}
 
 /** Half precision is taken where it changes a cosine by less than this. */
 export const HALF_PRECISION_LIMIT = 1e-3
@@ -16,7 +22,7 @@ const IMAGES = 6
  * The largest 1 - cosine between the embeddings that two versions of a network give the same images.
  * @throws RangeError where the first version gives no finite embedding: its weights are not those of such a network
  */
-export async function embeddingDeviation(gpu: Gpu, version: Surrogate, other: Surrogate): Promise<number> {
+export async function embeddingDeviation(gpu: Gpu, version: Version, other: Version): Promise<number> {
   // One after the other: there may not be room for two large networks.
   const before = await embedTrials(gpu, version)
   if (!before.every((embedding) => embedding.every(Number.isFinite))) {
@@ -26,7 +32,7 @@ export async function embeddingDeviation(gpu: Gpu, version: Surrogate, other: Su
   return Math.max(...before.map((embedding, i) => 1 - similarityOf(embedding, after[i])))
 }
 
-async function embedTrials(gpu: Gpu, { network, weights }: Surrogate): Promise<Float32Array[]> {
+async function embedTrials(gpu: Gpu, { network, weights }: Version): Promise<Float32Array[]> {
   const { size, embedding: length } = network
   const g = graph()
   const crops = g.input('crops', [IMAGES, 3, size, size])
