@@ -1,6 +1,7 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** The core: engine, networks and attack. Runs in Node and in browsers; an open device is passed in. */
 
+export { type EarlierFace, ProtectedFaces } from './attack/apart.ts'
 export type { Choice, ChosenFace, FaceChoice, LeftAlone } from './attack/choose.ts'
 export type { Population } from './attack/directions.ts'
 export { Embedder } from './attack/embedder.ts'
@@ -17,6 +18,7 @@ export {
 } from './attack/objective.ts'
 export { type Preset, type PresetName, presets } from './attack/presets.ts'
 export {
+  type Apartness,
   FaceChoiceError,
   type FaceReport,
   NoFaceError,

@@ -39,13 +39,24 @@ export function directionOf({ mean, components }: Population, draw: Float32Array
   return Float32Array.from(direction, (v) => v / norm)
 }
 
+/** A unit embedding as the unit vector from the mean of many people's. */
+export function fromMean({ mean }: Pick<Population, 'mean'>, embedding: Float32Array): Float32Array {
+  const moved = Float64Array.from(embedding, (v, i) => v - mean[i])
+  const norm = Math.hypot(...moved)
+  return Float32Array.from(moved, (v) => v / norm)
+}
+
 /** Components that a draw has numbers for; populations may keep fewer. */
 export const MOST_COMPONENTS = 128
 
 /**
  * The draw of a photo: the same photo and seed always give the same one, other photos another. Planes are [3,height,width] in 0..1.
  */
-export function directionDraw(planes: Float32Array, seed: number): Float32Array {
+export const directionDraw = (planes: Float32Array, seed: number): Float32Array => directionDraws(planes, seed, 1)[0]
+
+/** Several draws of a photo to choose from; the first is `directionDraw`. */
+export function directionDraws(planes: Float32Array, seed: number, count: number): Float32Array[] {
   const levels = planes.map((value) => Math.round(255 * value))
-  return normalNoise(fnv1a(levels, 0x811c9dc5 ^ seed), MOST_COMPONENTS)
+  const first = fnv1a(levels, 0x811c9dc5 ^ seed)
+  return Array.from({ length: count }, (_, k) => normalNoise((first ^ Math.imul(k, 0x9e3779b1)) >>> 0, MOST_COMPONENTS))
 }

@@ -45,11 +45,13 @@ export interface FaceJobOptions {
   alignments: Iterable<Recogniser['alignment']>
   /** Of the first face's direction; the others' follow. */
   seed: number
+  /** The draw of a face's direction, by the planes [3,height,width] of the area, its seed and its place among `faces`. */
+  draw?: (clean: Float32Array, seed: number, face: number) => Float32Array
 }
 
 /** Cuts a target out of the photo. Throws FaceGeometryError for landmarks that give no crop. */
 export function faceJob(photo: Pixels, { region, faces }: Target, options: FaceJobOptions): FaceJob {
-  const { preset, alignments, seed } = options
+  const { preset, alignments, seed, draw = directionDraw } = options
   const clean = workingPlanes(photo, region)
   const matricesOf = (alignment: Recogniser['alignment']) =>
     faces.map((face) => samplingMatrix(region, alignmentOf(alignment, face.landmarks)))
@@ -62,7 +64,7 @@ export function faceJob(photo: Pixels, { region, faces }: Target, options: FaceJ
       clean,
       mask: preset.area === 'face' ? changeMask(clean, region, faces[0], preset.flat) : undefined,
       matrices: new Map([...used].map((alignment) => [alignment, matricesOf(alignment)])),
-      draws: faces.map((_, k) => directionDraw(clean, seed + k)),
+      draws: faces.map((_, k) => draw(clean, seed + k, k)),
     },
   }
 }

@@ -4,9 +4,11 @@ import type { Affine } from '../faces/alignment.ts'
 import { type CompileOptions, compile, graph, type Plan, PlanMemoryError } from '../graph/index.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import { STEP_INPUT } from './ascent.ts'
-import { directionOf } from './directions.ts'
+import { directionOf, fromMean } from './directions.ts'
+import type { FaceEmbeddings } from './embedder.ts'
 import { drawnView, jitterMatrices, mirroredMatrix } from './jitter.ts'
 import {
+  apartInput,
   blurredInput,
   directionInput,
   isCentred,
@@ -31,6 +33,8 @@ export interface AttackImages {
   matrices: ReadonlyMap<Recogniser['alignment'], readonly Affine[]>
   /** One draw of normal numbers for each face, from which directions follow; only where the preset has directions. */
   draws?: readonly Float32Array[]
+  /** For each face the protected ones that it is driven away from, as `setApart` takes them. */
+  apartFrom?: readonly (readonly FaceEmbeddings[])[]
 }
 
 /** The objective's value before a step. */
@@ -103,9 +107,9 @@ export class Attack implements Disposable {
 
   /**
    * Sets the photo and computes what stays the same in every step: clean features and LPIPS' taps of the clean photo.
-   * Throws AttackError during a run, RangeError where the mask or draws are missing, ShapeError for data of another size and for an alignment that nothing here uses.
+   * Throws AttackError during a run, RangeError where the mask, draws or what it is driven away from are missing, ShapeError for data of another size and for an alignment that nothing here uses.
    */
-  load({ clean, base, mask, matrices, draws }: AttackImages): void {
+  load({ clean, base, mask, matrices, draws, apartFrom }: AttackImages): void {
     this.checkIdle()
     this.plan.write('clean', clean)
     this.plan.write('base', base)
@@ -125,6 +129,33 @@ export class Attack implements Disposable {
       this.plan.write(directionInput(stack), joined(rows))
     }
     this.matrices = matrices
+    if (this.shape.slots) this.setApart(apartFrom ?? [])
+  }
+
+  /**
+   * Sets what features are driven away from: for each face protected ones, at most as many as there are slots, by their unit embeddings in
+   * every surrogate. Throws AttackError during a run, RangeError for another number of faces and for too many.
+   */
+  setApart(apartFrom: readonly (readonly FaceEmbeddings[])[]): void {
+    this.checkIdle()
+    const { faces, slots = 0 } = this.shape
+    if (apartFrom.length !== faces || apartFrom.some((earlier) => earlier.length > slots))
+      throw new RangeError(`attack: this objective takes at most ${slots} protected faces for each of ${faces}`)
+    for (const stack of this.stacks) {
+      const centred = isCentred(stack, this.parts.preset)
+      const { embedding } = stack[0].network
+      const rows = new Float32Array(faces * stack.length * slots * embedding)
+      for (const [face, earlier] of apartFrom.entries()) {
+        for (const [member, { network, population }] of stack.entries()) {
+          for (const [slot, embeddings] of earlier.entries()) {
+            const features = embeddings.get(network.id)!
+            const at = (face * stack.length + member) * slots + slot
+            rows.set(centred ? fromMean(population!, features) : features, at * embedding)
+          }
+        }
+      }
+      this.plan.write(apartInput(stack), rows)
+    }
   }
 
   /** Sets what changes are added to, and leaves the rest as it was loaded. Throws as `load`. */

@@ -10,6 +10,9 @@
  * Where LPIPS looks at the crop alone (`lpipsOf`), its term is LPIPS(A x, A x').
  *
  * With drawn views, F(b(x')) is of one view of x' instead, another one in each step: a quarter of the arithmetic, and as much protection.
+ *
+ * Of a person's later photos, features are also driven away from those of the earlier ones as they were protected (apart.ts), up to the same
+ * limit.
  */
 import type { Graph, GraphTensor } from '../graph/index.ts'
 import {
@@ -59,6 +62,8 @@ export interface ObjectiveShape {
   faces: number
   /** The change is the same in all three channels, so that a grey photo stays grey. */
   grey: boolean
+  /** Protected faces that each face is driven away from, at most; none unless told. */
+  slots?: number
 }
 
 /** Shape of the change: one plane for grey photos, else three. */
@@ -106,6 +111,12 @@ export const blurredInput = (stack: readonly Surrogate[]): string => `blurred.${
 /** Name of the input with the directions [faces E,embedding] of a stack of E surrogates, face after face, members after one another. */
 export const directionInput = (stack: readonly Surrogate[]): string => `direction.${nameOf(stack)}`
 
+/**
+ * Name of the input with the protected features [faces E,slots,embedding] that a stack of E surrogates is to see no likeness with. Rows of
+ * zeros are empty: they give no gradient.
+ */
+export const apartInput = (stack: readonly Surrogate[]): string => `apart.${nameOf(stack)}`
+
 /** The part of a preset that the graph depends on. */
 export type ObjectivePreset = Pick<
   Preset,
@@ -120,6 +131,7 @@ export type ObjectivePreset = Pick<
   | 'centred'
   | 'towards'
   | 'awayLimit'
+  | 'apart'
 >
 
 /** What is attacked, and how. */
@@ -143,7 +155,7 @@ export function recordObjective(
   { stacked = true, half = false }: RecordOptions = {},
 ): Objective {
   const { weights: lpipsWeights, trunk } = perceptual
-  const { height, width, faces } = shape
+  const { height, width, faces, slots = 0 } = shape
   const image = [1, 3, height, width]
   const clean = g.fixed('clean', image)
   const base = g.fixed('base', image)
@@ -170,6 +182,14 @@ export function recordObjective(
     return affineWarp(photo, g.input(viewInput(stack), [faces, 6]), { size: [size, size] })
   }
   const views = preset.drawn ? 1 : published.length
+  const forViews = (rows: Tensor) => joined(Array.from({ length: views }, () => rows))
+  /** Half of what |f - o|^2 of all unit features f and o lacks: cosines, as far as the limit of the distance lets them count. */
+  const likeness = (features: Tensor, stack: readonly Surrogate[]): Tensor => {
+    const [rows, length] = features.shape
+    const others = forViews(g.input(apartInput(stack), [rows / views, slots, length]))
+    const cosines = sum(mul(reshape(features, [rows, 1, length]), others), [2])
+    return sum(preset.awayLimit ? clip(cosines, 1 - preset.awayLimit / 2, 2) : cosines)
+  }
   const targets = new Map<Surrogate, Tensor>()
   const terms = stacksOf(surrogates, stacked).map((stack) => {
     const [{ network }] = stack
@@ -184,10 +204,10 @@ export function recordObjective(
     const crops = () => published.map((photo) => crop(photo, alignment, size))
     const seen = preset.drawn ? embedOnce(drawnView(stack), stack) : embedFlipped(joined(crops()), stack)
     const features = placed(seen)
-    const forViews = (rows: Tensor) => joined(Array.from({ length: views }, () => rows))
     // The published formula divides by |F(x)|, which is 1: features are normalised.
     const distances = sum(square(sub(features, forViews(target))), [1])
-    const away = sum(preset.awayLimit ? clip(distances, 0, preset.awayLimit) : distances)
+    const repelled = sum(preset.awayLimit ? clip(distances, 0, preset.awayLimit) : distances)
+    const away = slots > 0 ? sub(repelled, affine(likeness(features, stack), 2 * preset.apart, 0)) : repelled
     if (!isDirected(stack, preset)) return away
     const direction = withoutPart(g.fixed(directionInput(stack), [faces * stack.length, length]), target)
     const towards = sum(square(sub(features, forViews(direction))))

@@ -36,6 +36,11 @@ export interface Preset {
   towards: number
   /** Squared distance (0..4; 2 is no likeness) beyond which the own features repel no more; 0: no limit. */
   awayLimit: number
+  /**
+   * Weight of the likeness with earlier protected photos of the same person (apart.ts), against that with the photo's own features; 0 knows
+   * none.
+   */
+  apart: number
   /** Part of the change that stays in perfectly flat areas; 1 treats all alike. */
   flat: number
   /**
@@ -64,6 +69,7 @@ const paper: Preset = {
   centred: false,
   towards: 0,
   awayLimit: 0,
+  apart: 0,
   flat: 1,
   area: 'photo',
   rounding: 'floor',
@@ -90,6 +96,7 @@ const face = (name: string, stepSize: number, awayLimit: number): Preset => ({
   centred: true,
   towards: 0.6,
   awayLimit,
+  apart: 1,
   flat: 0.2,
   area: 'face',
   rounding: 'nearest',

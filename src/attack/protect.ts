@@ -15,18 +15,21 @@ import { similarityOf } from '../models/recognisers.ts'
 import { yunetNetworks } from '../models/yunet.ts'
 import { type Pixels, signalToNoise } from '../pixels/pixels.ts'
 import type { Weights } from '../weights/registry.ts'
+import { accepting, type EarlierFace, farthestDraw, nearest, type ProtectedFaces, SLOTS } from './apart.ts'
 import { checkResult, visibleChange } from './change.ts'
-import { type ChosenFace, chooseFaces, type FaceChoice, type LeftAlone, position, warningsOf } from './choose.ts'
+import { type ChosenFace, chooseFaces, type FaceChoice, position, warningsOf } from './choose.ts'
 import { Embedder, type FaceEmbeddings } from './embedder.ts'
 import { faceJob, targetsOf } from './face-job.ts'
 import { stopwatch } from './laps.ts'
 import { Attack } from './loop.ts'
-import { changeShape, type Perceptual, type Surrogate } from './objective.ts'
+import { changeShape, type ObjectiveShape, type Perceptual, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
+import type { Apartness, FaceReport, Progress, Protection, RecogniserReport } from './protection.ts'
 import type { Region } from './region.ts'
 import { addChange, workingPlanes } from './resample.ts'
 
 export { FaceChoiceError, NoFaceError } from './choose.ts'
+export type { Apartness, FaceReport, Progress, Protection, RecogniserReport } from './protection.ts'
 
 /** The networks of a run. Held-out recognisers are not attacked: they show how far the protection carries. */
 export interface ProtectorNetworks {
@@ -51,64 +54,15 @@ export interface ProtectOptions extends HalfOptions, FaceChoice {
    * smaller number works on the face more coarsely, and enlarges the change.
    */
   finest?: number
+  /**
+   * Photos that were protected earlier: faces are kept apart from those of the same people in them, as the preset says (`apart`), and are added
+   * to them. Several photos of one person, protected one after another with the same object, so match each other less.
+   */
+  apartFrom?: ProtectedFaces
+  /** What the photo is called where a later one is said to match it. */
+  name?: string
   onProgress?: (progress: Progress) => void
   signal?: AbortSignal
-}
-
-export interface Progress {
-  phase: 'detect' | 'compile' | 'attack' | 'measure'
-  /** Of `attack`: steps done and to do, over all faces; of `compile`: shaders, where the driver has to compile any. Else zeros. */
-  done: number
-  total: number
-  /** The face that is worked on, from 1, and how many there are; only where there are several, one after another. */
-  face?: number
-  faces?: number
-}
-
-/** Cosine similarity of the face with the clean photo's, before (with itself) and after protection. */
-export interface RecogniserReport {
-  id: string
-  heldOut: boolean
-  /** Similarity at and above which the recogniser takes two faces for the same person. */
-  threshold: number
-  before: number
-  after: number
-}
-
-export interface FaceReport {
-  /** x1, y1, x2, y2 in pixels of the photo. */
-  box: Face['box']
-  landmarks: Landmarks
-  recognisers: RecogniserReport[]
-  /** Further rounds that the face took because a recogniser still matched it; 0 unless the preset has rounds. */
-  rounds: number
-  /** As `ChosenFace` has them. */
-  number: number
-  by: ChosenFace['by']
-  roll: number
-  beyond: number
-  /** It is found again in the result. If not, it was measured at its old place, which is no verdict. */
-  foundAgain: boolean
-  /** Its landmarks are certain before and after. If not, others may see it otherwise than it was measured. */
-  sure: boolean
-}
-
-export interface Protection {
-  photo: Pixels
-  faces: FaceReport[]
-  /** What was found, or may be a face, and is not protected. */
-  left: LeftAlone
-  /** Sides in pixels of the smallest faces that were looked for: upright ones, and those on their side or upside down. */
-  smallest: { upright: number; turned: number }
-  /**
-   * Visibility of the change where it is greatest: LPIPS of what the preset says (`lpipsOf`) and PSNR in dB of the area worked on, the
-   * worst of all faces; of the 8-bit result.
-   */
-  lpips: number
-  psnr: number
-  /** Seconds by phase, and in all. */
-  seconds: { detect: number; compile: number; attack: number; measure: number; total: number }
-  warnings: string[]
 }
 
 /**
@@ -182,13 +136,38 @@ export class Protector implements Disposable {
    * AttackError for a result that is no photo, and the signal's reason when interrupted.
    */
   protect(photo: Pixels, options: ProtectOptions): Promise<Protection> {
-    const done = this.busy.then(() => this.protectAlone(photo, options))
+    return this.inTurn(() => this.protectAlone(photo, options))
+  }
+
+  /**
+   * Adds the faces of a photo that was protected earlier, with the same choice of faces, to those that later ones are kept apart from. `result`
+   * is of the size of `photo`. Throws RangeError where it is not, and as `chooseFaces`.
+   */
+  remember(
+    photo: Pixels,
+    result: Pixels,
+    { apartFrom, name = '', ...choice }: FaceChoice & Pick<ProtectOptions, 'name'> & { apartFrom: ProtectedFaces },
+  ): Promise<void> {
+    return this.inTurn(async () => {
+      if (photo.width !== result.width || photo.height !== result.height)
+        throw new RangeError(
+          `remember: a result of ${result.width}x${result.height} of a photo of ${photo.width}x${photo.height}`,
+        )
+      const { faces } = await chooseFaces(this.finders, photo, choice)
+      const clean = await this.embedder.embedAll(photo, landmarksOf(faces))
+      for (const [k, { landmarks }] of faces.entries())
+        apartFrom.add({ photo: name, clean: clean[k], result: await this.embedder.embed(result, landmarks) })
+    })
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.busy.then(work)
     this.busy = done.catch(() => {})
     return done
   }
 
   private async protectAlone(photo: Pixels, options: ProtectOptions): Promise<Protection> {
-    const { preset, signal, onProgress, seed = 1, grey = false } = options
+    const { preset, signal, onProgress, seed = 1, grey = false, name = '' } = options
     const steps = options.steps ?? preset.steps
     const clock = stopwatch()
     const warnings: string[] = []
@@ -207,30 +186,48 @@ export class Protector implements Disposable {
     const targets = targetsOf(photo, faces, preset, options.finest)
     const mostRounds = options.steps === undefined ? preset.rounds : 0
     const rounds = faces.map(() => 0)
+    const apartFrom = preset.apart > 0 ? options.apartFrom : undefined
+    /** Faces of this photo that are done. */
+    const done: EarlierFace[] = []
+    const apart = new Map<ChosenFace, Apartness>()
     let clean: FaceEmbeddings[] | undefined
+    if (apartFrom && (apartFrom.size > 0 || faces.length > 1))
+      clean = await this.embedder.embedAll(photo, landmarksOf(faces))
     let taken = 0
     let planned = targets.length * steps
     let lpips = 0
     let psnr = Number.POSITIVE_INFINITY
     for (const [index, target] of targets.entries()) {
       const { region, faces: members } = target
+      const earlier = members.map((member) => {
+        const itself = clean?.[faces.indexOf(member)]
+        return apartFrom && itself ? apartFrom.ofPerson(itself, this.networks.surrogates, done) : []
+      })
+      const slots = earlier.some(({ length }) => length > 0) ? SLOTS : 0
       report('compile')
-      const attack = await this.attackFor(region, members.length, grey, preset, {
+      const attack = await this.attackFor(region, { faces: members.length, grey, slots }, preset, {
         products: options.products,
         storage: options.storage,
         onProgress: (done, total) => report('compile', done, total),
       })
       clock.lap('compile')
       const alignments = this.networks.surrogates.map(({ network }) => network.alignment)
-      const { images } = faceJob(photo, target, { preset, alignments, seed: seed + index })
+      const draw = (planes: Float32Array, seed: number, k: number) =>
+        farthestDraw(planes, seed, earlier[k], this.networks.surrogates, preset)
+      const { images } = faceJob(photo, target, { preset, alignments, seed: seed + index, draw })
       const { clean: original, mask } = images
       // Faces before this one may have changed what is around it.
-      attack.load({ ...images, base: index === 0 ? original : workingPlanes(result, region) })
+      const base = index === 0 ? original : workingPlanes(result, region)
+      const nearestTo = (like: readonly FaceEmbeddings[]) =>
+        earlier.map((list, k) => nearest(list, like[k], this.networks.surrogates))
+      const itself = clean && members.map((member) => clean![faces.indexOf(member)])
+      attack.load({ ...images, base, apartFrom: slots > 0 ? nearestTo(itself!) : undefined })
       const turn = targets.length > 1 ? faces.indexOf(members[0]) + 1 : undefined
       report('attack', taken, planned, turn)
       // The recognisers that judge the result are made ready while the attack runs.
       void this.embedder.prepare()
       const before = mostRounds > 0 ? result.rgb.slice() : result.rgb
+      let seen: FaceEmbeddings[] = []
       let delta = uniformNoise(seed + index, elements(changeShape(attack.shape)), preset.noise)
       for (let round = 0; ; round++) {
         const count = round === 0 ? steps : Math.ceil(steps * ROUND_PART)
@@ -246,11 +243,23 @@ export class Protector implements Disposable {
         if (round > 0) result.rgb.set(before)
         addChange(result, region, visibleChange(delta, original.length, mask), preset.rounding)
         for (const member of members) rounds[faces.indexOf(member)] = round
-        if (round === mostRounds) break
+        if (round === mostRounds && !apartFrom) break
         clean ??= await this.embedder.embedAll(photo, landmarksOf(faces))
-        const seen = await this.embedder.embedAll(result, landmarksOf(members))
-        if (members.every((member, k) => this.isClear(clean![faces.indexOf(member)], seen[k]))) break
+        seen = await this.embedder.embedAll(result, landmarksOf(members))
+        const unlike = members.map((member, k) => [
+          clean![faces.indexOf(member)],
+          ...earlier[k].map((face) => face.result),
+        ])
+        if (round === mostRounds || unlike.every((others, k) => others.every((other) => this.isClear(other, seen[k]))))
+          break
+        if (slots > 0) attack.setApart(nearestTo(seen))
         planned += Math.ceil(steps * ROUND_PART)
+      }
+      if (apartFrom) {
+        for (const [k, member] of members.entries()) {
+          if (earlier[k].length > 0) apart.set(member, this.apartness(seen[k], earlier[k]))
+          done.push({ photo: name, clean: clean![faces.indexOf(member)], result: seen[k] })
+        }
       }
       clock.lap('attack')
       report('measure')
@@ -284,8 +293,15 @@ export class Protector implements Disposable {
         recognisers = recognisers.map((row, k) => ({ ...row, after: Math.max(row.after, inPlace[k].after) }))
       }
       const foundAgain = seen !== undefined
-      reports.push({ box, landmarks, recognisers, rounds: rounds[index], number, by, roll, beyond, foundAgain, sure })
+      const seenAs = { foundAgain, sure, ...(apart.has(face) ? { apart: apart.get(face) } : {}) }
+      reports.push({ box, landmarks, recognisers, rounds: rounds[index], number, by, roll, beyond, ...seenAs })
+      for (const match of apart.get(face)?.matches ?? []) {
+        warnings.push(
+          `face ${number} at ${position(face)} still matches the same person's in ${match.photo}, protected earlier (${match.recognisers.join(', ')})`,
+        )
+      }
     }
+    apartFrom?.add(...done)
     clock.lap('measure')
     return {
       photo: result,
@@ -326,13 +342,12 @@ export class Protector implements Disposable {
 
   private attackFor(
     { workWidth, workHeight }: Region,
-    faces: number,
-    grey: boolean,
+    members: Omit<ObjectiveShape, 'width' | 'height'>,
     preset: Preset,
     options: Pick<CompileOptions, 'products' | 'storage' | 'onProgress'>,
   ): Promise<Attack> {
     const masked = preset.area === 'face'
-    const shape = { width: workWidth, height: workHeight, faces, grey }
+    const shape = { width: workWidth, height: workHeight, ...members }
     const key = JSON.stringify([shape, preset, options.products, options.storage])
     const { surrogates, lpips } = this.networks
     return this.attacks.get(key, () =>
@@ -345,6 +360,15 @@ export class Protector implements Disposable {
     return this.networks.surrogates.every(({ network: { id, threshold } }) => {
       return similarityOf(clean.get(id)!, after.get(id)!) < threshold - MARGIN * (1 - threshold)
     })
+  }
+
+  /** How a face in its old place compares with the earlier ones of the same person. */
+  private apartness(face: FaceEmbeddings, earlier: readonly EarlierFace[]): Apartness {
+    const matches = earlier.flatMap(({ photo, result }) => {
+      const recognisers = accepting(face, result, this.networks.surrogates)
+      return recognisers.length > 0 ? [{ photo, recognisers }] : []
+    })
+    return { from: earlier.length, matches }
   }
 
   private compare(clean: Map<string, Float32Array>, after: Map<string, Float32Array>): RecogniserReport[] {

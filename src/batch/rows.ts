@@ -50,6 +50,8 @@ export interface LedgerFace {
   /** It was found again in the result; if not, `after` is of its old place, which is no verdict. */
   foundAgain: boolean
   sure: boolean
+  /** How many protected faces of the same person it was kept apart from, and those that it still matches. */
+  apart?: { from: number; matches: readonly { photo: string; recognisers: readonly string[] }[] }
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The gallery of an experiment, protected one way: each photo is made (or taken from an earlier run), measured and looked at. */
 
 import { basename } from 'node:path'
+import { ProtectedFaces } from '../attack/apart.ts'
 import { NoFaceError, type ProtectorNetworks } from '../attack/protect.ts'
 import { SMALLEST_SIDE } from '../attack/region.ts'
 import type { Gpu } from '../device/gpu.ts'
@@ -162,13 +163,26 @@ interface Made {
   isNew: boolean
 }
 
-/** Makes the photos of a run, unless they were made before. The method is opened for the first that was not. */
+/** The photos of one person so far, in their order: later ones are kept apart from them. */
+class PersonSoFar {
+  readonly faces = new ProtectedFaces()
+  /** Keys of the clean photos. */
+  readonly contents: string[] = []
+  /** Photos that were made in an earlier run, not yet among `faces`. */
+  readonly kept: { before: Pixels; photo: Pixels; name: string }[] = []
+}
+
+/**
+ * Makes the photos of a run, unless they were made before. The method is opened for the first that was not. A person's photos are a set, as
+ * those of a folder are for a user, and must come one after another.
+ */
 class Maker implements Disposable {
   private readonly setup: GallerySetup
   private readonly method: Method
   private readonly store: Store
   private readonly networks: Keyed<ProtectorNetworks>
   private opened: OpenMethod | undefined
+  private person: { name: string; soFar: PersonSoFar } | undefined
 
   constructor(setup: GallerySetup, { method, surrogates, scale }: GalleryRun) {
     this.setup = setup
@@ -182,11 +196,23 @@ class Maker implements Disposable {
 
   async protect({ person, file }: PersonPhoto, before: Pixels & { grey: boolean }): Promise<Made> {
     const { meters, seed, gpu, signal } = this.setup
-    const content = contentOf(before)
+    if (this.person?.name !== person) this.person = { name: person, soFar: new PersonSoFar() }
+    const { faces: apartFrom, contents, kept: waiting } = this.person.soFar
+    const name = basename(file)
+    const itself = contentOf(before)
+    // A photo that is kept is made of itself and, where the method keeps them apart, of those before it.
+    const content = this.method.apart && contents.length > 0 ? keyOf(itself, contents) : itself
     const kept = await this.store.find(person, file, content)
+    if (kept?.meters !== meters.key) this.opened ??= await this.method.open(gpu, this.networks.value)
+    const protect = async (method: OpenMethod) => {
+      for (const each of waiting.splice(0))
+        await method.remember?.(each.before, each.photo, { person: apartFrom, name: each.name })
+      return await method.protect(before, { seed, grey: before.grey, signal, person: apartFrom, name })
+    }
+    const { photo, faces, seconds } = kept ?? (await protect(this.opened!))
+    if (this.method.apart) contents.push(itself)
+    if (this.method.apart && kept) waiting.push({ before, photo, name })
     if (kept?.meters === meters.key) return { ...kept, isNew: false }
-    this.opened ??= await this.method.open(gpu, this.networks.value)
-    const { photo, faces, seconds } = kept ?? (await this.opened.protect(before, { seed, grey: before.grey, signal }))
     const visibility = await visibilityOf(before, photo, faces, meters.value)
     await this.store.keep(person, file, photo, { content, meters: meters.key, faces, seconds, visibility }, before.grey)
     return { photo, faces, seconds, visibility, isNew: true }

@@ -1,5 +1,6 @@
 /** The ways of protecting a photo that are compared. */
 
+import type { ProtectedFaces } from '../attack/apart.ts'
 import { FawkesAttack, type FawkesMode, fawkesModes } from '../attack/fawkes.ts'
 import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, Protector, type ProtectorNetworks } from '../attack/protect.ts'
@@ -24,10 +25,16 @@ export interface MethodOptions {
   /** The photo is grey and stays so. */
   grey: boolean
   signal: AbortSignal
+  /** Photos of the same person that were protected before, where the method keeps them apart. */
+  person: ProtectedFaces
+  /** What the photo is called. */
+  name: string
 }
 
 /** A method that is ready for photos. */
 export interface OpenMethod extends Disposable {
+  /** Adds a photo that was protected in an earlier run; only where the method keeps a person's photos apart. */
+  remember?(photo: Pixels, result: Pixels, options: Pick<MethodOptions, 'person' | 'name'>): Promise<void>
   /** Throws NoFaceError, PlanMemoryError, and the signal's reason. The photo given stays as it is. */
   protect(photo: Pixels, options: MethodOptions): Promise<ProtectedPhoto>
 }
@@ -37,6 +44,8 @@ export interface Method {
   name: string
   /** All numbers that decide the result, for its key. */
   constants: unknown
+  /** What it makes of a photo depends on the person's photos before it. */
+  apart: boolean
   /** Whether a file of src/attack has code that decides the result. */
   isCode(file: string): boolean
   open(gpu: Gpu, networks: ProtectorNetworks): Promise<OpenMethod>
@@ -55,13 +64,15 @@ function lowkey(preset: Preset): Method {
   return {
     name: preset.name,
     constants: preset,
+    apart: preset.apart > 0,
     // The presets' own file is not part of it: the constants that are used are.
     isCode: (file) => !['node.ts', 'presets.ts'].includes(file) && !file.startsWith('fawkes'),
     async open(gpu, networks) {
       const protector = await Protector.create(gpu, networks)
       return {
-        async protect(photo, { seed, grey, signal }) {
-          const result = await protector.protect(photo, { preset, seed, grey, signal })
+        remember: (photo, result, { person, name }) => protector.remember(photo, result, { apartFrom: person, name }),
+        async protect(photo, { seed, grey, signal, person, name }) {
+          const result = await protector.protect(photo, { preset, seed, grey, signal, apartFrom: person, name })
           const { total, measure } = result.seconds
           return { photo: result.photo, faces: result.faces.map((face) => face.landmarks), seconds: total - measure }
         },
@@ -75,6 +86,7 @@ function fawkes(mode: FawkesMode): Method {
   return {
     name: mode.name,
     constants: mode,
+    apart: false,
     isCode: (file) => file.startsWith('fawkes') || ['resample.ts', 'stepping.ts'].includes(file),
     async open(gpu, { detector, surrogates }) {
       const networks = await mtcnnNetworks(gpu, detector)

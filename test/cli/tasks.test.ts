@@ -389,7 +389,8 @@ describe('kill -9', () => {
             .toBuffer(),
         )
       const gpu = process.env.LOWKEY_GPU ? ['--gpu', process.env.LOWKEY_GPU] : []
-      const args = ['protect', '-r', 'in', '--steps', '2', '--models', 'sirius', ...gpu]
+      // Kept apart from each other, they would depend on what was done before them, and the one in work comes last.
+      const args = ['protect', '-r', 'in', '--steps', '2', '--models', 'sirius', '--alone', ...gpu]
       const whole = await lowkey([...args, '-o', 'whole'], { cwd })
       expect(whole.code).toBe(0)
       const killed = await lowkey([...args, '-o', 'out', '--resume'], {

@@ -28,6 +28,7 @@ export const protector = {
     const found = { left: { notChosen: [], weak }, smallest: { upright: 20, turned: 20 } }
     return { photo: { ...photo, rgb }, faces: [], ...found, lpips: 0.01, psnr: 50, seconds, warnings: [] }
   },
+  async remember() {},
   async find(photo: { rgb: Uint8Array }) {
     if (photo.rgb[0] < FACE) throw new NoFaceError('no face found')
     return [{ box: [0, 0, 1, 1], score: 1, landmarks: [] }]

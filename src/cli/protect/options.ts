@@ -55,6 +55,18 @@ const option = {
     type: 'boolean',
     help: ['leave photos alone that were done from the same bytes with the same settings, by the ledgers in --output'],
   },
+  alone: {
+    type: 'boolean',
+    help: [
+      "each photo by itself: else a person's later photos are kept from matching the earlier ones, and what a photo comes",
+      'to depends on those before it',
+    ],
+  },
+  earlier: {
+    type: 'string',
+    takes: 'N',
+    help: ['so many photos that have results from before are looked at again, to keep others apart from them (100)'],
+  },
   grace: {
     type: 'string',
     takes: 'SECONDS',
@@ -213,6 +225,9 @@ export function readOptions(args: string[]) {
     choosesFaces: faces === 'largest' || values.face !== undefined || values.box !== undefined,
     onNoFace: oneOf('--on-no-face', values['on-no-face'], ['error', 'copy', 'skip']) ?? 'error',
     seed: integer('--seed', values.seed, 0, 2 ** 32 - 1) ?? 1,
+    /** A person's photos are kept apart from each other. */
+    together: !(values.alone ?? false) && presets[strength].apart > 0 && !listFaces,
+    earlier: integer('--earlier', values.earlier, 0, 1e9) ?? 100,
     steps: integer('--steps', values.steps, 1, 10_000),
     products: oneOf('--products', values.products, ['f32', 'f16']) ?? 'f32',
     storage: oneOf('--storage', values.storage, ['f32', 'f16']) ?? 'f32',

@@ -1,6 +1,7 @@
 /** One run of `lowkey-gpu protect`: the photos one after another on the GPU, while the next is decoded and the last is saved. */
 
 import { readFile } from 'node:fs/promises'
+import { ProtectedFaces } from '../../attack/apart.ts'
 import type { Choice } from '../../attack/choose.ts'
 import { NoFaceError, type Protection, type Protector } from '../../attack/protect.ts'
 import type { Gpu } from '../../device/node.ts'
@@ -19,6 +20,7 @@ import { Exit, exitCodeOf, Interrupted } from '../exit.ts'
 import { EARLIER_ADVICE, type Input, nameOf, pathOf, STREAM } from '../listing.ts'
 import { writeStandardOutput } from '../outputs.ts'
 import { Account, type Outcome } from './account.ts'
+import { lookAgain } from './earlier.ts'
 import { numberedBoxes } from './face-list.ts'
 import type { DecodedPhoto } from './read-ahead.ts'
 import { copyOf, resultOf, type Target } from './results.ts'
@@ -37,6 +39,8 @@ export class ProtectRun {
   private readonly account: Account
   /** The number of the next photo. */
   private next = 0
+  /** Of the photos so far, where later ones are kept apart from them. */
+  private readonly faces: ProtectedFaces | undefined
   /** Ends, without a failure, when the last photo that the GPU is done with is saved. */
   private saving: Promise<void> = Promise.resolve()
 
@@ -44,6 +48,7 @@ export class ProtectRun {
   constructor(work: Work) {
     this.work = work
     this.account = new Account(work)
+    if (work.options.together) this.faces = new ProtectedFaces()
   }
 
   /** Shows what is done before the first photo. */
@@ -79,7 +84,9 @@ export class ProtectRun {
    */
   async all(gpu: Gpu, protector: Protector): Promise<number> {
     await this.closing(async () => {
-      const { inputs, leaving } = this.work
+      const { inputs, leaving, options } = this.work
+      const say = (doing: string) => this.account.progress.say(doing)
+      if (this.faces && !options.dryRun && !this.isOver) await lookAgain(this.work, protector, this.faces, say)
       while (!this.isOver) {
         leaving.throwIfAborted()
         const input = inputs[this.next]
@@ -143,6 +150,8 @@ export class ProtectRun {
         seed: options.seed,
         products: options.products,
         storage: options.storage,
+        apartFrom: this.faces,
+        name: nameOf(input),
         signal,
         onProgress: (p) => this.account.progress.update(p),
       })

@@ -174,7 +174,13 @@ export function rowOf(
   const { faces, left, lpips, psnr } = protection
   return {
     ...{ input, output, adapter: adapterName(capabilities), seconds, lpips, psnr },
-    faces: faces.map(({ box, recognisers, foundAgain, sure }) => ({ box, recognisers, foundAgain, sure })),
+    faces: faces.map(({ box, recognisers, foundAgain, sure, apart }) => ({
+      box,
+      recognisers,
+      foundAgain,
+      sure,
+      apart,
+    })),
     ...mayBeIn(left.weak),
     warnings: [...(photo.warnings ?? []), ...protection.warnings],
   }

@@ -1,6 +1,7 @@
 /** What a run of `lowkey-gpu protect` will do, found out before a GPU is opened: its photos, where they go, and what cannot be. */
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Preset } from '../../attack/presets.ts'
+import type { Known } from '../../batch/records.ts'
 import { shardOf } from '../../batch/shard.ts'
 import { adapterName, type Gpu } from '../../device/node.ts'
 import { checkSide, OutputError, type Photo, shown } from '../../images/index.ts'
@@ -9,6 +10,7 @@ import type { Interruption } from '../interruption.ts'
 import { type Input, type Listing, listPhotos, STREAM } from '../listing.ts'
 import { checkFolder, Outputs } from '../outputs.ts'
 import { type FilePath, lookedAt, RESULT_SUFFIX, sameFile, textOf } from '../paths.ts'
+import type { EarlierPhoto } from './earlier.ts'
 import { LIST_SUFFIX } from './face-list.ts'
 import { listedPaths } from './files-from.ts'
 import type { ProtectArguments } from './options.ts'
@@ -30,6 +32,8 @@ export interface Work {
   found: Omit<Listing, 'inputs'>
   /** Results of the photos whose format is known. */
   targets: ReadonlyMap<Input, Target>
+  /** Photos with results from before, in the order of the listing; those of this shard. */
+  earlier: readonly EarlierPhoto[]
   outputs: Outputs
   photos: ReadAhead
   /** Aborted when the photo in work is to end. */
@@ -103,15 +107,23 @@ export async function findWork(
   const mine = shard ? all.filter((input) => shardOf(photoOf(input), shard.count) === shard.index) : all
   const task = isTask ? await openTask(options, paths, all, mine) : undefined
   const ready: Input[] = []
+  const earlier: EarlierPhoto[] = []
   for (const input of task ? task.record.ordered(mine) : mine) {
     leaving.throwIfAborted()
     const target = targets.get(input)
     try {
-      if (task && (await isSettled(task, input))) continue
+      const known = task && (await settled(task, input))
+      if (known) {
+        const { outcome, output: result } = known
+        if (outcome === 'protected' && result) earlier.push({ input, path: join(output!, result.path), recorded: true })
+        continue
+      }
       checkTarget(outputs, options, target?.path ?? (destination.folder ? STREAM : (output ?? STREAM)))
       ready.push(input)
     } catch (error) {
       if (task && (await isDoneMeanwhile(task, input, error))) continue
+      if (target && error instanceof OutputError && error.problem === 'exists')
+        earlier.push({ input, path: target.path, recorded: false })
       const why = task && target ? await task.record.explained(input, target, error) : error
       found.failed.push({ input, error: why as Error })
     }
@@ -124,7 +136,9 @@ export async function findWork(
     throw error
   }
   const photos = new ReadAhead(ready, signal, { ...options, hash: isTask })
-  const files = { targets, outputs, photos }
+  const place = new Map(all.map((input, k) => [input, k]))
+  earlier.sort((a, b) => place.get(a.input)! - place.get(b.input)!)
+  const files = { targets, outputs, photos, earlier }
   return { options, destination, stream, several, inputs: ready, found, ...files, signal, leaving, task }
 }
 
@@ -138,18 +152,18 @@ async function openTask(
   return { record, all: all.length, mine: mine.length, before: 0, withoutFace: 0, mayBe: 0, paths }
 }
 
-/** Whether nothing is left to do for a photo; counted then. Throws RecordedError for one that failed and would again. */
-async function isSettled(task: TaskWork, input: Input): Promise<boolean> {
+/** What is known of a photo for which nothing is left to do; counted then. Throws RecordedError for one that failed and would again. */
+async function settled(task: TaskWork, input: Input): Promise<Known | undefined> {
   const known = await task.record.settled(input)
   if (known?.error) {
     const { code, message } = known.error
     throw new RecordedError(code, `${message} (so it ended before; without --resume it is tried again)`)
   }
-  if (!known) return false
+  if (!known) return undefined
   task.mayBe += known.mayBe
   if (known.outcome === 'without a face') task.withoutFace++
   else task.before++
-  return true
+  return known
 }
 
 /** Throws where the result at `path`, or the picture that is asked for beside it, cannot be written. */
