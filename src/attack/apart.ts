@@ -42,7 +42,7 @@ export class ProtectedFaces {
   }
 
   /**
-   * Earlier faces of the same person: most of the recognisers accept the two as they were. Where the very same face was protected before, only
+   * Earlier faces of the same person: at least half of the recognisers accept the two as they were. Where the very same face was protected before, only
    * those before it, so that a copy of a photo comes to the same result.
    * @param also further ones that come after all of these
    */
@@ -51,7 +51,7 @@ export class ProtectedFaces {
       recognisers.every(({ network: { id } }) => isSame(face.clean, clean, id)),
     )
     const before = copy < 0 ? [...this.faces, ...also] : this.faces.slice(0, copy)
-    return before.filter((face) => 2 * accepting(face.clean, clean, recognisers).length > recognisers.length)
+    return before.filter((face) => 2 * accepting(face.clean, clean, recognisers).length >= recognisers.length)
   }
 }
 
