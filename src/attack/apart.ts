@@ -3,8 +3,10 @@
  * would match each other. What is known of earlier photos are the embeddings of their faces before and after, in memory alone: those of a clean
  * face are a biometric template.
  */
+
+import { similarityOf } from '../models/recognisers.ts'
 import { directionDraw, directionDraws, directionOf, fromMean } from './directions.ts'
-import { type FaceEmbeddings, similarityOf } from './embedder.ts'
+import type { FaceEmbeddings } from './embedder.ts'
 import { isCentred, isDirected, type Surrogate } from './objective.ts'
 import type { Preset } from './presets.ts'
 

@@ -1,11 +1,12 @@
 /** Two photos of one face, protected as a set and each alone. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { ProtectedFaces } from '../../src/attack/apart.ts'
-import { Embedder, similarityOf } from '../../src/attack/embedder.ts'
+import { Embedder } from '../../src/attack/embedder.ts'
 import { loadNetworks } from '../../src/attack/node.ts'
 import { type Preset, presets } from '../../src/attack/presets.ts'
 import { type Protection, Protector, type ProtectorNetworks } from '../../src/attack/protect.ts'
 import { readPhoto } from '../../src/images/index.ts'
+import { similarityOf } from '../../src/models/recognisers.ts'
 import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
 import { resize } from '../../src/pixels/resize.ts'
 import { testGpu } from '../support/gpu.ts'

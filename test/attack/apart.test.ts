@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { type EarlierFace, farthestDraw, nearest, ProtectedFaces, SLOTS } from '../../src/attack/apart.ts'
 import { directionDraw, directionOf, fromMean } from '../../src/attack/directions.ts'
-import { type FaceEmbeddings, similarityOf } from '../../src/attack/embedder.ts'
+import type { FaceEmbeddings } from '../../src/attack/embedder.ts'
 import { Attack } from '../../src/attack/loop.ts'
 import {
   apartInput,
@@ -17,7 +17,7 @@ import { type Preset, presets } from '../../src/attack/presets.ts'
 import type { Affine } from '../../src/faces/alignment.ts'
 import { compile, graph } from '../../src/graph/index.ts'
 import { elements } from '../../src/kernels/op.ts'
-import type { Recogniser } from '../../src/models/recognisers.ts'
+import { type Recogniser, similarityOf } from '../../src/models/recognisers.ts'
 import { relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
 import { random, uniform } from '../support/random.ts'
