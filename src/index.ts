@@ -32,7 +32,16 @@ export {
 export * from './engine.ts'
 export { type Accuracy, accuracyOf, type EmbeddedFaces, embedFaces, type LabelledPhoto } from './evaluate/accuracy.ts'
 export { presetOf } from './evaluate/preset-text.ts'
-export { type Affine, align112, align150, FaceGeometryError, type Landmarks } from './faces/alignment.ts'
+export {
+  type Affine,
+  type AlignmentName,
+  align112,
+  align150,
+  alignmentOf,
+  FaceGeometryError,
+  type Landmarks,
+  referenceLandmarks112,
+} from './faces/alignment.ts'
 export { cropFace } from './faces/crop.ts'
 export {
   type FaceNetworks,

@@ -1,26 +1,23 @@
 /** Batches of crops. All that is random follows from the seed and the number of the batch, so that a run can be gone on with anywhere. */
-import { type Affine, align112, align150, type Landmarks, type Recogniser, uniformNoise } from 'lowkey-gpu'
+import { type Affine, type AlignmentName, alignmentOf, referenceLandmarks112, uniformNoise } from 'lowkey-gpu'
 import { blurred, throughJpeg } from 'lowkey-gpu/node'
 import { CANVAS, type Canvases, canvasOf, MARGIN } from './crops.ts'
-import type { Options } from './options.ts'
-
-/** How recognisers cut faces out. */
-export type Alignment = Recogniser['alignment']
+import type { Run } from './options.ts'
 
 export interface Batch {
+  /** Which ones they are, [N]. */
+  photos: Float32Array
   /** What teachers see, [N,3,128,128] in 0..1. */
   canvases: Float32Array
   /** What the student sees: the same, some through JPEG or blurred. */
   degraded: Float32Array
   /** From the pixels of a crop to those of its canvas, [N,6] as `affineWarp` takes them. */
-  maps: Map<Alignment, Float32Array>
+  maps: Map<AlignmentName, Float32Array>
   /** Factors of the brightness, [N]. */
   light: Float32Array
   /** Where the change of the crops begins, uniform in -1..1, [N,3,side,side]. */
   noise: Float32Array
 }
-
-type Run = Options['run']
 
 /** What random numbers are for: each use has a stream of its own. */
 const STREAMS = { order: 1, geometry: 2, quality: 3, noise: 4 } as const
@@ -29,12 +26,19 @@ const random = (seed: number, stream: keyof typeof STREAMS, index: number, count
   uniformNoise((seed * 8 + STREAMS[stream]) * 1_000_003 + index, count, 1)
 
 /** The n-th batch; the photos come in an order that is new with every round, each once a round. */
-export async function batchOf(canvases: Canvases, run: Run, n: number, alignments: readonly Alignment[], side: number) {
+export async function batchOf(
+  canvases: Canvases,
+  run: Run,
+  n: number,
+  alignments: readonly AlignmentName[],
+  side: number,
+) {
   const { batch, seed } = run
   const photos = Array.from({ length: batch }, (_, i) => photoAt(canvases.names.length, seed, n * batch + i))
   const geometry = random(seed, 'geometry', n, 5 * batch)
   const quality = random(seed, 'quality', n, 3 * batch)
   const made: Batch = {
+    photos: Float32Array.from(photos),
     canvases: new Float32Array(batch * 3 * CANVAS * CANVAS),
     degraded: new Float32Array(batch * 3 * CANVAS * CANVAS),
     maps: new Map(alignments.map((alignment) => [alignment, new Float32Array(6 * batch)])),
@@ -86,26 +90,13 @@ function varied(scale: number, mirrored: boolean, dx: number, dy: number): Affin
 }
 
 /** From the template's pixels to those of a canvas, nothing varied, as a row for each of so many crops. */
-export function plainMaps(alignment: Alignment, count: number): Float32Array {
+export function plainMaps(alignment: AlignmentName, count: number): Float32Array {
   const map = after(varied(1, false, 0, 0), toTemplate(alignment))
   return Float32Array.from({ length: 6 * count }, (_, i) => map[i % 6])
 }
 
-/** Where ArcFace's template has the landmarks (as SphereFace's of 96x112, moved by 8). */
-const TEMPLATE: Landmarks = [
-  [38.2946, 51.6963],
-  [73.5318, 51.5014],
-  [56.0252, 71.7366],
-  [41.5493, 92.3655],
-  [70.7299, 92.2041],
-]
-
 /** From a crop's pixels to the template's. A face whose five landmarks fit the template has its eyes where they are there. */
-function toTemplate(alignment: Alignment): Affine {
-  if (alignment === 'arcface112') return inverse(align112(TEMPLATE))
-  if (alignment === 'dlib150') return inverse(align150(TEMPLATE))
-  throw new Error(`recognisers that cut faces out as ${alignment} are not catered for`)
-}
+const toTemplate = (alignment: AlignmentName): Affine => inverse(alignmentOf(alignment, referenceLandmarks112))
 
 /** First the second map, then the first. */
 const after = ([a, b, tx, c, d, ty]: Affine, [e, f, ux, g, h, uy]: Affine): Affine => [

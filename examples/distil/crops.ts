@@ -23,13 +23,13 @@ export const canvasOf = ({ rgb }: Canvases, i: number): Uint8Array => rgb.subarr
 interface Wanted {
   folder: string
   align: 'mtcnn' | 'centre'
-  /** At most so many files, spread evenly over all. */
-  most?: number
+  /** At most so many files, spread evenly over all; 0 for all. */
+  most: number
 }
 
 /** Canvases of a folder, from `cache` where it was written for the same, else made and kept there. Photos without a face are named. */
 export async function readCanvases(gpu: Gpu, wanted: Wanted, cache: string): Promise<Canvases> {
-  const files = spread(await photosBelow(wanted.folder), wanted.most)
+  const files = everyOf(await photosBelow(wanted.folder), wanted.most || Number.POSITIVE_INFINITY)
   const { folder, align: how } = wanted
   const key = JSON.stringify({ folder, how, files })
   const known = await cached(cache, key)
@@ -103,5 +103,8 @@ async function photosBelow(folder: string): Promise<string[]> {
     .sort()
 }
 
-const spread = (files: string[], most = files.length): string[] =>
-  files.length <= most ? files : Array.from({ length: most }, (_, i) => files[Math.floor((i * files.length) / most)])
+/** At most so many, spread evenly over all. */
+export function everyOf<T>(all: readonly T[], most: number): T[] {
+  const count = Math.min(most, all.length)
+  return Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)])
+}

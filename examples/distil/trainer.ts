@@ -1,5 +1,6 @@
 /** A step of distillation as a plan: teachers, the search for the change that the student minds most, and the step of the optimiser. */
 import {
+  type AlignmentName,
   adam,
   add,
   affineWarp,
@@ -10,6 +11,7 @@ import {
   elements,
   type Gpu,
   type Graph,
+  gather,
   grad,
   graph,
   learnedWeights,
@@ -35,9 +37,9 @@ import {
   where,
   xavierBound,
 } from 'lowkey-gpu'
-import type { Alignment, Batch } from './batches.ts'
+import type { Batch } from './batches.ts'
 import { CANVAS } from './crops.ts'
-import type { Options } from './options.ts'
+import type { Run } from './options.ts'
 
 /** A recogniser that knows people already. */
 export interface Known {
@@ -51,8 +53,11 @@ export interface Student {
   weights?: Weights
 }
 
+/** A student that began as its teacher speaks the teacher's language already; others learn to translate into it, beside. */
+export const isOwn = ({ weights }: Student, teacher: Known): boolean => weights?.id === teacher.network.id
+
 /** A network's tensors by name. */
-export type Tensors = Map<string, { shape: Shape; data: Float32Array }>
+export type Tensors = ReadonlyMap<string, { shape: Shape; data: Float32Array }>
 
 /** Crops of a batch as recognisers of an alignment see them, [N,3,side,side] in 0..1. */
 export function crops(canvases: Tensor, maps: Tensor, { size }: Recogniser, light?: Tensor): Tensor {
@@ -87,23 +92,33 @@ function unlike(a: Tensor, b: Tensor): Tensor {
   return sub(1, div(sum(mul(p, q)), norms))
 }
 
+/** Names of the translations into a teacher's language, which are dropped at the end, begin so. */
+const HEAD = 'head.'
+
 export class Trainer implements Disposable {
   /** The ways to cut faces out that a batch needs maps for. */
-  readonly alignments: readonly Alignment[]
+  readonly alignments: readonly AlignmentName[]
   private readonly plan: Plan
-  /** Of the student, without what was learned beside it. */
+  /** What is learned and averaged, by name. */
   private readonly tensors: ReadonlyMap<string, Tensor>
   /** All that a step leaves for the next, and so all that a checkpoint holds. */
   private readonly states: readonly Tensor[]
 
-  private constructor(plan: Plan, tensors: Map<string, Tensor>, states: Tensor[], alignments: Alignment[]) {
+  private constructor(plan: Plan, tensors: Map<string, Tensor>, states: Tensor[], alignments: AlignmentName[]) {
     this.plan = plan
     this.tensors = tensors
     this.states = states
     this.alignments = alignments
   }
 
-  static async compile(gpu: Gpu, student: Student, teachers: readonly Known[], run: Options['run']): Promise<Trainer> {
+  /** @param rows what teachers who look once said of all faces, by their ids, [faces,embedding] */
+  static async compile(
+    gpu: Gpu,
+    student: Student,
+    teachers: readonly Known[],
+    rows: Tensors,
+    run: Run,
+  ): Promise<Trainer> {
     const { batch, radius, inner, target } = run
     const g = graph()
     const states: Tensor[] = []
@@ -117,7 +132,8 @@ export class Trainer implements Disposable {
     const parameter = (p: Parameter): Tensor => {
       const known = tensors.get(p.name)
       if (known) return known
-      const node = state(p.name, p.shape, student.weights?.tensor(p.name, p.shape).data ?? beginning(p))
+      const begun = p.name.startsWith(HEAD) ? undefined : student.weights?.tensor(p.name, p.shape).data
+      const node = state(p.name, p.shape, begun ?? beginning(p))
       tensors.set(p.name, node)
       if (p.learned) learned.push(node)
       return node
@@ -125,8 +141,10 @@ export class Trainer implements Disposable {
     const beginning = ({ initial, shape, name }: Parameter): Float32Array | number =>
       initial === 'xavier' ? uniformNoise(seedOf(name, run.seed), elements(shape), xavierBound(shape)) : initial
 
-    const alignments = [...new Set([student, ...teachers].map(({ network }) => network.alignment))]
+    const looking = run.once ? [student] : [student, ...teachers]
+    const alignments = [...new Set(looking.map(({ network }) => network.alignment))]
     const maps = new Map(alignments.map((name) => [name, g.input(`maps.${name}`, [batch, 6])]))
+    const photos = g.input('photos', [batch])
     const light = g.input('light', [batch, 1, 1, 1])
     const [canvases, degraded] = ['canvases', 'degraded'].map((name) => g.input(name, [batch, 3, CANVAS, CANVAS]))
     const seen = (network: Recogniser, of: Tensor) => crops(of, maps.get(network.alignment)!, network, light)
@@ -134,27 +152,20 @@ export class Trainer implements Disposable {
     const { network } = student
     const lessons = teachers.map((teacher) => {
       const { id, embedding } = teacher.network
-      const rows = normalize(teacher.network.build(seen(teacher.network, canvases), teacher.weights))
-      // A student that began as its teacher speaks the teacher's language already; others learn to translate into it, beside.
-      const own = student.weights?.id === id
-      const name = `head.${id}`
-      const head = () => headOf(name, [embedding, network.embedding])
-      return { rows, translated: (y: Tensor) => (own || target === 'similarities' ? y : linear(y, head())) }
+      const told = rows.get(id)
+      const taught = told
+        ? gather(g.constant(told.data, told.shape), photos)
+        : normalize(teacher.network.build(seen(teacher.network, canvases), teacher.weights))
+      const plain = isOwn(student, teacher) || target === 'similarities'
+      const shape = [embedding, network.embedding]
+      const head = () => parameter({ name: `${HEAD}${id}`, shape, initial: 'xavier', learned: true })
+      return { taught, translated: (y: Tensor) => (plain ? y : linear(y, head())) }
     })
-    const heads = new Map<string, Tensor>()
-    function headOf(name: string, shape: Shape): Tensor {
-      const known = heads.get(name)
-      if (known) return known
-      const head = state(name, shape, beginning({ name, shape, initial: 'xavier', learned: true }))
-      heads.set(name, head)
-      learned.push(head)
-      return head
-    }
     const studied = (x: Tensor) => {
       const weights = learnedWeights(parameter)
       const y = network.build(x, weights)
-      const losses = lessons.map(({ rows, translated }) =>
-        target === 'similarities' ? unlike(y, rows) : apart(translated(y), rows),
+      const losses = lessons.map(({ taught, translated }) =>
+        target === 'similarities' ? unlike(y, taught) : apart(translated(y), taught),
       )
       return {
         loss: div(
@@ -188,17 +199,17 @@ export class Trainer implements Disposable {
 
   /** Submits a step; resolves with the loss before it, one number. `applied`: whether the weights change with it. */
   step(made: Batch, rate: number, applied: boolean): Promise<Float32Array> {
-    const { canvases, degraded, light, noise, maps } = made
-    const values = { canvases, degraded, light, noise, rate, applied: Number(applied) }
+    const { maps, ...more } = made
+    const values = { ...more, rate, applied: Number(applied) }
     for (const [name, value] of Object.entries(values)) if (this.plan.has(name)) this.plan.write(name, value)
-    for (const [alignment, rows] of maps) this.plan.write(`maps.${alignment}`, rows)
+    for (const [alignment, map] of maps) this.plan.write(`maps.${alignment}`, map)
     this.plan.run()
     return this.plan.read('loss')
   }
 
   /** The student's tensors as its network takes them. */
-  async weights(): Promise<Tensors> {
-    return this.read([...this.tensors])
+  weights(): Promise<Tensors> {
+    return this.read([...this.tensors].filter(([name]) => !name.startsWith(HEAD)))
   }
 
   /** All that the next step needs. */
@@ -206,8 +217,8 @@ export class Trainer implements Disposable {
     return this.read(this.states.map((node) => [node.name, node]))
   }
 
-  restore(saved: ReadonlyMap<string, { data: ArrayLike<number> }>): void {
-    for (const { name } of this.states) this.plan.write(name, saved.get(name)!.data as Float32Array)
+  restore(saved: Tensors): void {
+    for (const { name } of this.states) this.plan.write(name, saved.get(name)!.data)
   }
 
   [Symbol.dispose](): void {
@@ -228,7 +239,7 @@ function updatesOf(
   state: (name: string, shape: Shape, start?: number) => Tensor,
   loss: Tensor,
   learned: readonly Tensor[],
-  { accumulate, optimiser }: Options['run'],
+  { accumulate, optimiser }: Run,
 ): Updates {
   const rate = g.input('rate', [])
   const applied = accumulate > 1 ? g.input('applied', []) : undefined

@@ -82,7 +82,7 @@ def batch_of(canvases, run, n):
 def main(folder):
     with open(os.path.join(folder, 'report.json')) as file: report = json.load(file)
     run = report['run']
-    expected = {'student': 'sirius', 'teachers': ['sirius'], 'target': 'embeddings', 'optimiser': 'adam', 'accumulate': 1, 'clean': 0, 'jpeg': 0, 'blur': 0}
+    expected = {'student': 'sirius', 'teachers': ['sirius'], 'target': 'embeddings', 'optimiser': 'adam', 'accumulate': 1, 'clean': 0, 'once': False, 'jpeg': 0, 'blur': 0}
     for name, value in expected.items():
         if run[name] != value: sys.exit(f'{name} is {run[name]}; this program knows {value} alone')
     canvases = np.fromfile(os.path.join(folder, 'photos.rgb'), np.uint8).reshape(-1, CANVAS, CANVAS, 3)
@@ -107,8 +107,8 @@ def main(folder):
                 change = (change + size * gradient.sign()).clamp(-radius, radius)
             z = (x + change).clamp(0, 1)
         loss = loss_of(z)
-        done = (step - run['warmUp']) / max(1, run['steps'] - run['warmUp'])
-        adam.param_groups[0]['lr'] = run['rate'] * (step + 1) / run['warmUp'] if step < run['warmUp'] else run['rate'] / 2 * (1 + np.cos(np.pi * done))
+        done = (step - run['warm-up']) / max(1, run['steps'] - run['warm-up'])
+        adam.param_groups[0]['lr'] = run['rate'] * (step + 1) / run['warm-up'] if step < run['warm-up'] else run['rate'] / 2 * (1 + np.cos(np.pi * done))
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -51,6 +51,7 @@ describe('examples/distil.ts', () => {
     ...['--student', 'ir-1x4-1x6-1x8-1x10-e16', '--align', 'centre', '--batch', '4', '--steps', '12', '--every', '4'],
     ...['--radius', '4', '--rate', '0.01', '--warm-up', '1', '--jpeg', '0.5', '--blur', '0.5', '--accumulate', '2'],
   ]
+  const heldOut = ['--held-out', 'photos', '--attacks', '8', '--attacked', '2']
   const distil = (output: string, more: readonly string[] = [], invocation: Partial<Invocation> = {}) =>
     lowkey(['photos', '-o', output, ...settings, ...more, ...gpuOptions], { cwd: folder, script, ...invocation })
   const student = (output: string) => readFileSync(join(folder, output, 'student.safetensors'))
@@ -59,7 +60,7 @@ describe('examples/distil.ts', () => {
     timeout: 600_000,
   }, async () => {
     await peopleIn(join(folder, 'photos'))
-    const whole = await distil('whole', ['--held-out', 'photos', '--attacks', '8'])
+    const whole = await distil('whole', ['--once', ...heldOut])
     console.log(whole.stdout.trim())
     expect([whole.stderr, whole.code]).toEqual(['', 0])
     const report = JSON.parse(readFileSync(join(folder, 'whole/report.json'), 'utf8'))
@@ -68,25 +69,27 @@ describe('examples/distil.ts', () => {
     expect(losses[2]).toBeLessThan(losses[0] - 0.03)
     const { recognisers } = report.heldOut
     expect(Object.keys(recognisers)).toEqual(['student', 'sirius'])
-    for (const { pairs, underAttack } of [recognisers.student, recognisers.sirius]) {
-      expect(pairs).toEqual({ genuine: 4, impostor: 24 })
-      expect(Math.abs(underAttack[8])).toBeLessThan(1)
+    for (const each of [recognisers.student, recognisers.sirius]) {
+      expect(each).toMatchObject({ faces: 8, people: 4, genuinePairs: 4, impostorPairs: 24, attackedFaces: 2 })
+      expect(Math.abs(each.underAttack[8])).toBeLessThan(1)
     }
+    const { rank1, equalErrorRate } = recognisers.student
+    expect(report.losses[2].heldOut).toEqual({ rank1, equalErrorRate })
     // It knows which two pictures are of the same waves, and was not taught to bear attacks.
     expect(recognisers.sirius.rank1).toBe(1)
     expect(recognisers.sirius.underAttack[8]).toBeLessThan(0.5)
 
     const during = (child: ChildProcess) => void says(child, /^step 4 /m).then(() => child.kill('SIGINT'))
-    const stopped = await distil('parts', [], { during })
+    const stopped = await distil('parts', ['--once'], { during })
     expect(stopped.code).toBe(130)
     expect(stopped.stdout).toMatch(/stopped after step \d+; --resume goes on\n$/)
     expect(existsSync(join(folder, 'parts/student.safetensors'))).toBe(false)
-    const other = await distil('parts', ['--resume', '--seed', '2'])
+    const other = await distil('parts', ['--once', '--resume', '--seed', '2'])
     expect([other.code, other.stderr]).toEqual([
       2,
       `distil: --resume: ${join('parts', 'checkpoint.safetensors')} was written with another seed\n`,
     ])
-    const resumed = await distil('parts', ['--resume'], { replaces: ['parts/checkpoint.safetensors'] })
+    const resumed = await distil('parts', ['--once', '--resume'], { replaces: ['parts/checkpoint.safetensors'] })
     expect([resumed.stderr, resumed.code]).toEqual(['', 0])
     expect(Buffer.compare(student('parts'), student('whole'))).toBe(0)
   })
