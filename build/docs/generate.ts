@@ -17,6 +17,7 @@ import { commandReference } from './reference.ts'
 import { parseResults, presetsIn, type Results } from './results.ts'
 import { scaleParts } from './scale.ts'
 import { tradeOff } from './trade-off.ts'
+import { type TrainingRun, trainingCurves } from './training.ts'
 import { wrapMarkdown } from './wrap.ts'
 
 /** The strength that `protect` uses where none is named. */
@@ -36,6 +37,7 @@ export interface Measurements {
   formats: readonly FormatRow[]
   jpegQuality: JpegQualities
   scale: ScaleTimes | undefined
+  training: readonly TrainingRun[]
 }
 
 export function readMeasurements(repository: string): Measurements {
@@ -56,6 +58,7 @@ export function readMeasurements(repository: string): Measurements {
     formats: JSON.parse(read('docs/results/formats.json')) as FormatRow[],
     jpegQuality: JSON.parse(read('bench/results/jpeg-quality.json')) as JpegQualities,
     scale: existsSync(join(repository, scale)) ? (JSON.parse(read(scale)) as ScaleTimes) : undefined,
+    training: JSON.parse(read('docs/results/training.json')) as TrainingRun[],
   }
 }
 
@@ -107,9 +110,12 @@ export function strengthsSource({ shipped }: Measurements): string {
   )
 }
 
-/** Drawings by their paths; none where nothing was measured. */
-export function drawings({ shipped }: Measurements): Record<string, string> {
-  return shipped && presetsIn(shipped).length > 1 ? { 'docs/images/trade-off.svg': tradeOff(shipped) } : {}
+/** Drawings by their paths; no trade-off where strengths were not measured beside each other. */
+export function drawings({ shipped, training }: Measurements): Record<string, string> {
+  return {
+    ...(shipped && presetsIn(shipped).length > 1 ? { 'docs/images/trade-off.svg': tradeOff(shipped) } : {}),
+    'docs/images/training.svg': trainingCurves(training),
+  }
 }
 
 /** References made of the sources: docs/cli.md and docs/api. Asks the program and the compiler, a few seconds. */
