@@ -259,11 +259,7 @@ export class Plan<In extends string = string, Out extends string = string> imple
     this.check()
     const { device } = this.gpu
     const calls = this.parts.stages[rate]
-    for (const slot of this.parts.poisoned) {
-      if (!slot.values.some((v) => v.rate === rate)) continue
-      // All bits set: no number, be it f32 or f16.
-      device.queue.writeBuffer(this.parts.poisonBuffer(slot), 0, new Uint8Array(slot.bytes).fill(255))
-    }
+    this.poison(rate)
     let at = 0
     do {
       const encoder = device.createCommandEncoder()
@@ -282,6 +278,18 @@ export class Plan<In extends string = string, Out extends string = string> imple
       }
       device.queue.submit([encoder.finish()])
     } while (at < calls.length)
+  }
+
+  /** Fills what the dispatches of a rate write with bits that are no number, be they f32 or f16. */
+  private poison(rate: Rate): void {
+    const slots = this.parts.poisoned.filter(({ values }) => values.some((v) => v.rate === rate))
+    // In pieces: arrays as large as the buffers would be made and thrown away for each of them.
+    const nan = new Uint8Array(Math.min(2 ** 20, Math.max(0, ...slots.map(({ bytes }) => bytes)))).fill(255)
+    for (const slot of slots) {
+      const buffer = this.parts.poisonBuffer(slot)
+      for (let at = 0; at < slot.bytes; at += nan.length)
+        this.gpu.device.queue.writeBuffer(buffer, at, nan, 0, Math.min(nan.length, slot.bytes - at))
+    }
   }
 
   private check(): void {

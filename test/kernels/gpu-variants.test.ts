@@ -20,7 +20,7 @@ import { testGpu } from '../support/gpu.ts'
 import { f16round, halfCopy, ROUNDING, singleCopy } from '../support/half.ts'
 import { everything, kernelsToTry, LONG } from '../support/scope.ts'
 
-const gpu = await testGpu()
+const gpu = await testGpu({ fewLanes: true })
 /** Must not be collected while its device lives. */
 const nothing = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis'])
 const asGpu: Target = { ...gpu.capabilities, software: false, products: gpu.capabilities.f16 ? 'f16' : 'f32' }
