@@ -7,16 +7,9 @@ import type { Tensor } from '../kernels/op.ts'
 import type { LayerWeights } from './ensemble.ts'
 import { asDeclared, shortcut } from './ir.ts'
 import { channelNorm, channelPrelu, convolutionNorm, fullyConnected } from './layers.ts'
-import {
-  crops,
-  expectCrops,
-  type Family,
-  type RecogniserArchitecture,
-  recogniserArchitecture,
-  symmetric,
-} from './network.ts'
+import { crops, expectCrops, type RecogniserArchitecture, recogniserArchitecture, symmetric } from './network.ts'
 import type { TensorShapes } from './recording.ts'
-import { eachUnit, type SizedStages, stageIds, stagesIn } from './stages.ts'
+import { eachUnit, type SizedStages, stagedFamily, stageIds, stagesIn } from './stages.ts'
 
 /**
  * The network in inference.
@@ -50,11 +43,7 @@ function unit(x: Tensor, weights: LayerWeights, key: string, out: number, stride
 
 const START = 'adaface-ir-'
 
-const {
-  published,
-  idOf: adafaceId,
-  spelled,
-} = stageIds(START, {
+const ids = stageIds(START, {
   18: [2, 2, 2, 2],
   34: [3, 4, 6, 3],
   50: [3, 4, 14, 3],
@@ -64,7 +53,7 @@ const {
 const described = (id: string, stages: SizedStages): RecogniserArchitecture =>
   recogniserArchitecture({
     id,
-    title: published.has(id)
+    title: ids.published.has(id)
       ? `IR-${id.slice(START.length)} of AdaFace`
       : `AdaFace's IR of ${stages.units.join('/')} units`,
     input: { ...crops(112, symmetric), colours: 'BGR' },
@@ -74,16 +63,9 @@ const described = (id: string, stages: SizedStages): RecogniserArchitecture =>
     inFiles: asDeclared,
   })
 
-function idOf(shapes: TensorShapes): string | undefined {
+function sizesIn(shapes: TensorShapes): SizedStages | undefined {
   const stages = stagesIn(shapes, /^body\.(\d{1,3})\./, (i) => `body.${i}.res_layer.1.weight`)
-  return stages && adafaceId({ ...stages, embedding: shapes.get('output_layer.3.weight')?.[0] ?? 512 })
+  return stages && { ...stages, embedding: shapes.get('output_layer.3.weight')?.[0] ?? 512 }
 }
 
-export const adafaceFamily: Family = {
-  published: [...published].map(([id, stages]) => described(id, stages)),
-  spelled(id) {
-    const stages = spelled(id)
-    return stages && described(id, stages)
-  },
-  idOf,
-}
+export const adafaceFamily = stagedFamily(ids, described, sizesIn)

@@ -9,14 +9,13 @@ import { channelNorm, channelPrelu, convolutionNorm, fullyConnected } from './la
 import {
   crops,
   expectCrops,
-  type Family,
   type Naming,
   type RecogniserArchitecture,
   recogniserArchitecture,
   symmetric,
 } from './network.ts'
 import { countOf, type TensorShapes } from './recording.ts'
-import { eachUnit, type SizedStages, stageIds } from './stages.ts'
+import { eachUnit, type SizedStages, stagedFamily, stageIds } from './stages.ts'
 
 /**
  * The network in inference.
@@ -44,11 +43,7 @@ function unit(x: Tensor, weights: LayerWeights, key: string, out: number, stride
   return add(y, convolutionNorm(x, weights, `${key}.downsample.0`, `${key}.downsample.1`, { out, stride }))
 }
 
-const {
-  published,
-  idOf: iresnetId,
-  spelled,
-} = stageIds('iresnet-', {
+const ids = stageIds('iresnet-', {
   18: [2, 2, 2, 2],
   34: [3, 4, 6, 3],
   50: [3, 4, 14, 3],
@@ -73,7 +68,7 @@ const namings: readonly Naming[] = [
 const described = (id: string, stages: SizedStages): RecogniserArchitecture =>
   recogniserArchitecture({
     id,
-    title: published.has(id)
+    title: ids.published.has(id)
       ? `IResNet-${id.slice('iresnet-'.length)} of InsightFace`
       : `IResNet of ${stages.units.join('/')} units`,
     input: crops(112, symmetric),
@@ -83,7 +78,7 @@ const described = (id: string, stages: SizedStages): RecogniserArchitecture =>
     namings,
   })
 
-function idOf(shapes: TensorShapes): string | undefined {
+function sizesIn(shapes: TensorShapes): SizedStages | undefined {
   const unitsOf = (stage: number) => countOf(shapes, new RegExp(`^layer${stage}\\.(\\d{1,3})\\.`))
   const channelsOf = (stage: number) => shapes.get(`layer${stage}.0.conv1.weight`)?.[0] ?? 32 * 2 ** stage
   const stages: SizedStages = {
@@ -91,14 +86,7 @@ function idOf(shapes: TensorShapes): string | undefined {
     channels: [channelsOf(1), channelsOf(2), channelsOf(3), channelsOf(4)],
     embedding: shapes.get('fc.weight')?.[0] ?? 512,
   }
-  return Math.min(...stages.units) > 0 ? iresnetId(stages) : undefined
+  return Math.min(...stages.units) > 0 ? stages : undefined
 }
 
-export const iresnetFamily: Family = {
-  published: [...published].map(([id, stages]) => described(id, stages)),
-  spelled(id) {
-    const stages = spelled(id)
-    return stages && described(id, stages)
-  },
-  idOf,
-}
+export const iresnetFamily = stagedFamily(ids, described, sizesIn)

@@ -1,5 +1,6 @@
 /** Residual networks of four stages, each of which halves the image: their sizes, spelled out in ids and found in files. */
 import type { Tensor } from '../kernels/op.ts'
+import type { Family, RecogniserArchitecture } from './network.ts'
 import { countOf, type TensorShapes } from './recording.ts'
 
 type Four = readonly [number, number, number, number]
@@ -103,6 +104,28 @@ export function stageIds(start: string, units: Readonly<Record<string, Four>>): 
   }
   return { published, idOf, spelled }
 }
+
+/**
+ * The family of such networks.
+ *
+ * @param described a network by its id and sizes
+ * @param sizes those of the network whose tensors have these shapes; undefined where they are of none
+ */
+export const stagedFamily = (
+  { published, spelled, idOf }: StageIds,
+  described: (id: string, stages: SizedStages) => RecogniserArchitecture,
+  sizes: (shapes: TensorShapes) => SizedStages | undefined,
+): Family => ({
+  published: [...published].map(([id, stages]) => described(id, stages)),
+  spelled(id) {
+    const stages = spelled(id)
+    return stages && described(id, stages)
+  },
+  idOf(shapes) {
+    const stages = sizes(shapes)
+    return stages && idOf(stages)
+  },
+})
 
 /** The sizes of networks as ArcFace's authors have them. */
 export const widened = (units: Four): SizedStages => ({ units, channels: [64, 128, 256, 512], embedding: 512 })

@@ -1,6 +1,6 @@
 /** Photos and faces of any size, at any place: what changes, what keeps its bits, and what large photos are seen through. */
 import { mkdirSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { basename, join } from 'node:path'
 import sharp, { type Sharp } from 'sharp'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { Embedder } from '../../src/attack/embedder.ts'
@@ -15,12 +15,11 @@ import type { Pixels } from '../../src/pixels/pixels.ts'
 import { resize } from '../../src/pixels/resize.ts'
 import { lowkey, room } from '../support/cli.ts'
 import { testGpu } from '../support/gpu.ts'
+import { largePortrait } from '../support/portrait.ts'
 import { everything, LONG } from '../support/scope.ts'
 
-const repository = resolve(import.meta.dirname, '../..')
 /** One real face, about 92 by 117 pixels, 58 pixels below the upper edge and 96 from the left one. */
-const portrait = () =>
-  sharp(join(repository, 'examples/astronaut.png')).extract({ left: 80, top: 0, width: 320, height: 400 }).removeAlpha()
+const portrait = () => largePortrait().removeAlpha()
 
 const scaled = (width: number, height: number) => portrait().resize(width, height).png().toBuffer()
 

@@ -11,6 +11,7 @@ import type { Pixels } from '../../src/pixels/pixels.ts'
 import { knownNetworks } from '../../src/weights/node.ts'
 import { lowkey, room } from '../support/cli.ts'
 import { testGpu } from '../support/gpu.ts'
+import { portrait } from '../support/portrait.ts'
 import { leaning } from '../support/turned-photos.ts'
 
 const gpu = await testGpu()
@@ -26,11 +27,7 @@ const pixels = async (image: Sharp): Promise<Pixels> => {
 }
 
 beforeAll(async () => {
-  png = await sharp(join(import.meta.dirname, '../../examples/astronaut.png'))
-    .extract({ left: 80, top: 0, width: 320, height: 400 })
-    .resize(WIDTH, HEIGHT)
-    .png()
-    .toBuffer()
+  png = await portrait().png().toBuffer()
   clean = await pixels(sharp(png))
   const known = await knownNetworks()
   const recognisers = await Promise.all(recognisersOf(known).map(loadRecogniser))

@@ -1,18 +1,31 @@
-/** `lowkey-gpu check` as a process: verdicts, sentences and exit codes on photos whose faces are the same, blurred, lost or swapped. */
+/**
+ * `lowkey-gpu check`, once as a process and else on one device: verdicts, sentences and exit codes on photos whose faces are the same,
+ * blurred, lost or swapped.
+ */
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import sharp from 'sharp'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { lowkey, type Outcome, room } from '../support/cli.ts'
+import { inProcess, sharedGpu } from '../support/in-process.ts'
+import { PORTRAIT, portrait } from '../support/portrait.ts'
 import { everything, LONG } from '../support/scope.ts'
 
-const repository = resolve(import.meta.dirname, '../..')
-const [WIDTH, HEIGHT] = [160, 200]
+vi.mock('../../src/cli/driver-noise.ts', async (original) => ({ ...(await original<object>()), openGpu: sharedGpu }))
+
+const { width: WIDTH, height: HEIGHT } = PORTRAIT
 const cwd = room()
 const file = (name: string): string => join(cwd, name)
 
-/** `check` on the adapter that the tests are to use. It never writes a file. */
+/** `check`, which never writes a file. */
 async function check(...args: string[]): Promise<Outcome> {
+  const run = await inProcess(['check', ...args], { cwd })
+  expect(run.created).toEqual([])
+  return run
+}
+
+/** The same as a process, on the adapter that the tests are to use. */
+async function checkProcess(...args: string[]): Promise<Outcome> {
   const gpu = process.env.LOWKEY_GPU
   const run = await lowkey(['check', ...(gpu ? ['--gpu', gpu] : []), ...args], { cwd })
   expect(run.created).toEqual([])
@@ -28,11 +41,7 @@ async function checked(...args: string[]) {
 }
 
 beforeAll(async () => {
-  const face = await sharp(join(repository, 'examples/astronaut.png'))
-    .extract({ left: 80, top: 0, width: 320, height: 400 })
-    .resize(WIDTH, HEIGHT)
-    .png()
-    .toBuffer()
+  const face = await portrait().png().toBuffer()
   const mirrored = await sharp(face).flop().png().toBuffer()
   const blurred = (sigma: number) => sharp(face).blur(sigma).png().toBuffer()
   // Found still, but nobody's any more; not found; neither found nor of the same shape.
@@ -79,7 +88,7 @@ beforeAll(async () => {
 
 describe('two photos', () => {
   test('of the same face: a sentence a recogniser, held-out ones first, exit code 1', async () => {
-    const { code, stdout, stderr } = await check('face.png', 'face.png', '--hold-out', 'dlib,faceplugin')
+    const { code, stdout, stderr } = await checkProcess('face.png', 'face.png', '--hold-out', 'dlib,faceplugin')
     expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
     const lines = stdout.trimEnd().split('\n')
     expect(lines[0]).toMatch(/^face 1 of 1, at \d+, \d+, \d+, \d+$/)
@@ -252,7 +261,7 @@ test('a photo that is not there: exit code 1 and its name', async () => {
 })
 
 test('--help tells the exit codes and every option', async () => {
-  const { code, stdout } = await check('--help')
+  const { code, stdout } = await checkProcess('--help')
   expect(code).toBe(0)
   for (const option of ['models', 'hold-out', 'gpu', 'json', 'quiet']) expect(stdout).toContain(`--${option}`)
   expect(stdout).toMatch(/^Exit codes:\n\n {2}0 {4}no recogniser matches any face\n {2}1 {4}a face still matches/m)

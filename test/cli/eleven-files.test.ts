@@ -1,38 +1,18 @@
 /** A folder as phones, messengers and cameras leave it: each of its eleven photos is protected, or said to be left alone and why. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import sharp from 'sharp'
-import { beforeAll, describe, expect, test } from 'vitest'
-import { lowkey, type Outcome, room } from '../support/cli.ts'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
+import { type Outcome, room } from '../support/cli.ts'
+import { inProcess, sharedGpu } from '../support/in-process.ts'
+import { bitmapOf } from '../support/inputs/bmp.ts'
 import { fixture } from '../support/inputs/picture.ts'
+import { PORTRAIT, portrait } from '../support/portrait.ts'
 
 const cwd = room('eleven')
 const folder = join(cwd, 'in')
-const [WIDTH, HEIGHT] = [160, 200]
-const gpu = process.env.LOWKEY_GPU ? ['--gpu', process.env.LOWKEY_GPU] : []
-const protect = (...args: string[]) => lowkey(['protect', ...gpu, ...args], { cwd })
+const protect = (...args: string[]) => inProcess(['protect', ...args], { cwd })
 
-/** 24 bits a pixel, rows from the bottom, padded to four bytes: what scanners and screenshots of Windows write. */
-function bitmap(rgb: Buffer): Buffer {
-  const row = Math.ceil((3 * WIDTH) / 4) * 4
-  const bytes = Buffer.alloc(54 + row * HEIGHT)
-  bytes.write('BM')
-  bytes.writeUInt32LE(bytes.length, 2)
-  bytes.writeUInt32LE(54, 10)
-  bytes.writeUInt32LE(40, 14)
-  bytes.writeInt32LE(WIDTH, 18)
-  bytes.writeInt32LE(HEIGHT, 22)
-  bytes.writeUInt16LE(1, 26)
-  bytes.writeUInt16LE(24, 28)
-  for (let y = 0; y < HEIGHT; y++) {
-    for (let x = 0; x < WIDTH; x++) {
-      const from = 3 * ((HEIGHT - 1 - y) * WIDTH + x)
-      const to = 54 + y * row + 3 * x
-      for (let c = 0; c < 3; c++) bytes[to + c] = rgb[from + 2 - c]
-    }
-  }
-  return bytes
-}
+vi.mock('../../src/cli/driver-noise.ts', async (original) => ({ ...(await original<object>()), openGpu: sharedGpu }))
 
 /** A little-endian TIFF directory with DNGVersion (50706) and Make: what marks a camera's raw file. */
 function dng(): Buffer {
@@ -49,16 +29,14 @@ function dng(): Buffer {
 
 beforeAll(async () => {
   mkdirSync(join(folder, 'sub'), { recursive: true })
-  const face = sharp(join(import.meta.dirname, '../../examples/astronaut.png'))
-    .extract({ left: 80, top: 0, width: 320, height: 400 })
-    .resize(WIDTH, HEIGHT)
+  const face = portrait()
   const jpeg = await face.clone().jpeg({ quality: 92 }).toBuffer()
   const write = (name: string, bytes: Buffer | string) => writeFileSync(join(folder, name), bytes)
   for (const name of ['IMG_0001.JPG', 'download.jfif', 'photo.jpe', 'wa.jpg_large', 'sub/inside.jpg']) write(name, jpeg)
   // A camera's two views: two JPEGs, one after the other.
   write('DSCF1.MPO', Buffer.concat([jpeg, jpeg]))
   write('anim.gif', await face.clone().gif().toBuffer())
-  write('scan.bmp', bitmap(await face.clone().raw().toBuffer()))
+  write('scan.bmp', bitmapOf(await face.clone().raw().toBuffer(), PORTRAIT))
   write('IMG_0002.HEIC', fixture('face.heic'))
   write('new.jxl', fixture('face.jxl'))
   write('IMG_1.dng', dng())
@@ -71,7 +49,7 @@ beforeAll(async () => {
 describe('eleven files', () => {
   let run: Outcome
   beforeAll(async () => {
-    run = await protect('in', '-o', 'out', '--steps', '1', '--json')
+    run = await protect('in', '-o', 'out', '--models', 'sirius', '--steps', '1', '--json')
   }, 900_000)
 
   const rows = () =>

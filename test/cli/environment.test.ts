@@ -18,18 +18,14 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { messageOf } from '../../src/cli/exit.ts'
 import { ProgressLine } from '../../src/cli/progress.ts'
 import { type Invocation, lowkey, room } from '../support/cli.ts'
+import { PORTRAIT, portrait } from '../support/portrait.ts'
 
 const root = process.getuid?.() === 0
 const gpu = process.env.LOWKEY_GPU ? ['--gpu', process.env.LOWKEY_GPU] : []
-const [WIDTH, HEIGHT] = [160, 200]
 let face: Buffer
 
 beforeAll(async () => {
-  face = await sharp(join(import.meta.dirname, '../../examples/astronaut.png'))
-    .extract({ left: 80, top: 0, width: 320, height: 400 })
-    .resize(WIDTH, HEIGHT)
-    .png()
-    .toBuffer()
+  face = await portrait().png().toBuffer()
 })
 
 /** A folder with the photo under these names. */
@@ -205,7 +201,7 @@ test('two runs at once over one folder and one cache: every result is there once
   const runs = await Promise.all([room(), room()].map((own) => lowkey(args, { cwd: own, env })))
   const out = readdirSync(join(elsewhere, 'out')).sort()
   expect(out).toEqual(names.map((name) => name.replace('.png', '.cloaked.png')))
-  for (const name of out) expect((await sharp(join(elsewhere, 'out', name)).metadata()).width).toBe(WIDTH)
+  for (const name of out) expect((await sharp(join(elsewhere, 'out', name)).metadata()).width).toBe(PORTRAIT.width)
   const printed = runs.flatMap(({ stdout }) => stdout.trimEnd().split('\n').filter(Boolean))
   expect(printed.sort()).toEqual(out.map((name) => join(elsewhere, 'out', name)))
   const refused = runs.flatMap(({ stderr }) => stderr.match(/\.cloaked\.png exists already/g) ?? [])
@@ -231,7 +227,7 @@ describe('a signal', () => {
       const run = await lowkey(args, { cwd, during })
       expect([130, 143, null], run.stderr).toContain(run.code)
       for (const name of run.created) {
-        expect((await sharp(readFileSync(join(cwd, name))).metadata()).width, name).toBe(WIDTH)
+        expect((await sharp(readFileSync(join(cwd, name))).metadata()).width, name).toBe(PORTRAIT.width)
       }
       expect(run.stdout.split('\n').filter(Boolean)).toEqual(run.created)
       if (run.created.length === 0 && run.code === 130) expect(readdirSync(cwd)).toEqual(['a.png', 'b.png', 'c.png'])

@@ -9,6 +9,7 @@ import { ledgersIn, rowsOf, sha256Of } from '../../src/batch/ledger.ts'
 import type { LedgerRow, PhotoRow } from '../../src/batch/rows.ts'
 import { shardOf } from '../../src/batch/shard.ts'
 import { lowkey, room } from '../support/cli.ts'
+import { portrait } from '../support/portrait.ts'
 import { random } from '../support/random.ts'
 import { everything, LONG } from '../support/scope.ts'
 import { MAY_BE } from '../support/stand-in-protector.ts'
@@ -375,9 +376,7 @@ describe('kill -9', () => {
     async () => {
       const cwd = room('tasks')
       mkdirSync(join(cwd, 'in/deep'), { recursive: true })
-      const face = sharp(join(import.meta.dirname, '../../examples/astronaut.png'))
-        .extract({ left: 80, top: 0, width: 320, height: 400 })
-        .resize(160, 200)
+      const face = portrait()
       const photos = ['a.jpg', 'b.jpg', 'deep/c.jpg']
       for (const [i, photo] of photos.entries())
         writeFileSync(
@@ -416,7 +415,18 @@ describe('kill -9', () => {
     child.kill('SIGKILL')
   }
 
-  const [archives, seed] = [everything ? 8 : 2, Number(process.env.LOWKEY_TEST_SEED ?? 1)]
+  const [archives, seed] = [everything ? 6 : 2, Number(process.env.LOWKEY_TEST_SEED ?? 1)]
+
+  /** Kills after a time: one in four in the start of the process, the others in its work, from its first row on. */
+  async function killAfter(child: ChildProcess, cwd: string, draw: () => number): Promise<void> {
+    if (draw() < 0.25) await sleep(300 + 600 * draw())
+    else {
+      const before = rowsIn(cwd).length
+      while (child.exitCode === null && rowsIn(cwd).length === before) await sleep(5)
+      await sleep(150 * draw())
+    }
+    child.kill('SIGKILL')
+  }
 
   test(`at any moment, and again: at most the photo in work is lost (${archives} archives)${LONG}`, async () => {
     const next = random(seed)
@@ -430,8 +440,7 @@ describe('kill -9', () => {
           env,
           parts: true,
           during: (child) => {
-            // In the start of the process as well as in its work.
-            if (kills < 12) setTimeout(() => child.kill('SIGKILL'), 300 + 900 * next()).unref()
+            if (kills < 8) void killAfter(child, cwd, next)
           },
         })
         code = run.code

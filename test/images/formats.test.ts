@@ -3,6 +3,7 @@ import sharp from 'sharp'
 import { expect, test } from 'vitest'
 import { copyWithoutMetadata, encodePhoto, type Photo, readPhoto } from '../../src/images/index.ts'
 import { jfif } from '../../src/images/jpeg-segments.ts'
+import { bitmapOf } from '../support/inputs/bmp.ts'
 
 const [width, height] = [64, 48]
 
@@ -93,23 +94,11 @@ test('HEIC of 8 and 10 bit and JPEG XL are read, and carried like others', async
 
 test('bitmaps are read from the bottom up', async () => {
   const rgb = smooth()
-  const head = Buffer.alloc(54)
-  head.write('BM', 'latin1')
-  head.writeUInt32LE(54, 10)
-  head.writeUInt32LE(40, 14)
-  head.writeInt32LE(width, 18)
-  head.writeInt32LE(height, 22)
-  head.writeUInt16LE(1, 26)
-  head.writeUInt16LE(24, 28)
-  const body = Buffer.alloc(3 * width * height)
-  for (let i = 0; i < width * height; i++) {
-    const to = 3 * ((height - 1 - Math.floor(i / width)) * width + (i % width))
-    for (let c = 0; c < 3; c++) body[to + c] = rgb[3 * i + 2 - c]
-  }
-  const read = await readPhoto(Buffer.concat([head, body]))
+  const file = bitmapOf(rgb, { width, height })
+  const read = await readPhoto(file)
   expect(read.format).toBe('bmp')
   expect(Buffer.from(read.rgb).equals(Buffer.from(rgb))).toBe(true)
-  await expect(readPhoto(Buffer.concat([head, body.subarray(0, 99)]))).rejects.toThrow(/pixels are missing/)
+  await expect(readPhoto(file.subarray(0, 54 + 99))).rejects.toThrow(/pixels are missing/)
 })
 
 test('JPEGs as phones write them are read with the same pixels, and refused when reading strictly', async () => {

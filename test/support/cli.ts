@@ -55,14 +55,32 @@ export interface Outcome {
 /** What Dawn and the Vulkan loader write to stderr, past Node: about the limits of software drivers, and where there is no driver. */
 const DRIVER_NOISE = /^Warning: .*\n(?: {4}at .*\n)*\n?/gm
 
+/** Runs the command line as a process, with the checks of `watched`. */
+export const lowkey = (args: readonly string[], options: Invocation): Promise<Outcome> =>
+  watched(options, () => inChild(args, options))
+
 /**
- * Runs the command line as a process and checks what holds for every invocation: files that were there keep their bytes, no temporary
- * file stays, no stack trace is shown.
+ * Checks what holds for every invocation: files that were there keep their bytes, no temporary file stays, no stack trace is shown.
  */
-export async function lowkey(args: readonly string[], options: Invocation): Promise<Outcome> {
-  const { cwd, env, input, replaces = [], during, closed = [] } = options
-  const { script = join(repository, 'src/cli/main.ts'), node = process.execPath, uid, stdout = 'pipe' } = options
+export async function watched(
+  { cwd, replaces = [], parts = false }: Pick<Invocation, 'cwd' | 'replaces' | 'parts'>,
+  invoke: () => Promise<Omit<Outcome, 'created'>>,
+): Promise<Outcome> {
   const before = snapshot(cwd)
+  const outcome = await invoke()
+  const after = snapshot(cwd)
+  for (const [name, hash] of before) {
+    if (!replaces.includes(name)) expect(after.get(name), `${name} was changed`).toBe(hash)
+  }
+  const created = [...after.keys()].filter((name) => !before.has(name)).sort()
+  if (!parts) expect(created.filter((name) => name.endsWith('.part'))).toEqual([])
+  expect(outcome.stderr).not.toMatch(/^\s+at .*:\d+:\d+/m)
+  return { ...outcome, created }
+}
+
+async function inChild(args: readonly string[], options: Invocation): Promise<Omit<Outcome, 'created'>> {
+  const { cwd, env, input, during, closed = [] } = options
+  const { script = join(repository, 'src/cli/main.ts'), node = process.execPath, uid, stdout = 'pipe' } = options
   const child = spawn(node, [script, ...args], {
     cwd,
     // Weights that a user of this machine may have in the cache folder are not looked for, nor Node's options for the test runner.
@@ -91,16 +109,9 @@ export async function lowkey(args: readonly string[], options: Invocation): Prom
     const interrupts: Partial<Record<NodeJS.Signals, number>> = { SIGINT: 130, SIGTERM: 143 }
     child.on('close', (code, signal) => done(code ?? (signal ? (interrupts[signal] ?? null) : null)))
   })
-  const after = snapshot(cwd)
-  for (const [name, hash] of before) {
-    if (!replaces.includes(name)) expect(after.get(name), `${name} was changed`).toBe(hash)
-  }
-  const created = [...after.keys()].filter((name) => !before.has(name)).sort()
-  if (!options.parts) expect(created.filter((name) => name.endsWith('.part'))).toEqual([])
   const stdoutBytes = Buffer.concat(chunks.stdout)
   const stderr = Buffer.concat(chunks.stderr).toString().replace(DRIVER_NOISE, '')
-  expect(stderr).not.toMatch(/^\s+at .*:\d+:\d+/m)
-  return { code, stdout: stdoutBytes.toString(), stdoutBytes, stderr, created }
+  return { code, stdout: stdoutBytes.toString(), stdoutBytes, stderr }
 }
 
 /** Files below a folder and their hashes. Links are not followed. */

@@ -1,8 +1,9 @@
 /** Photos of one real face as files, and `protect` on them as a process. */
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import sharp from 'sharp'
 import { type Invocation, lowkey, type Outcome, room } from './cli.ts'
+import { PORTRAIT, portrait } from './portrait.ts'
 
 /** `protect`, on the adapter that the tests are to use. */
 export function protect(args: readonly string[], invocation: Invocation): Promise<Outcome> {
@@ -18,10 +19,7 @@ export const rows = ({ stdout }: Outcome) =>
     .map((line) => JSON.parse(line))
 
 // The photos: one real face, about 42 by 57 pixels, in every dress.
-const repository = resolve(import.meta.dirname, '../..')
-export const WIDTH = 160
-
-export const HEIGHT = 200
+export const { width: WIDTH, height: HEIGHT } = PORTRAIT
 
 export const photos = room('photos')
 
@@ -55,11 +53,7 @@ export const PLACE = 'SECRET-PLACE'
 
 /** Writes them. */
 export async function makePhotos(): Promise<void> {
-  const face = await sharp(join(repository, 'examples/astronaut.png'))
-    .extract({ left: 80, top: 0, width: 320, height: 400 })
-    .resize(WIDTH, HEIGHT)
-    .png()
-    .toBuffer()
+  const face = await portrait().png().toBuffer()
   writeFileSync(shot('face.png'), face)
   await sharp(face).jpeg({ quality: 95, chromaSubsampling: '4:2:0' }).toFile(shot('face.jpg'))
   await sharp(face).webp({ quality: 95 }).toFile(shot('face.webp'))

@@ -3,6 +3,9 @@ import type { Input } from './input.ts'
 import { eight, grey, HEIGHT, type Picture, pixels, WIDTH } from './picture.ts'
 
 interface Bitmap {
+  /** Of `picture.ts` unless told. */
+  width?: number
+  height?: number
   bits: number
   /** A row from left to right. */
   row(y: number): Uint8Array
@@ -20,6 +23,8 @@ interface Bitmap {
 }
 
 export function bitmap({
+  width = WIDTH,
+  height = HEIGHT,
   bits,
   row,
   topDown,
@@ -34,13 +39,13 @@ export function bitmap({
   head.write('BM')
   head.writeUInt32LE(header, 14)
   if (header === 12) {
-    head.writeUInt16LE(WIDTH, 18)
-    head.writeUInt16LE(HEIGHT, 20)
+    head.writeUInt16LE(width, 18)
+    head.writeUInt16LE(height, 20)
     head.writeUInt16LE(1, 22)
     head.writeUInt16LE(bits, 24)
   } else {
-    head.writeInt32LE(WIDTH, 18)
-    head.writeInt32LE(topDown ? -HEIGHT : HEIGHT, 22)
+    head.writeInt32LE(width, 18)
+    head.writeInt32LE(topDown ? -height : height, 22)
     head.writeUInt16LE(1, 26)
     head.writeUInt16LE(bits, 28)
     head.writeUInt32LE(compression, 30)
@@ -55,7 +60,7 @@ export function bitmap({
     else head.writeUInt32LE(mask, 54 + 4 * i)
   }
   const start = Buffer.concat([head, after, palette ?? Buffer.alloc(0)])
-  const order = Array.from({ length: HEIGHT }, (_, i) => (topDown ? i : HEIGHT - 1 - i))
+  const order = Array.from({ length: height }, (_, i) => (topDown ? i : height - 1 - i))
   const rows = order.map((y) => {
     const line = row(y)
     return Buffer.concat([line, Buffer.alloc((4 - (line.length % 4)) % 4)])
@@ -65,6 +70,14 @@ export function bitmap({
   file.writeUInt32LE(start.length, 10)
   return file
 }
+
+/** Of RGB, 24 bits a pixel, rows from the bottom: what scanners and screenshots of Windows write. */
+export const bitmapOf = (rgb: Uint8Array, size: { width: number; height: number }): Buffer =>
+  bitmap({
+    ...size,
+    bits: 24,
+    row: (y) => Uint8Array.from({ length: 3 * size.width }, (_, i) => rgb[3 * y * size.width + i + 2 - 2 * (i % 3)]),
+  })
 
 const at = (y: number, x: number, c: number): number => eight.samples[3 * (y * WIDTH + x) + c]
 const greyAt = (y: number, x: number): number => grey.samples[3 * (y * WIDTH + x)]
