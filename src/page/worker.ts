@@ -1,9 +1,11 @@
 /** The page's worker: everything that takes longer than a blink. Photos are worked on one after another, in the order they were asked for. */
+
 import { presets } from '../attack/presets.ts'
 import { NoFaceError, type Protection } from '../attack/protect.ts'
 import { stillMatches } from '../attack/verdict.ts'
 import { adapterName } from '../device/describe.ts'
 import { DeviceLostError, GpuError } from '../device/gpu.ts'
+import { startClock } from '../device/stopwatch.ts'
 import { smallestFace } from '../faces/mtcnn.ts'
 import { PlanMemoryError } from '../graph/index.ts'
 import { jpegQuality } from '../images/jpeg-quality.ts'
@@ -112,7 +114,7 @@ async function protect(
   { id, file, kind, decoded, faces, strength, format }: Protect,
   signal: AbortSignal,
 ): Promise<void> {
-  const began = performance.now()
+  const seconds = startClock()
   const progress = (
     phase: Extract<FromWorker, { type: 'progress' }>['phase'],
     done = 0,
@@ -164,7 +166,7 @@ async function protect(
     faces: protection.faces.map(outcomeOf),
     warnings: protection.warnings,
     reduced,
-    seconds: (performance.now() - began) / 1000,
+    seconds: seconds(),
   })
 }
 
