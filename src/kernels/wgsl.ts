@@ -65,7 +65,8 @@ export function paramBytes(dispatch: Dispatch): ArrayBuffer {
 
 /** The fields of `p` that the code mentions: one that is not used would be missing from the pipeline's layout. */
 export function usedParams(code: string, params: Readonly<Record<string, Param>>): Record<string, Param> {
-  return Object.fromEntries(Object.entries(params).filter(([name]) => new RegExp(`\\bp\\.${name}\\b`).test(code)))
+  const mentioned = new Set(Array.from(code.matchAll(/\bp\.(\w+)/g), ([, name]) => name))
+  return Object.fromEntries(Object.entries(params).filter(([name]) => mentioned.has(name)))
 }
 
 /** Workgroup size of kernels with one thread an element: it fits every adapter. */

@@ -11,7 +11,10 @@ import { inProcess, sharedGpu } from '../support/in-process.ts'
 import { PORTRAIT, portrait } from '../support/portrait.ts'
 import { everything, LONG } from '../support/scope.ts'
 
-vi.mock('../../src/cli/driver-noise.ts', async (original) => ({ ...(await original<object>()), openGpu: sharedGpu }))
+vi.mock('../../src/cli/driver-noise.ts', async (original) => ({
+  ...(await original<object>()),
+  openGpu: () => sharedGpu(),
+}))
 
 const { width: WIDTH, height: HEIGHT } = PORTRAIT
 const cwd = room()

@@ -1,18 +1,16 @@
 /** A folder as phones, messengers and cameras leave it: each of its eleven photos is protected, or said to be left alone and why. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { type Outcome, room } from '../support/cli.ts'
-import { inProcess, sharedGpu } from '../support/in-process.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { lowkey, type Outcome, room } from '../support/cli.ts'
 import { bitmapOf } from '../support/inputs/bmp.ts'
 import { fixture } from '../support/inputs/picture.ts'
 import { PORTRAIT, portrait } from '../support/portrait.ts'
 
 const cwd = room('eleven')
 const folder = join(cwd, 'in')
-const protect = (...args: string[]) => inProcess(['protect', ...args], { cwd })
-
-vi.mock('../../src/cli/driver-noise.ts', async (original) => ({ ...(await original<object>()), openGpu: sharedGpu }))
+const gpu = process.env.LOWKEY_GPU ? ['--gpu', process.env.LOWKEY_GPU] : []
+const protect = (...args: string[]) => lowkey(['protect', ...gpu, ...args], { cwd })
 
 /** A little-endian TIFF directory with DNGVersion (50706) and Make: what marks a camera's raw file. */
 function dng(): Buffer {
@@ -49,7 +47,7 @@ beforeAll(async () => {
 describe('eleven files', () => {
   let run: Outcome
   beforeAll(async () => {
-    run = await protect('in', '-o', 'out', '--models', 'sirius', '--steps', '1', '--json')
+    run = await protect('in', '-o', 'out', '--steps', '1', '--json')
   }, 900_000)
 
   const rows = () =>

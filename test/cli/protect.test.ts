@@ -1,13 +1,12 @@
 /**
- * `protect` as users meet it, on photos, folders and what it cannot protect: its files, exit codes and words. What is about a process and its
- * streams is one; the rest runs on one device. `watched` looks at every file that could be harmed.
+ * `protect` as users meet it, on photos, folders and what it cannot protect: a process, its files, exit codes and words. `lowkey` watches
+ * every file it could harm.
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { type Invocation, type Outcome, room } from '../support/cli.ts'
-import { inProcess, sharedGpu } from '../support/in-process.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { type Outcome, room } from '../support/cli.ts'
 import {
   ARTIST,
   decode,
@@ -22,12 +21,6 @@ import {
   WIDTH,
 } from '../support/real-photos.ts'
 import { everything, LONG } from '../support/scope.ts'
-
-vi.mock('../../src/cli/driver-noise.ts', async (original) => ({ ...(await original<object>()), openGpu: sharedGpu }))
-
-/** `protect` in this process. */
-const protectHere = (args: readonly string[], invocation: Pick<Invocation, 'cwd' | 'replaces'>) =>
-  inProcess(['protect', ...args], invocation)
 
 beforeAll(makePhotos)
 
@@ -55,7 +48,7 @@ describe('protect, on a photo', () => {
   beforeAll(async () => {
     copyFileSync(shot('face.png'), file('face.png'))
     plain = await protect(['face.png', ...steps, '--compare', 'pictures/compare.png'], { cwd: folder })
-    json = await protectHere(['face.png', ...steps, '--seed', '1', '--json', '-o', 'new/again.png'], { cwd: folder })
+    json = await protect(['face.png', ...steps, '--seed', '1', '--json', '-o', 'new/again.png'], { cwd: folder })
   })
 
   test('writes the result beside the photo, prints its path and nothing else', async () => {
@@ -155,7 +148,7 @@ describe('protect, on a photo', () => {
   })
 
   test('refuses to replace a result that exists', async () => {
-    const refused = await protectHere(['face.png', ...steps], { cwd: folder })
+    const refused = await protect(['face.png', ...steps], { cwd: folder })
     expect(refused).toMatchObject({ code: 1, stdout: '', created: [] })
     expect(refused.stderr).toMatch(/face\.cloaked\.png exists already: --overwrite/)
   })
@@ -163,10 +156,7 @@ describe('protect, on a photo', () => {
   test.skipIf(!everything)(`replaces a result that exists with --overwrite${LONG}`, async () => {
     const target = readFileSync(file('face.cloaked.png'))
     writeFileSync(file('face.cloaked.png'), 'an older result')
-    const done = await protectHere(['face.png', ...steps, '--overwrite'], {
-      cwd: folder,
-      replaces: ['face.cloaked.png'],
-    })
+    const done = await protect(['face.png', ...steps, '--overwrite'], { cwd: folder, replaces: ['face.cloaked.png'] })
     expect(done).toMatchObject({ code: 0, stdout: 'face.cloaked.png\n', created: [] })
     expect(readFileSync(file('face.cloaked.png')).equals(target)).toBe(true)
   })
@@ -207,7 +197,7 @@ describe('protect, on a folder', () => {
     mkdirSync(join(folder, 'below'))
     copyFileSync(shot('face.png'), join(folder, 'below/face.png'))
     // One recogniser: this is about photos, and every size of face compiles an attack of its own.
-    run = await protectHere(['.', '-o', 'out', '--models', 'sirius', '--steps', '1', '--json'], { cwd: folder })
+    run = await protect(['.', '-o', 'out', '--models', 'sirius', '--steps', '1', '--json'], { cwd: folder })
   }, 900_000)
 
   test('protects every photo in it but the broken one, which it names; exit code 1', () => {
@@ -302,7 +292,7 @@ describe('protect, on a folder', () => {
     async () => {
       const cwd = roomWith(['turned.jpg', '-von Jürgen.jpg'])
       const few = ['--models', 'sirius', '--steps', '1']
-      const run = await protectHere(['./-von Jürgen.jpg', '--keep-metadata', ...few], { cwd })
+      const run = await protect(['./-von Jürgen.jpg', '--keep-metadata', ...few], { cwd })
       expect(run).toMatchObject({
         code: 0,
         stdout: './-von Jürgen.cloaked.jpg\n',
@@ -324,7 +314,7 @@ describe('protect, on what it cannot protect', () => {
     ['nothing.png', /nothing\.png does not exist/],
   ])('%s: exit code 1, the file named, nothing written', async (name, message) => {
     const cwd = roomWith('words.png', 'cut.jpg')
-    const run = await protectHere([name, '-o', 'out/x.png'], { cwd })
+    const run = await protect([name, '-o', 'out/x.png'], { cwd })
     expect(run).toMatchObject({ code: 1, stdout: '', created: [], stderr: expect.stringMatching(message) })
     expect(existsSync(join(cwd, 'out'))).toBe(false)
     expect(run.stderr.trimEnd().split('\n')).toHaveLength(1)
@@ -334,7 +324,7 @@ describe('protect, on what it cannot protect', () => {
     const cwd = room()
     const around = { left: 41, top: 27, width: 60, height: 63 }
     await sharp(shot('face.png')).extract(around).toFile(join(cwd, 'tight.png'))
-    const run = await protectHere(['tight.png'], { cwd })
+    const run = await protect(['tight.png'], { cwd })
     expect(run).toMatchObject({ code: 1, stdout: '', created: [] })
     expect(run.stderr).toMatch(/^lowkey-gpu: tight\.png: a photo of 60x63 pixels is too small: .* at least 64$/m)
   })
@@ -352,7 +342,7 @@ describe('protect, on what it cannot protect', () => {
     `no face: exit code 3, nothing written; 1 when another photo failed otherwise${LONG}`,
     async () => {
       const cwd = roomWith('blank.png', ['blank.png', 'also.png'], 'words.png')
-      const one = await protectHere(['blank.png', '-o', 'out'], { cwd })
+      const one = await protect(['blank.png', '-o', 'out'], { cwd })
       expect(one).toMatchObject({
         code: 3,
         stdout: '',
@@ -360,7 +350,7 @@ describe('protect, on what it cannot protect', () => {
         stderr: expect.stringMatching(/blank\.png: no face found/),
       })
       expect(existsSync(join(cwd, 'out'))).toBe(false)
-      const two = await protectHere(['blank.png', 'also.png', '--json'], { cwd })
+      const two = await protect(['blank.png', 'also.png', '--json'], { cwd })
       expect(two.code).toBe(3)
       expect(
         rows(two)
@@ -371,13 +361,13 @@ describe('protect, on what it cannot protect', () => {
         ['also.png', 3],
       ])
       expect(rows(two)[2].summary).toMatchObject({ photos: 2, withoutFace: 2, failed: 0 })
-      expect((await protectHere(['blank.png', 'words.png'], { cwd })).code).toBe(1)
+      expect((await protect(['blank.png', 'words.png'], { cwd })).code).toBe(1)
     },
   )
 
   test.skipIf(!everything)(`no face with --on-no-face skip: exit code 0, nothing written${LONG}`, async () => {
     const cwd = roomWith('blank.png')
-    const run = await protectHere(['blank.png', '--on-no-face', 'skip'], { cwd })
+    const run = await protect(['blank.png', '--on-no-face', 'skip'], { cwd })
     expect(run).toMatchObject({
       code: 0,
       stdout: '',
@@ -391,7 +381,7 @@ describe('protect, on what it cannot protect', () => {
     async () => {
       const cwd = roomWith('blank.png', ['blank.png', 'x.cloaked.png'])
       const args = ['blank.png', 'x.cloaked.png', '-o', 'out', '--on-no-face', 'copy', '--again', '--json']
-      const run = await protectHere(args, { cwd })
+      const run = await protect(args, { cwd })
       expect(run).toMatchObject({ code: 0, created: ['out/blank.png'] })
       expect((await decode(join(cwd, 'out/blank.png'))).data.equals((await decode(shot('blank.png'))).data)).toBe(true)
       expect(run.stderr).toMatch(/^blank\.png: no face.*; copied unprotected to out\/blank\.png$/m)
@@ -413,7 +403,7 @@ describe('protect, on what it cannot protect', () => {
       symlinkSync('../out/same.png', join(cwd, 'b/link.png'))
       writeFileSync(join(cwd, 'out/there.png'), 'mine')
       const args = ['a/same.png', 'a/there.png', 'b/link.png', 'b/other.png', '-o', 'out', '--on-no-face', 'copy']
-      const run = await protectHere(args, { cwd })
+      const run = await protect(args, { cwd })
       expect(run).toMatchObject({ code: 1, created: ['out/link.png', 'out/other.png'] })
       expect(run.stderr).toMatch(/^lowkey-gpu: a\/same\.png: out\/same\.png is an input/m)
       expect(run.stderr).toMatch(/^lowkey-gpu: a\/there\.png: out\/there\.png exists already/m)

@@ -415,18 +415,7 @@ describe('kill -9', () => {
     child.kill('SIGKILL')
   }
 
-  const [archives, seed] = [everything ? 6 : 2, Number(process.env.LOWKEY_TEST_SEED ?? 1)]
-
-  /** Kills after a time: one in four in the start of the process, the others in its work, from its first row on. */
-  async function killAfter(child: ChildProcess, cwd: string, draw: () => number): Promise<void> {
-    if (draw() < 0.25) await sleep(300 + 600 * draw())
-    else {
-      const before = rowsIn(cwd).length
-      while (child.exitCode === null && rowsIn(cwd).length === before) await sleep(5)
-      await sleep(150 * draw())
-    }
-    child.kill('SIGKILL')
-  }
+  const [archives, seed] = [everything ? 8 : 2, Number(process.env.LOWKEY_TEST_SEED ?? 1)]
 
   test(`at any moment, and again: at most the photo in work is lost (${archives} archives)${LONG}`, async () => {
     const next = random(seed)
@@ -440,7 +429,8 @@ describe('kill -9', () => {
           env,
           parts: true,
           during: (child) => {
-            if (kills < 8) void killAfter(child, cwd, next)
+            // In the start of the process as well as in its work.
+            if (kills < 12) setTimeout(() => child.kill('SIGKILL'), 300 + 900 * next()).unref()
           },
         })
         code = run.code

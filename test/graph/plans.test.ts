@@ -25,7 +25,7 @@ import {
   sum,
   tanh,
 } from '../../src/kernels/index.ts'
-import { type Shape, ShapeError, type Tensor } from '../../src/kernels/op.ts'
+import { elements, type Shape, ShapeError, type Tensor } from '../../src/kernels/op.ts'
 import { relmax } from '../support/compare.ts'
 import { doubled, gpu, readAll, results, spies, withFacts } from '../support/graphs.ts'
 import { uniform } from '../support/random.ts'
@@ -284,6 +284,29 @@ describe('plans', () => {
     expect(await plan.read('state')).toEqual(Float32Array.of(1))
     Object.defineProperty(plan, 'gpu', { value: withFacts({ timestamps: false }) })
     await expect(profile(plan)).rejects.toThrow(/^profile: .* has no timestamp-query/)
+  })
+
+  test('of one network find offered what the first one was offered, on this device and at this precision', async () => {
+    const asked = vi.fn(doubled().kernels)
+    const op = doubled({ kernels: asked })
+    const compiled = async (shape: Shape, options: CompileOptions = {}) => {
+      const g = graph()
+      const x = g.input('x', shape)
+      using plan = await compile(gpu, { y: g.apply(op, [g.apply(op, [x], {})], {}) }, options)
+      plan.write('x', uniform(1, elements(shape)))
+      plan.run()
+      return await plan.read('y')
+    }
+    const first = await compiled([2, 3])
+    expect(asked).toHaveBeenCalledTimes(1)
+    expect(await compiled([2, 3])).toEqual(first)
+    expect(asked).toHaveBeenCalledTimes(1)
+    await compiled([4, 3])
+    expect(asked).toHaveBeenCalledTimes(2)
+    await compiled([2, 3], { products: 'f16' })
+    expect(asked).toHaveBeenCalledTimes(3)
+    await compiled([4, 3])
+    expect(asked).toHaveBeenCalledTimes(3)
   })
 
   test('say what they are', async () => {

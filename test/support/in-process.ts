@@ -2,7 +2,7 @@
  * Commands in the process of the tests, on one device, for what needs no process of its own: starting one, opening a GPU and compiling the
  * same shaders once more take most of the time of a run over one small photo. A file that imports this has `openGpu` give `sharedGpu`:
  *
- *     vi.mock('../../src/cli/driver-noise.ts', async (original) => ({ ...(await original<object>()), openGpu: sharedGpu }))
+ *     vi.mock('../../src/cli/driver-noise.ts', async (original) => ({ ...(await original<object>()), openGpu: () => sharedGpu() }))
  */
 import { join } from 'node:path'
 import { afterAll, vi } from 'vitest'

@@ -152,10 +152,7 @@ export const tileKernels = (t: TiledProduct, gpu: Target, half = false): Kernel[
   plans(t, gpu, half).map((plan) => kernel(t, plan, half))
 
 /** The kernel that runs on every adapter. */
-export const safeTile = (t: TiledProduct): Kernel => ({
-  ...kernel(t, { tile: SAFE, parts: 1 }, false),
-  variant: 'tile',
-})
+export const safeTile = (t: TiledProduct): Kernel => kernel(t, { tile: SAFE, parts: 1 }, false, 0, 'tile')
 
 /** The dispatches of the plan that should be fastest, as a part of a larger kernel whose buffers begin at `scratch`. */
 export const bestTile = (t: TiledProduct, gpu: Target, scratch: number): Kernel =>
@@ -164,16 +161,29 @@ export const bestTile = (t: TiledProduct, gpu: Target, scratch: number): Kernel 
 const name = ({ tile, parts }: TilePlan, half: boolean): string =>
   `tile ${tile.rows}x${tile.columns}${parts > 1 ? ' split' : ''}${half ? ' f16' : ''}`
 
-function kernel(t: TiledProduct, plan: TilePlan, half: boolean, firstScratch = 0): Kernel {
+function kernel(
+  t: TiledProduct,
+  plan: TilePlan,
+  half: boolean,
+  firstScratch = 0,
+  variant: string = name(plan, half),
+): Kernel {
   const packed: BufferRef = `scratch${firstScratch}`
   const sums: BufferRef = `scratch${firstScratch + 1}`
   const split = plan.parts > 1
-  const dispatches = [packLeft(t, plan.tile.rows, STEP4, half, packed), multiplyTiles(t, plan, half, packed, sums)]
-  if (split) dispatches.push(addParts(t, plan.parts, sums))
+  let made: readonly Dispatch[] | undefined
   return {
-    variant: name(plan, half),
+    variant,
     precision: half ? 'f16' : 'f32',
-    dispatches,
+    // Written when it is asked for: of the kernels that are offered few are used, and MTCNN's pyramid has new shapes with each photo.
+    get dispatches() {
+      made ??= [
+        packLeft(t, plan.tile.rows, STEP4, half, packed),
+        multiplyTiles(t, plan, half, packed, sums),
+        ...(split ? [addParts(t, plan.parts, sums)] : []),
+      ]
+      return made
+    },
     scratch: [packedTileElements(t, plan.tile.rows, STEP4, half), ...(split ? [plan.parts * t.elements] : [])],
   }
 }
