@@ -95,7 +95,7 @@ export class ProtectionParts {
     'protection-table': () => this.measured(() => this.table()),
     'protection-basis': () => this.measured(() => wrapped(this.basis())),
     'protected-pairs': () =>
-      this.results ? this.protectedPairs() : 'how many do has not been measured for this version',
+      this.results ? this.protectedPairs() : 'how many still do has not been measured for this version',
     'results-commands': () => this.measured(() => this.commands()),
     'results-figures': () => this.measured(() => this.figures()),
     'results-attacked': () => this.measured(() => this.attackedTable()),
@@ -212,7 +212,8 @@ export class ProtectionParts {
 
   private protectedPairs(): string {
     const seen = this.leftOut(new Strength(this.results!, this.standard))
-    return `${span(seen.map(({ victim }) => victim.bothProtected.accepted))} of such pairs did at the default strength`
+    const accepted = span(seen.map(({ victim }) => victim.bothProtected.accepted))
+    return `of ${seen[0].victim.bothProtected.pairs} such pairs ${accepted} did at the default strength`
   }
 
   private commands(): string {
