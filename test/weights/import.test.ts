@@ -58,7 +58,7 @@ describe('halves', () => {
     expect(beyondHalves(new Map([['a', { shape: [1], data: large.data }]]))).toBeUndefined()
   })
 
-  test.skipIf(!everything)(`are measured by what embeddings become${LONG}`, async () => {
+  test('are measured by what embeddings become', async () => {
     const gpu = await testGpu()
     const entry = {
       ...(await knownNetworks()).find(({ id }) => id === 'sirius')!,
@@ -107,7 +107,7 @@ describe('weights import', () => {
   const run = (...args: string[]) => lowkey(['weights', ...args], { cwd, env })
   const weights = seeded(MICRO)
 
-  test.skipIf(!everything)(`takes PyTorch, safetensors and numpy files, and the network is there${LONG}`, async () => {
+  test('takes PyTorch, safetensors and numpy files, and the network is there', async () => {
     writeFileSync(join(cwd, 'Micro_Zip.pth'), stateFile(new Map([...weights].map(([k, v]) => [`module.${k}`, v]))))
     writeFileSync(join(cwd, 'micro-old.pt'), stateFile(weights, older))
     writeFileSync(join(cwd, 'micro.safetensors'), writeSafetensors(weights, {}, 'm'))
@@ -174,7 +174,7 @@ describe('weights import', () => {
     expect(rows).toContainEqual(['micro-old', true, 0.3])
   })
 
-  test.skipIf(!everything)(`keeps what is there, unless told${LONG}`, async () => {
+  test('keeps what is there, unless told', async () => {
     const again = await run('import', 'micro.safetensors', '--name', 'mine')
     expect(again).toMatchObject({
       code: 2,
@@ -217,7 +217,7 @@ describe('weights import', () => {
     expect(outcome.stderr).toMatch(message)
   })
 
-  test.skipIf(!everything)(`a file that is no network: exit code 5, and nothing is written${LONG}`, async () => {
+  test('a file that is no network: exit code 5, and nothing is written', async () => {
     const one = new Map([['w', { shape: [2], data: Float32Array.of(1, 2) }]])
     writeFileSync(join(cwd, 'other.pth'), stateFile(one))
     writeFileSync(join(cwd, 'page.pth'), '<!DOCTYPE html><title>Sign in</title>')
@@ -248,7 +248,7 @@ describe('weights import', () => {
     expect(mixed.stderr).toMatch(/^lowkey-gpu: other\.pth: is no network/m)
   })
 
-  test.skipIf(!everything)(`an entry or a file that was damaged is named, with what helps${LONG}`, async () => {
+  test('an entry or a file that was damaged is named, with what helps', async () => {
     const path = join(folder, 'micro-old.json')
     const entry = readFileSync(path, 'utf8')
     writeFileSync(path, entry.replace('"threshold": 0.3', '"threshold": 3'))
@@ -270,7 +270,7 @@ describe('weights import', () => {
     writeFileSync(join(folder, 'micro-old.safetensors'), bytes)
   })
 
-  test.skipIf(!everything)(`a folder that cannot be written is named${LONG}`, async () => {
+  test('a folder that cannot be written is named', async () => {
     const blocked = join(cwd, 'blocked')
     writeFileSync(blocked, '')
     const outcome = await lowkey(['weights', 'import', 'micro.safetensors', '--f16', 'no'], {
