@@ -1,11 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { configDefaults, defineConfig } from 'vitest/config'
-import { LONG_FILES } from './test/long-files.ts'
+import { LEFT_OUT } from './test/long-files.ts'
 import LongestFirst from './test/sequencer.ts'
-import { everything } from './test/support/scope.ts'
-
-/** Files or words of their names were given: they are run, long ones too. */
-const named = process.argv.slice(3).some((word) => !word.startsWith('-'))
 
 export default defineConfig({
   test: {
@@ -14,7 +10,7 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...(everything || named ? [] : LONG_FILES)],
+          exclude: [...configDefaults.exclude, ...LEFT_OUT],
           testTimeout: 300_000,
           hookTimeout: 300_000,
           // Each file in a process of its own. Two at a time fill two cores: compiling shaders takes one core, starting processes none

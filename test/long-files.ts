@@ -1,9 +1,10 @@
+import { everything } from './support/scope.ts'
+
 /**
  * Files that `npm test` leaves to `npm run test:all` as a whole: mostly the command line as one process after another, each of which opens a
- * device and compiles detectors. What they test has a test of its own below, without a process, in the short run. A file that is named
- * (`npm test -- test/cli/writing.test.ts`) runs.
+ * device and compiles detectors.
  */
-export const LONG_FILES = [
+const LONG_FILES = [
   'cli/any-size',
   'cli/check-moved',
   'cli/choose-faces',
@@ -24,3 +25,10 @@ export const LONG_FILES = [
   'project/bundle',
   'weights/hostile',
 ].map((name) => `test/${name}.test.ts`)
+
+const words = process.argv.slice(2).map((word) => word.replace(/^\.\//, ''))
+
+/** Those that this run leaves out: all, but for those that it names (`npm test -- test/cli/writing.test.ts`, `npm test -- cli`). */
+export const LEFT_OUT = everything
+  ? []
+  : LONG_FILES.filter((file) => !words.some((word) => file.includes(word) || word.endsWith(file)))

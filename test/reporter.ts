@@ -1,8 +1,7 @@
 import { relative } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import type { Reporter, TestModule } from 'vitest/node'
-import { LONG_FILES } from './long-files.ts'
-import { everything } from './support/scope.ts'
+import { LEFT_OUT } from './long-files.ts'
 
 /**
  * Ends every run with one plain line, `N passed, N failed, N skipped`, which CI reads. Before it, in a run of many files, the ten that
@@ -25,8 +24,8 @@ export default class PlainSummary implements Reporter {
       }
     }
     if (modules.length > 10) console.log(`\nslowest files, in seconds: ${slowest(modules)}`)
-    if (modules.length > 100 && !everything)
-      console.log(`${LONG_FILES.length} more files are left to \`npm run test:all\``)
+    if (modules.length > 10 && LEFT_OUT.length > 0)
+      console.log(`${LEFT_OUT.length} more files are left to \`npm run test:all\``)
     for (const each of failed) console.log(each)
     console.log(`${count.passed} passed, ${failed.length} failed, ${count.skipped} skipped`)
   }
