@@ -2,13 +2,12 @@
 import { convArgs, convGeometry, outputShape } from '../../src/kernels/conv/geometry.ts'
 import { type ConvTransposeArgs, convTranspose2dOp, geometry } from '../../src/kernels/conv-transpose2d.ts'
 import { type Case, check } from './check.ts'
-import { convCases, forEachProduct } from './convolutions.ts'
+import { biases, convCases, forEachProduct } from './convolutions.ts'
 
 export const convTranspose2dCheck = check(convTranspose2dOp, {
   reference(args, [y, weights, bias], shapes) {
     const g = geometry(args, shapes)
-    const pixels = g.h * g.w
-    const x = Float64Array.from({ length: g.n * g.c * pixels }, (_, i) => bias?.[Math.floor(i / pixels) % g.c] ?? 0)
+    const x = biases(g.n, g.c, g.h * g.w, bias)
     forEachProduct(g, (xi, wi, yi) => {
       x[xi] += y[yi] * weights[wi]
     })

@@ -2,13 +2,12 @@
 import { type ConvArgs, convArgs } from '../../src/kernels/conv/geometry.ts'
 import { conv2dOp, geometry } from '../../src/kernels/conv2d.ts'
 import { type Case, check } from './check.ts'
-import { convCases, forEachProduct } from './convolutions.ts'
+import { biases, convCases, forEachProduct } from './convolutions.ts'
 
 export const conv2dCheck = check(conv2dOp, {
   reference(args, [x, weights, bias], shapes) {
     const g = geometry(args, shapes)
-    const pixels = g.oh * g.ow
-    const y = Float64Array.from({ length: g.n * g.k * pixels }, (_, i) => bias?.[Math.floor(i / pixels) % g.k] ?? 0)
+    const y = biases(g.n, g.k, g.oh * g.ow, bias)
     forEachProduct(g, (xi, wi, yi) => {
       y[yi] += x[xi] * weights[wi]
     })

@@ -31,6 +31,10 @@ export function convCases<T>(make: (x: Shape, weights: Shape, options: ConvOptio
   ]
 }
 
+/** What sums [n,channels,pixels] begin with: the bias of their channel, or zeros. */
+export const biases = (n: number, channels: number, pixels: number, bias: Float64Array | undefined): Float64Array =>
+  Float64Array.from({ length: n * channels * pixels }, (_, i) => bias?.[Math.floor(i / pixels) % channels] ?? 0)
+
 /** Visits every product y[yi] += x[xi] * w[wi] of a convolution, as flat indices: the definition, for float64 references. */
 export function forEachProduct(g: Geometry, visit: (xi: number, wi: number, yi: number) => void): void {
   const perGroup = g.c / g.groups
