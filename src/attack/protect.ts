@@ -199,10 +199,10 @@ export class Protector implements Disposable {
     let psnr = Number.POSITIVE_INFINITY
     for (const [index, target] of targets.entries()) {
       const { region, faces: members } = target
-      const earlier = members.map((member) => {
-        const itself = clean?.[faces.indexOf(member)]
-        return apartFrom && itself ? apartFrom.ofPerson(itself, this.networks.surrogates, done) : []
-      })
+      const places = members.map((member) => faces.indexOf(member))
+      const earlier = places.map((place) =>
+        apartFrom && clean ? apartFrom.ofPerson(clean[place], this.networks.surrogates, done) : [],
+      )
       const slots = earlier.some(({ length }) => length > 0) ? SLOTS : 0
       report('compile')
       const attack = await this.attackFor(region, { faces: members.length, grey, slots }, preset, {
@@ -220,9 +220,12 @@ export class Protector implements Disposable {
       const base = index === 0 ? original : workingPlanes(result, region)
       const nearestTo = (like: readonly FaceEmbeddings[]) =>
         earlier.map((list, k) => nearest(list, like[k], this.networks.surrogates))
-      const itself = clean && members.map((member) => clean![faces.indexOf(member)])
-      attack.load({ ...images, base, apartFrom: slots > 0 ? nearestTo(itself!) : undefined })
-      const turn = targets.length > 1 ? faces.indexOf(members[0]) + 1 : undefined
+      attack.load({
+        ...images,
+        base,
+        apartFrom: slots > 0 ? nearestTo(places.map((place) => clean![place])) : undefined,
+      })
+      const turn = targets.length > 1 ? places[0] + 1 : undefined
       report('attack', taken, planned, turn)
       // The recognisers that judge the result are made ready while the attack runs.
       void this.embedder.prepare()
@@ -242,14 +245,11 @@ export class Protector implements Disposable {
         taken += count
         if (round > 0) result.rgb.set(before)
         addChange(result, region, visibleChange(delta, original.length, mask), preset.rounding)
-        for (const member of members) rounds[faces.indexOf(member)] = round
+        for (const place of places) rounds[place] = round
         if (round === mostRounds && !apartFrom) break
         clean ??= await this.embedder.embedAll(photo, landmarksOf(faces))
         seen = await this.embedder.embedAll(result, landmarksOf(members))
-        const unlike = members.map((member, k) => [
-          clean![faces.indexOf(member)],
-          ...earlier[k].map((face) => face.result),
-        ])
+        const unlike = places.map((place, k) => [clean![place], ...earlier[k].map((face) => face.result)])
         if (round === mostRounds || unlike.every((others, k) => others.every((other) => this.isClear(other, seen[k]))))
           break
         if (slots > 0) attack.setApart(nearestTo(seen))
@@ -258,7 +258,7 @@ export class Protector implements Disposable {
       if (apartFrom) {
         for (const [k, member] of members.entries()) {
           if (earlier[k].length > 0) apart.set(member, this.apartness(seen[k], earlier[k]))
-          done.push({ photo: name, clean: clean![faces.indexOf(member)], result: seen[k] })
+          done.push({ photo: name, clean: clean![places[k]], result: seen[k] })
         }
       }
       clock.lap('attack')

@@ -203,13 +203,13 @@ class Maker implements Disposable {
     // A photo that is kept is made of itself and, where the method keeps them apart, of those before it.
     const content = this.method.apart && contents.length > 0 ? keyOf(itself, contents) : itself
     const kept = await this.store.find(person, file, content)
-    if (kept?.meters !== meters.key) this.opened ??= await this.method.open(gpu, this.networks.value)
-    const protect = async (method: OpenMethod) => {
+    const protect = async () => {
+      const method = (this.opened ??= await this.method.open(gpu, this.networks.value))
       for (const each of waiting.splice(0))
         await method.remember?.(each.before, each.photo, { person: apartFrom, name: each.name })
       return await method.protect(before, { seed, grey: before.grey, signal, person: apartFrom, name })
     }
-    const { photo, faces, seconds } = kept ?? (await protect(this.opened!))
+    const { photo, faces, seconds } = kept ?? (await protect())
     if (this.method.apart) contents.push(itself)
     if (this.method.apart && kept) waiting.push({ before, photo, name })
     if (kept?.meters === meters.key) return { ...kept, isNew: false }

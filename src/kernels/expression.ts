@@ -107,7 +107,6 @@ const functions: Readonly<Record<FunctionName, PointwiseFunction>> = {
   mul: { wgsl: infix('*'), back: (dy, _, a, b) => [mul(b, dy), mul(a, dy)] },
   div: {
     wgsl: infix('/'),
-
     back: (dy, _, a, b) => [
       ['div', dy, b],
       ['div', mul(neg(dy), a), mul(b, b)],
@@ -126,58 +125,49 @@ const functions: Readonly<Record<FunctionName, PointwiseFunction>> = {
   cos: { wgsl: call('cos'), back: (dy, _, x) => [mul(neg(['sin', x]), dy)], flop: 8 },
   erf: {
     wgsl: wgslErf,
-
     back: (dy, _, x) => [mul(mul(2 / Math.sqrt(Math.PI), ['exp', neg(mul(x, x))]), dy)],
     flop: 32,
   },
   /** 1 / (1 + exp(-x)), by way of exp(-|x|), which cannot overflow. */
   sigmoid: {
     wgsl: (T, x) => `(select(exp(-abs(${x})), ${T}(1), ${x} >= ${T}(0)) / (${T}(1) + exp(-abs(${x}))))`,
-
     back: (dy, y) => [mul(mul(y, ['sub', 1, y]), dy)],
     flop: 12,
   },
   /** Beyond 10 tanh is 1 in f32; some drivers' own tanh overflows further out. */
   tanh: {
     wgsl: (T, x) => `tanh(select(select(${x}, ${T}(10), ${x} > ${T}(10)), ${T}(-10), ${x} < ${T}(-10)))`,
-
     back: (dy, y) => [mul(['sub', 1, mul(y, y)], dy)],
     flop: 12,
   },
   /** By the output, which is kept anyway, as the next layer reads it. */
   relu: {
     wgsl: (T, x) => `select(${x}, ${T}(0), ${x} < ${T}(0))`,
-
     back: (dy, y) => [where(['gt', y, 0], dy)],
   },
   relu6: {
     wgsl: (T, x) => `select(select(${x}, ${T}(6), ${x} > ${T}(6)), ${T}(0), ${x} < ${T}(0))`,
-
     back: (dy, y) => [where(['and', ['gt', y, 0], ['lt', y, 6]], dy)],
     flop: 2,
   },
   /** Where both are equal the gradient goes to the first. */
   max: {
     wgsl: (T, a, b) => `select(${b}, ${a}, (${a} >= ${b}) | ${wgslIsNaN(T, a)})`,
-
     back: (dy, _, a, b) => [where(['ge', a, b], dy), where(['gt', b, a], dy)],
   },
   min: {
     wgsl: (T, a, b) => `select(${b}, ${a}, (${a} <= ${b}) | ${wgslIsNaN(T, a)})`,
-
     back: (dy, _, a, b) => [where(['le', a, b], dy), where(['lt', b, a], dy)],
   },
   /** The gradient passes where nothing was cut off, the bounds themselves included. */
   clamp: {
     wgsl: (_, x, low, high) => `select(select(${x}, ${high}, ${x} > ${high}), ${low}, ${x} < ${low})`,
-
     back: (dy, _, x, low, high) => [where(['and', ['ge', x, low], ['le', x, high]], dy), undefined, undefined],
     flop: 2,
   },
   /** There is no gradient for the exponent. */
   pow: {
     wgsl: wgslPower,
-
     back: (dy, _, x, e) => [['where', ['eq', e, 0], 0, mul(mul(dy, e), ['pow', x, add(e, -1)])], undefined],
     flop: 16,
   },
@@ -190,7 +180,6 @@ const functions: Readonly<Record<FunctionName, PointwiseFunction>> = {
   and: { wgsl: infix('&') },
   where: {
     wgsl: (_, condition, yes, no) => `select(${no}, ${yes}, ${condition})`,
-
     back: (dy, _, condition) => [undefined, where(condition, dy), dy === 0 ? 0 : ['where', condition, 0, dy]],
   },
 }

@@ -1,4 +1,4 @@
-/** Functions that record the operations. One line a file; operations.ts has the operations themselves. */
+/** Functions that record the operations. One line a file; the operations themselves are in the files. */
 
 export { type AdadeltaOptions, type AdadeltaState, adadelta } from './adadelta.ts'
 export { type AdamOptions, type AdamState, adam } from './adam.ts'
