@@ -39,8 +39,13 @@ export class ProtectedFaces {
     return this.faces.length
   }
 
+  /** The very same face, protected anew, takes the place of its former result. */
   add(...faces: readonly EarlierFace[]): void {
-    this.faces.push(...faces)
+    for (const face of faces) {
+      const former = this.faces.findIndex(({ clean }) => isSameFace(clean, face.clean))
+      if (former < 0) this.faces.push(face)
+      else this.faces[former] = face
+    }
   }
 
   /**
@@ -49,16 +54,15 @@ export class ProtectedFaces {
    * @param also further ones that come after all of these
    */
   ofPerson(clean: FaceEmbeddings, recognisers: readonly Surrogate[], also: readonly EarlierFace[] = []): EarlierFace[] {
-    const copy = this.faces.findIndex((face) =>
-      recognisers.every(({ network: { id } }) => isSame(face.clean, clean, id)),
-    )
+    const copy = this.faces.findIndex((face) => isSameFace(face.clean, clean))
     const before = copy < 0 ? [...this.faces, ...also] : this.faces.slice(0, copy)
     return before.filter((face) => 2 * accepting(face.clean, clean, recognisers).length >= recognisers.length)
   }
 }
 
-const isSame = (a: FaceEmbeddings, b: FaceEmbeddings, id: string): boolean =>
-  a.get(id)!.every((value, i) => value === b.get(id)![i])
+/** Bit for bit the same in every recogniser that knows both. */
+const isSameFace = (a: FaceEmbeddings, b: FaceEmbeddings): boolean =>
+  [...a].every(([id, values]) => b.get(id)?.every((value, i) => value === values[i]) ?? true)
 
 /** Ids of the recognisers that take two faces for one person's. */
 export const accepting = (a: FaceEmbeddings, b: FaceEmbeddings, recognisers: readonly Surrogate[]): string[] =>

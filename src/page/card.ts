@@ -197,7 +197,7 @@ export class Card {
     return [figure, words]
   }
 
-  private verdict({ number, matches, recognisers }: FaceOutcome, count: number): HTMLElement {
+  private verdict({ number, matches, earlier, recognisers }: FaceOutcome, count: number): HTMLElement {
     const name = count === 1 ? texts.theFace : texts.face(number)
     const kind = matches === null ? 'unknown' : matches ? 'matching' : 'clear'
     const matchedBy = matches === null ? 'old-place' : 'overlap'
@@ -205,6 +205,7 @@ export class Card {
       'div',
       { class: `verdict ${kind}` },
       element('p', {}, texts.verdict(name, matches, recognisers.length)),
+      earlier > 0 && element('p', {}, texts.apart(earlier)),
       element(
         'details',
         {},

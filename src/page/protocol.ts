@@ -37,6 +37,8 @@ export interface FaceOutcome {
   number: number
   /** Whether some recogniser still takes the two for one person; null where the face is not found any more. */
   matches: boolean | null
+  /** How many earlier photos of the same person it was kept apart from. */
+  earlier: number
   recognisers: { id: string; similarity: number; threshold: number }[]
 }
 

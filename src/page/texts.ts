@@ -131,6 +131,8 @@ export const texts = {
     if (matches) return `${face} still matches. Try “Automatic” or “High”, or do not post this photo.`
     return `${face} does not match: ${recognisers === 1 ? who : `none of ${who}`} ${recognisers === 1 ? 'no longer takes' : 'takes'} it for the same person.`
   },
+  apart: (photos: number) =>
+    `It was changed in another way than in ${photos === 1 ? 'the earlier photo' : `the ${photos} earlier photos`} of the same person, so that the results do not match each other.`,
   theFace: 'The face',
   verdictDetails: 'What each recogniser says',
   verdictNote: 'Similarity above the threshold means the same person. Other recognisers may see it otherwise.',

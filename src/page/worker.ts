@@ -1,5 +1,6 @@
 /** The page's worker: everything that takes longer than a blink. Photos are worked on one after another, in the order they were asked for. */
 
+import { ProtectedFaces } from '../attack/apart.ts'
 import { presets } from '../attack/presets.ts'
 import { NoFaceError, type Protection } from '../attack/protect.ts'
 import { stillMatches } from '../attack/verdict.ts'
@@ -28,6 +29,8 @@ const bytesOf = (data: PartData): Uint8Array<ArrayBuffer> =>
 
 let overrides: Overrides = {}
 let engine: Engine
+/** Faces of the photos so far, in the worker's memory alone, until the page is closed: later photos of the same people are kept apart from them. */
+const protectedFaces = new ProtectedFaces()
 /** Ends when the work that was asked for last is done, or has failed. */
 let busy: Promise<void> = Promise.resolve()
 const controllers = new Map<number, AbortController>()
@@ -135,6 +138,8 @@ async function protect(
           faces,
           grey: isGrey(photo),
           finest,
+          apartFrom: protectedFaces,
+          name: file.name,
           signal,
           onProgress: ({ phase, done, total, face, faces: count }) => progress(phase, done, total, face, count),
         }),
@@ -173,11 +178,12 @@ async function protect(
 /** Working pixels per crop pixel where memory did not suffice for the usual 1.5: a quarter of the memory. */
 const COARSE = 0.75
 
-function outcomeOf({ number, recognisers, foundAgain }: Protection['faces'][number]): FaceOutcome {
+function outcomeOf({ number, recognisers, foundAgain, apart }: Protection['faces'][number]): FaceOutcome {
   const matching = recognisers.some(stillMatches)
   return {
     number,
     matches: matching ? true : foundAgain ? false : null,
+    earlier: apart?.from ?? 0,
     recognisers: recognisers.map(({ id, after, threshold }) => ({ id, similarity: after, threshold })),
   }
 }

@@ -214,12 +214,23 @@ describe('faces that were protected', () => {
   test('of a copy of a photo are those before it, so that it comes to the same', () => {
     const faces = new ProtectedFaces()
     const itself = embeddings(near(one, 0.02), near(one, 0.02))
-    faces.add(face('before', embeddings(one, one)), face('itself', itself), face('after', embeddings(one, one)))
+    const after = embeddings(near(one, 0.03), near(one, 0.03))
+    faces.add(face('before', embeddings(one, one)), face('itself', itself), face('after', after))
     const photos = (of: FaceEmbeddings, also: EarlierFace[] = []) =>
       faces.ofPerson(of, known, also).map(({ photo }) => photo)
     expect(photos(new Map([...itself].map(([id, values]) => [id, values.slice()])))).toEqual(['before'])
     const further = [face('beside', embeddings(one, one))]
     expect(photos(embeddings(near(one), near(one)), further)).toEqual(['before', 'itself', 'after', 'beside'])
+  })
+
+  test('that is protected anew has one result, in its old place', () => {
+    const faces = new ProtectedFaces()
+    const again = face('again', embeddings(one, one))
+    faces.add(face('first', embeddings(one, one)), face('second', embeddings(near(one), near(one))), again)
+    expect(faces.size).toBe(2)
+    const found = faces.ofPerson(embeddings(near(one, 0.03), near(one, 0.03)), known)
+    expect(found.map(({ photo }) => photo)).toEqual(['again', 'second'])
+    expect(found[0].result).toBe(again.result)
   })
 
   test('fill the slots by the nearest, by the way from the threshold', () => {

@@ -170,6 +170,11 @@ describe.skipIf(unavailable)(`the page in a browser${unavailable ? ` (${started.
     const files = unzipSync(await download('cloaked-photos.zip'))
     expect(Object.keys(files)).toEqual(['me.cloaked.png', 'again.cloaked.png'])
     expect(await page.evaluate(`document.querySelector('.left').textContent`)).toBe('2 of 4 photos protected, 2 not.')
+    // The first has nothing to be kept apart from.
+    const verdicts = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('.verdict')].map((each) => each.textContent)`,
+    )
+    expect(verdicts.map((text) => text.includes('than in the earlier photo of the same person'))).toEqual([false, true])
   })
 
   test.skipIf(!everything)(`a result is known, and not protected once more${LONG}`, async () => {
