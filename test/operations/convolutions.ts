@@ -22,6 +22,7 @@ export function convCases<T>(make: (x: Shape, weights: Shape, options: ConvOptio
     make([2, 6, 7, 7], [6, 1, 3, 3], { padding: 1, groups: 6 }, true),
     make([1, 8, 11, 13], [8, 1, 3, 3], { padding: 1, stride: 2, groups: 8 }, false),
     make([2, 8, 7, 7], [8, 1, 7, 7], { groups: 8 }, false),
+    make([2, 6, 4, 4], [6, 1, 3, 3], { padding: 1, dilation: 2, stride: 2, groups: 6 }, true),
     make([2, 4, 6, 5], [12, 2, 3, 3], { padding: 1, groups: 2 }, true),
     make([1, 3, 5, 5], [6, 1, 3, 3], { padding: 1, groups: 3 }, true),
     make([1, 64, 5, 6], [72, 32, 3, 3], { padding: 1, groups: 2 }, true),

@@ -104,6 +104,28 @@ function single(g: Geometry, bias: boolean): Kernel {
   return kernel({ bias, transposed: false, code, params, count, source: 'f32', stores: 'f32' })
 }
 
+/** The kernel for the transpose of that: a result has one tap at most. A thread makes a row of a channel, so divisions are few. */
+function spread(g: Geometry, bias: boolean): Kernel {
+  const [DH, DW, PT, PL] = [...g.dilation, ...g.padding]
+  const count = g.n * g.c * g.h
+  const code = linearEntry(`  let job = min(i, p.count - 1u);
+  let channel = job / p.H;
+  let k = channel % p.K;
+  let x = source[channel];
+  let y = job % p.H + ${PT}u;
+  let r = y / ${DH}u;
+  let down = y % ${DH}u == 0u && r < p.KH;
+  let taps = (k * p.KH + min(r, p.KH - 1u)) * p.KW;
+  ${bias ? 'let shift = bias[k];' : ''}
+  for (var column = 0u; column < select(0u, p.W, i < p.count); column++) {
+    let s = (column + ${PL}u) / ${DW}u;
+    let reached = down && (column + ${PL}u) % ${DW}u == 0u && s < p.KW;
+    store(job * p.W + column, k, select(0.0, x * weights[taps + min(s, p.KW - 1u)], reached)${bias ? ' + shift' : ''});
+  }`)
+  const params = { count, K: g.k, H: g.h, W: g.w, KH: g.kh, KW: g.kw }
+  return kernel({ bias, transposed: true, code, params, count, source: 'f32', stores: 'f32' })
+}
+
 /** WGSL of the source's elements at a row and column of `plane`, zeros outside the image. */
 function pixel(type: string, row: string, column: string): string {
   const inside = `(${row} < p.H) & (${column} < p.W)`
@@ -264,7 +286,7 @@ function rolling(g: Geometry, bias: boolean, transposed: boolean, lanes: number,
  */
 export function depthwise(g: Geometry, bias: boolean, transposed: boolean, lanes: number): Kernel | undefined {
   if (transposed && g.k !== g.c) return undefined
-  if (!transposed && g.oh * g.ow === 1) return single(g, bias)
+  if (g.oh * g.ow === 1) return transposed ? spread(g, bias) : single(g, bias)
   for (const columns of lanes > 0 ? [4, 2, 1] : []) {
     const found = rolling(g, bias, transposed, lanes, columns)
     if (found) return found
