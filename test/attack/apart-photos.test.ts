@@ -10,6 +10,7 @@ import { similarityOf } from '../../src/models/recognisers.ts'
 import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
 import { resize } from '../../src/pixels/resize.ts'
 import { testGpu } from '../support/gpu.ts'
+import { everything, LONG } from '../support/scope.ts'
 import { beside } from '../support/turned-photos.ts'
 
 const gpu = await testGpu()
@@ -66,20 +67,24 @@ describe('two photos of one face', () => {
     expect(second.psnr).toBeGreaterThan(alone[1].psnr - 1)
   })
 
-  test('that still match are named, and take further rounds', { timeout: SLOW }, async () => {
-    const weak = { apart: 0.001, steps: 4 }
-    const one = await protect(photos[0], undefined, '', weak)
-    const known = async () => {
-      const faces = new ProtectedFaces()
-      await protector.remember(photos[0], one.photo, { apartFrom: faces, name: 'first.png' })
-      return faces
-    }
-    const { faces, warnings } = await protect(photos[1], await known(), 'second.png', weak)
-    expect(faces[0].apart).toEqual({ from: 1, matches: [{ photo: 'first.png', recognisers: ['sirius'] }] })
-    expect(warnings.join()).toMatch(/face 1 at .* still matches the same person's in first\.png.*\(sirius\)/)
-    const more = await protect(photos[1], await known(), 'second.png', { ...weak, rounds: 2 })
-    expect(more.faces[0].rounds).toBeGreaterThan(0)
-  })
+  test.skipIf(!everything)(
+    `that still match are named, and take further rounds${LONG}`,
+    { timeout: SLOW },
+    async () => {
+      const weak = { apart: 0.001, steps: 4 }
+      const one = await protect(photos[0], undefined, '', weak)
+      const known = async () => {
+        const faces = new ProtectedFaces()
+        await protector.remember(photos[0], one.photo, { apartFrom: faces, name: 'first.png' })
+        return faces
+      }
+      const { faces, warnings } = await protect(photos[1], await known(), 'second.png', weak)
+      expect(faces[0].apart).toEqual({ from: 1, matches: [{ photo: 'first.png', recognisers: ['sirius'] }] })
+      expect(warnings.join()).toMatch(/face 1 at .* still matches the same person's in first\.png.*\(sirius\)/)
+      const more = await protect(photos[1], await known(), 'second.png', { ...weak, rounds: 2 })
+      expect(more.faces[0].rounds).toBeGreaterThan(0)
+    },
+  )
 
   test('are kept apart from results of before as from those of the run', { timeout: SLOW }, async () => {
     const read = new ProtectedFaces()
@@ -88,7 +93,7 @@ describe('two photos of one face', () => {
     await expect(protector.remember(photos[0], second.photo, { apartFrom: read })).rejects.toThrow(/remember/)
   })
 
-  test('in one photo are kept apart, too', { timeout: SLOW }, async () => {
+  test.skipIf(!everything)(`in one photo are kept apart, too${LONG}`, { timeout: SLOW }, async () => {
     const both = beside(photos[0], resize(photos[1], 160, 160))
     const { faces } = await protect(both, new ProtectedFaces(), 'both.png', { steps: 2 })
     expect(faces.map(({ apart }) => apart?.from)).toEqual([undefined, 1])

@@ -40,12 +40,13 @@ describe.skipIf(unavailable)('the engine in Chromium', () => {
     await close()
   })
 
-  // In the short run every so many of a file's tests; its golden results of the loop take a minute there.
-  test.each([
+  // In the short run every so many of a file's tests, and none of the golden results, whose networks take long there.
+  const files: [string, number, number][] = [
     ['kernels/operations.test.ts', 40, 900],
-    ['golden/golden.test.ts', 9, 40],
     ['graph/training.test.ts', 3, 9],
-  ])(
+  ]
+  if (everything) files.push(['golden/golden.test.ts', 1, 40])
+  test.each(files)(
     '%s',
     async (file, every, least) => {
       if (unavailable) return

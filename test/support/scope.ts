@@ -7,6 +7,10 @@ import type { Case } from '../operations/check.ts'
 /** Whether everything runs (LOWKEY_TEST_ALL=1, `npm run test:all`), or what is needed to see each part work once (`npm test`). */
 export const everything = process.env.LOWKEY_TEST_ALL === '1'
 
+/** Of cases that differ in little, all in the long run, every fourth in the short one. */
+export const someOf = <T>(cases: readonly T[]): readonly T[] =>
+  everything ? cases : cases.filter((_, k) => k % 4 === 0)
+
 /** At the end of the names of tests that are skipped without it. */
 export const LONG = everything ? '' : ' (long: npm run test:all)'
 

@@ -19,7 +19,7 @@ import { lowkey, room } from '../support/cli.ts'
 import { cosine, relmax } from '../support/compare.ts'
 import { testGpu } from '../support/gpu.ts'
 import { known, MICRO, seeded } from '../support/networks.ts'
-import { dataBeside, everything, isAtHand, LONG } from '../support/scope.ts'
+import { dataBeside, everything, isAtHand, LONG, someOf } from '../support/scope.ts'
 import { older, stateFile } from '../support/torch-file.ts'
 
 const repository = resolve(import.meta.dirname, '../..')
@@ -157,7 +157,7 @@ describe('weights import', () => {
     expect(readdirSync(folder).filter((name) => name.startsWith('.'))).toEqual([])
   })
 
-  test('and list, verify and protect find it', async () => {
+  test.skipIf(!everything)(`and list, verify and protect find it${LONG}`, async () => {
     const list = await run('list')
     expect(list.stdout).toMatch(/^mine +recogniser +ready +not stated +IR of 1\/1\/1\/1 units$/m)
     expect(list.stdout).toMatch(/^lowkey-ir-152-arcface +Backbone_IR_152_Arcface_Epoch_112\.pth +weights import FILE/m)
@@ -174,7 +174,7 @@ describe('weights import', () => {
     expect(rows).toContainEqual(['micro-old', true, 0.3])
   })
 
-  test('keeps what is there, unless told', async () => {
+  test.skipIf(!everything)(`keeps what is there, unless told${LONG}`, async () => {
     const again = await run('import', 'micro.safetensors', '--name', 'mine')
     expect(again).toMatchObject({
       code: 2,
@@ -192,7 +192,7 @@ describe('weights import', () => {
     expect(own).toMatchObject({ code: 2, stderr: expect.stringMatching(/"sirius" is one of lowkey-gpu's own/) })
   })
 
-  test.each([
+  const wrong: [string[], RegExp][] = [
     [['import'], /name a file/],
     [['import', 'micro.safetensors', '--as', 'vgg'], /--as takes ir-50, .* or onnx; got "vgg"/],
     [['import', 'micro.safetensors', '--name', '../x'], /--name takes small letters/],
@@ -211,13 +211,14 @@ describe('weights import', () => {
     [['remove'], /name a network/],
     [['remove', 'nobody'], /there is no imported network "nobody"/],
     [['remove', 'sirius'], /there is no imported network "sirius"/],
-  ])('%j: exit code 2', async (args, message) => {
+  ]
+  test.each(someOf(wrong))('%j: exit code 2', async (args, message) => {
     const outcome = await run(...args)
     expect(outcome).toMatchObject({ code: 2, stdout: '', created: [] })
     expect(outcome.stderr).toMatch(message)
   })
 
-  test('a file that is no network: exit code 5, and nothing is written', async () => {
+  test.skipIf(!everything)(`a file that is no network: exit code 5, and nothing is written${LONG}`, async () => {
     const one = new Map([['w', { shape: [2], data: Float32Array.of(1, 2) }]])
     writeFileSync(join(cwd, 'other.pth'), stateFile(one))
     writeFileSync(join(cwd, 'page.pth'), '<!DOCTYPE html><title>Sign in</title>')
