@@ -18,6 +18,9 @@ import { ReadAhead } from './read-ahead.ts'
 import { type Destination, outputIsFolder, resultIsStream, resultsOf, type Target } from './results.ts'
 import { ProtectTask, photoOf, shardListing } from './task.ts'
 
+const OTHER_SHARDS =
+  'photos of other shards are not known to this task: those of one person in two shards may match each other'
+
 /** What a run works on. */
 export interface Work {
   options: ProtectArguments
@@ -105,6 +108,7 @@ export async function findWork(
   const { shard } = options
   const found = shard ? shardListing(listed, paths, shard) : listed
   const mine = shard ? all.filter((input) => shardOf(photoOf(input), shard.count) === shard.index) : all
+  if (shard && shard.count > 1 && mine.length > 0 && options.together) found.notes.push(OTHER_SHARDS)
   const task = isTask ? await openTask(options, paths, all, mine) : undefined
   const ready: Input[] = []
   const earlier: EarlierPhoto[] = []
