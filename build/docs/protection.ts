@@ -1,11 +1,12 @@
 /** The parts of the documents that say how well photos are protected, from docs/results. */
+import type { Handling } from '../../src/evaluate/results.ts'
 import { markdownTable, wrapped } from './markers.ts'
 import { type Judged, presetsIn, type Results, type Run, Strength, type VictimSummary } from './results.ts'
 
 /** In the order in which strengths are listed; what is in no list comes last. */
 export const ORDER = ['low', 'medium', 'auto', 'high', 'paper']
 
-const HANDLINGS: Readonly<Record<string, string>> = {
+const HANDLINGS: Readonly<Record<Handling, string>> = {
   png: 'as saved',
   jpeg95: 'JPEG 95',
   jpeg85: 'JPEG 85',
@@ -20,6 +21,19 @@ const NOT_MEASURED = 'What this version ships has not been measured yet.'
 /** Of a part of one: no more digits than few people carry. */
 const percent = (part: number): string => (100 * part).toFixed(part > 0 && part < 0.01 ? 1 : 0)
 const cosine = (value: number): string => value.toFixed(3).replace('0.', '.')
+
+/** Marks what is of a recogniser that was attacked. */
+const STAR = '\\*'
+
+/** Of the two the one that has it, the one left out before the one attacked; undefined where neither does. */
+function starred(
+  leftOut: VictimSummary | undefined,
+  attacked: VictimSummary | undefined,
+  has: (victim: VictimSummary) => boolean,
+): { victim: VictimSummary; star: string } | undefined {
+  if (leftOut && has(leftOut)) return { victim: leftOut, star: '' }
+  return attacked && has(attacked) ? { victim: attacked, star: STAR } : undefined
+}
 
 /** "a", "a and b", "a, b and c". */
 const listed = (names: readonly string[]): string =>
@@ -68,9 +82,8 @@ export class ProtectionParts {
   private each(strength: Strength, figure: (victim: VictimSummary) => string): string {
     return this.run.victims
       .map(({ id }) => {
-        const victim = strength.leftOut(id)
-        const attacked = strength.attacked(id)
-        return victim ? figure(victim) : attacked ? `${figure(attacked)}\\*` : '-'
+        const seen = starred(strength.leftOut(id), strength.attacked(id), () => true)
+        return seen ? `${figure(seen.victim)}${seen.star}` : '-'
       })
       .join(' / ')
   }
@@ -290,37 +303,51 @@ export class ProtectionParts {
   }
 
   private handlings(): string {
-    const strengths = this.strengths.filter((strength) =>
-      this.leftOut(strength).some(({ victim }) => Object.keys(victim.handlings).length > 1),
+    const handledBy = (strength: Strength, id: string) =>
+      starred(strength.leftOut(id), strength.attacked(id), ({ handlings }) => Object.keys(handlings).length > 1)
+    const measured = this.strengths.flatMap((strength) => {
+      const judges = this.run.victims.map(({ id }) => handledBy(strength, id))
+      return judges.some((judge) => judge) ? [{ name: strength.name, judges }] : []
+    })
+    if (measured.length === 0) return 'Not measured for this version.'
+    const names = (Object.keys(HANDLINGS) as Handling[]).filter((name) =>
+      measured.some(({ judges }) => judges.some((judge) => judge && name in judge.victim.handlings)),
     )
-    if (strengths.length === 0) return 'Not measured for this version.'
-    const names = Object.keys(HANDLINGS).filter((name) =>
-      strengths.some((strength) => this.leftOut(strength).some(({ victim }) => name in victim.handlings)),
-    )
-    const rows = strengths.flatMap((strength) =>
-      (['rank1', 'accepted'] as const).map((value) => [
-        `${strength.name}, ${value === 'rank1' ? 'rank-1' : 'accepted'}, %`,
-        ...names.map((name) =>
-          this.each(strength, ({ handlings }) => {
-            const handled = handlings[name as keyof typeof handlings]
-            return handled ? percent(handled[value]) : '-'
-          }),
-        ),
-      ]),
-    )
+    const row = (title: string, judges: (typeof measured)[number]['judges'], figure: (judged: Judged) => string) => [
+      title,
+      ...names.map((name) =>
+        judges
+          .map((judge) => {
+            const handled = judge?.victim.handlings[name]
+            return handled ? `${figure(handled)}${judge.star}` : '-'
+          })
+          .join(' / '),
+      ),
+    ]
+    const rows = measured.flatMap(({ name, judges }) => [
+      row(`${name}, rank-1, %`, judges, ({ rank1 }) => percent(rank1)),
+      row(`${name}, accepted, %`, judges, ({ accepted }) => percent(accepted)),
+      row(`${name}, c-p cosine`, judges, ({ meanCosine }) => cosine(meanCosine)),
+    ])
     return markdownTable([this.ids, ...names.map((name) => HANDLINGS[name])], rows)
   }
 
   private sizes(): string {
     const rows = this.strengths.flatMap((strength) => {
-      const sizes = strength.sizesLeftOut(this.run.victims.map(({ id }) => id))
-      const scales = [...new Set(sizes.flatMap((by) => Object.keys(by)))]
+      const sizes = this.run.victims.map(({ id }) => strength.sizes(id))
+      const scales = [...new Set(sizes.flatMap((seen) => Object.keys(seen?.by ?? {})))]
       if (scales.length < 2) return []
-      return scales.map((scale) => [
-        `${strength.name}, ${scale}x`,
-        sizes.map((by) => (by[scale] ? percent(by[scale].rank1) : '-')).join(' / '),
-        sizes.map((by) => (by[scale] ? cosine(by[scale].meanCosine) : '-')).join(' / '),
-      ])
+      return scales.map((scale) => {
+        const each = (figure: (seen: { rank1: number; meanCosine: number }) => string) =>
+          sizes
+            .map((seen) => (seen?.by[scale] ? `${figure(seen.by[scale])}${seen.heldOut ? '' : STAR}` : '-'))
+            .join(' / ')
+        return [
+          `${strength.name}, ${scale}x`,
+          each(({ rank1 }) => percent(rank1)),
+          each(({ meanCosine }) => cosine(meanCosine)),
+        ]
+      })
     })
     return rows.length === 0
       ? 'Not measured for this version.'

@@ -235,12 +235,16 @@ export class Strength {
     return this.all.map(({ victims }) => victims[victim]).find((each) => each?.heldOut)
   }
 
-  /** By scale, for each of these recognisers, from a run that did not attack it. */
-  sizesLeftOut(victims: readonly string[]): Record<string, { rank1: number; meanCosine: number }>[] {
-    return victims.map((victim) => {
-      const preset = this.all.find(({ victims, scales }) => victims[victim]?.heldOut && Object.keys(scales).length > 0)
-      return mapped(preset?.scales ?? {}, (by) => by[victim])
-    })
+  /** By scale, what a recogniser makes of enlarged photos: from a run that left it out, if one has sizes; else from one that attacked it. */
+  sizes(
+    victim: string,
+  ): { heldOut: boolean; by: Readonly<Record<string, { rank1: number; meanCosine: number }>> } | undefined {
+    const measured = this.all
+      .filter(({ victims, scales }) => victims[victim] && Object.keys(scales).length > 0)
+      .toSorted((a, b) => Number(b.victims[victim].heldOut) - Number(a.victims[victim].heldOut))
+    if (measured.length === 0) return undefined
+    const [{ victims, scales }] = measured
+    return { heldOut: victims[victim].heldOut, by: mapped(scales, (seen) => seen[victim]) }
   }
 
   /** What a recogniser that was attacked makes of them; undefined where it was in no run. */

@@ -98,6 +98,43 @@ describe('tables of measurements', () => {
       expect(basis).toContain(text)
   })
 
+  test('after handling and by size, a star marks a recogniser that was attacked', () => {
+    const { victims, scales } = evaluation.presets.default
+    const short = (value: number) => value.toFixed(3).replace('0.', '.')
+    const cell = (figure: (id: string) => string) =>
+      evaluation.victims.map(({ id }) => `${figure(id)}${victims[id].heldOut ? '' : '\\*'}`).join(' / ')
+    const handled = parts['results-handlings']().split('\n')
+    const cosines = handled.find((line) => line.startsWith('| auto, c-p cosine |'))
+    expect(handled[0]).toContain('| as saved | JPEG 95 |')
+    expect(cosines).toContain(`| ${cell((id) => short(victims[id].handlings.jpeg75!.verification.meanCosine))} |`)
+    const size = parts['results-sizes']()
+      .split('\n')
+      .find((line) => line.startsWith('| auto, 3x |'))
+    expect(size).toContain(`| ${cell((id) => short(scales[3][id].meanCosine))} |`)
+    expect(new Set(evaluation.victims.map(({ id }) => victims[id].heldOut))).toEqual(new Set([true, false]))
+  })
+
+  test('a run that leaves a recogniser out without handling does not hide what one that attacks it measured', () => {
+    const [{ id }] = evaluation.victims
+    const preset = evaluation.presets.default
+    const without: typeof evaluation = {
+      ...evaluation,
+      presets: {
+        default: {
+          ...preset,
+          surrogates: [],
+          victims: { ...preset.victims, [id]: { ...preset.victims[id], heldOut: true, handlings: {} } },
+          scales: {},
+        },
+      },
+    }
+    const both = resultsOf([evaluation, without], 'Photos of somebody', 'auto')
+    const together = new ProtectionParts(both, 'auto', SHIPPED).parts
+    expect(preset.victims[id].heldOut).toBe(false)
+    expect(together['results-figures']()).not.toBe(parts['results-figures']())
+    for (const part of ['results-handlings', 'results-sizes']) expect(together[part]()).toBe(parts[part]())
+  })
+
   test('the drawing has a mark for each strength and recogniser that was left out', () => {
     const drawing = tradeOff(resultsOf([evaluation], 'Photos of somebody', 'auto'))
     expect(drawing.match(/<circle/g)).toHaveLength(4 * 2)
