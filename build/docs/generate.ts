@@ -30,6 +30,8 @@ export interface Measurements {
   shipped: Results | undefined
   /** The first form of the default, whose further rounds were longer. */
   firstAuto: Results | undefined
+  /** The published loop and the default, on fewer people. */
+  paper: Results | undefined
   earlier: Earlier
   reports: Readonly<Record<string, Report>>
   demo: DemoTimes | undefined
@@ -49,6 +51,7 @@ export function readMeasurements(repository: string): Measurements {
   return {
     shipped: resultsAt('docs/results/shipped.json'),
     firstAuto: resultsAt('docs/results/first-auto.json'),
+    paper: resultsAt('docs/results/paper.json'),
     earlier: JSON.parse(read('docs/results/earlier.json')) as Earlier,
     reports: Object.fromEntries(
       reports.toSorted().map((file) => [file, JSON.parse(read(`bench/results/${file}`)) as Report]),
@@ -79,13 +82,16 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
 export function filledDocuments(
   repository: string,
-  { shipped, firstAuto, earlier, reports, demo, counts, formats, jpegQuality, scale }: Measurements,
+  { shipped, firstAuto, paper, earlier, reports, demo, counts, formats, jpegQuality, scale }: Measurements,
 ): Record<string, string> {
   const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
+  const ofPaper = new ProtectionParts(paper, STANDARD, SHIPPED).parts
   const parts = {
     ...new ProtectionParts(shipped, STANDARD, SHIPPED).parts,
     'first-auto-basis': () => ofFirst['protection-basis'](),
     'first-auto-figures': () => ofFirst['results-figures'](),
+    'paper-basis': () => ofPaper['protection-basis'](),
+    'paper-figures': () => ofPaper['results-figures'](),
     ...performanceParts(reports, demo, counts),
     ...scaleParts(scale),
     'earlier-results': () => earlierResults(earlier),
