@@ -78,11 +78,18 @@ export class ProtectionParts {
     })
   }
 
-  /** One figure of every recogniser, with slashes: left out where it was; else as it was attacked, with a star. */
-  private each(strength: Strength, figure: (victim: VictimSummary) => string): string {
+  /**
+   * One figure of every recogniser, with slashes: left out where it was; else as it was attacked, with a star.
+   * @param has whether a recogniser's results have the figure
+   */
+  private each(
+    strength: Strength,
+    figure: (victim: VictimSummary) => string,
+    has: (victim: VictimSummary) => boolean = () => true,
+  ): string {
     return this.run.victims
       .map(({ id }) => {
-        const seen = starred(strength.leftOut(id), strength.attacked(id), () => true)
+        const seen = starred(strength.leftOut(id), strength.attacked(id), has)
         return seen ? `${figure(seen.victim)}${seen.star}` : '-'
       })
       .join(' / ')
@@ -303,31 +310,31 @@ export class ProtectionParts {
   }
 
   private handlings(): string {
-    const handledBy = (strength: Strength, id: string) =>
-      starred(strength.leftOut(id), strength.attacked(id), ({ handlings }) => Object.keys(handlings).length > 1)
+    const isHandled = ({ handlings }: VictimSummary) => Object.keys(handlings).length > 1
     const measured = this.strengths.flatMap((strength) => {
-      const judges = this.run.victims.map(({ id }) => handledBy(strength, id))
-      return judges.some((judge) => judge) ? [{ name: strength.name, judges }] : []
+      const seen = this.run.victims.flatMap(
+        ({ id }) => starred(strength.leftOut(id), strength.attacked(id), isHandled)?.victim ?? [],
+      )
+      return seen.length > 0 ? [{ strength, seen }] : []
     })
     if (measured.length === 0) return 'Not measured for this version.'
     const names = (Object.keys(HANDLINGS) as Handling[]).filter((name) =>
-      measured.some(({ judges }) => judges.some((judge) => judge && name in judge.victim.handlings)),
+      measured.some(({ seen }) => seen.some(({ handlings }) => name in handlings)),
     )
-    const row = (title: string, judges: (typeof measured)[number]['judges'], figure: (judged: Judged) => string) => [
-      title,
+    const row = (strength: Strength, title: string, figure: (judged: Judged) => string) => [
+      `${strength.name}, ${title}`,
       ...names.map((name) =>
-        judges
-          .map((judge) => {
-            const handled = judge?.victim.handlings[name]
-            return handled ? `${figure(handled)}${judge.star}` : '-'
-          })
-          .join(' / '),
+        this.each(
+          strength,
+          ({ handlings }) => figure(handlings[name]!),
+          (victim) => isHandled(victim) && name in victim.handlings,
+        ),
       ),
     ]
-    const rows = measured.flatMap(({ name, judges }) => [
-      row(`${name}, rank-1, %`, judges, ({ rank1 }) => percent(rank1)),
-      row(`${name}, accepted, %`, judges, ({ accepted }) => percent(accepted)),
-      row(`${name}, c-p cosine`, judges, ({ meanCosine }) => cosine(meanCosine)),
+    const rows = measured.flatMap(({ strength }) => [
+      row(strength, 'rank-1, %', ({ rank1 }) => percent(rank1)),
+      row(strength, 'accepted, %', ({ accepted }) => percent(accepted)),
+      row(strength, 'c-p cosine', ({ meanCosine }) => cosine(meanCosine)),
     ])
     return markdownTable([this.ids, ...names.map((name) => HANDLINGS[name])], rows)
   }

@@ -239,12 +239,10 @@ export class Strength {
   sizes(
     victim: string,
   ): { heldOut: boolean; by: Readonly<Record<string, { rank1: number; meanCosine: number }>> } | undefined {
-    const measured = this.all
-      .filter(({ victims, scales }) => victims[victim] && Object.keys(scales).length > 0)
-      .toSorted((a, b) => Number(b.victims[victim].heldOut) - Number(a.victims[victim].heldOut))
-    if (measured.length === 0) return undefined
-    const [{ victims, scales }] = measured
-    return { heldOut: victims[victim].heldOut, by: mapped(scales, (seen) => seen[victim]) }
+    const measured = this.all.filter(({ victims, scales }) => victims[victim] && Object.keys(scales).length > 0)
+    const preset = measured.find(({ victims }) => victims[victim].heldOut) ?? measured[0]
+    if (!preset) return undefined
+    return { heldOut: preset.victims[victim].heldOut, by: mapped(preset.scales, (seen) => seen[victim]) }
   }
 
   /** What a recogniser that was attacked makes of them; undefined where it was in no run. */
