@@ -35,6 +35,11 @@ const ONET = 48
 const SETTLED = 0.12
 /** Of faces that lean the landmarks of the second look are taken, until the next moves them by less than this. */
 const STEADY = 0.05
+/**
+ * Landmarks that the first look finds again this closely, with this probability, are right, whatever the O-Net says of the face upside down: it
+ * is as sure of some upright ones that way. Wrong landmarks with this probability lay .08 apart and more (bench/NOTES.md, "Upright faces").
+ */
+const SAME = { distance: 0.07, score: 0.9 }
 const MOST_LOOKS = 4
 
 /** Turns by 90 degrees. */
@@ -76,6 +81,9 @@ export async function lookAgain(
       for (const [i, { state: of }] of shown.entries()) {
         if (of === state && (best < 0 || answers[i].score > answers[best].score)) best = i
       }
+      const straight = shown.findIndex(({ state: of, quarter }) => of === state && quarter === 0)
+      const again = answers[straight]
+      if (again.score > SAME.score && apart(again.landmarks, state.landmarks) < SAME.distance) best = straight
       const { score, landmarks } = answers[best]
       const distance = apart(landmarks, state.landmarks)
       const same = shown[best].quarter === 0

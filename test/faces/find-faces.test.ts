@@ -13,6 +13,7 @@ import { cutOut, type Pixels } from '../../src/pixels/pixels.ts'
 import { resize } from '../../src/pixels/resize.ts'
 import { loadWeights } from '../../src/weights/node.ts'
 import { testGpu } from '../support/gpu.ts'
+import { dataBeside, isAtHand } from '../support/scope.ts'
 import { beside, leaning } from '../support/turned-photos.ts'
 
 const gpu = await testGpu()
@@ -146,6 +147,34 @@ describe('a second look', () => {
     }
     expect(looks[3]).toBeUndefined()
     expect(await lookAgain(networks, portrait, [])).toEqual([])
+  })
+
+  test('landmarks that are found again stay, where the O-Net is surer still of the face upside down', async () => {
+    const onet: MtcnnNetworks['onet'] = async (crops, count) => {
+      const answers = await networks.onet(crops, count)
+      return { ...answers, probability: answers.probability.map((_, i) => (i % 4 === 2 ? 0.999 : 0.98)) }
+    }
+    const [look] = await lookAgain({ onet }, portrait, [face.landmarks])
+    expect(look).toMatchObject({ landmarks: face.landmarks, moved: 0, settled: true })
+  })
+})
+
+// Of photos with one upright face these were taken for upside down.
+const upright = [
+  'photos/lfw/Abdullah_Gul/Abdullah_Gul_0009.jpg',
+  'faces-train/Chris_Cornell_0001.jpg',
+  'faces-train/Dennis_Hastert_0002.jpg',
+  'faces-train/Kate_Winslet_0002.jpg',
+].map(dataBeside)
+
+describe.skipIf(!upright.every(isAtHand))('upright faces of real photos', () => {
+  test.each(upright)('%s', async (file) => {
+    const photo = await readPhoto(file)
+    const { faces } = await find(photo)
+    const middle = faces.find(({ box: [x1, y1, x2, y2] }) => {
+      return Math.hypot((x1 + x2 - photo.width) / 2, (y1 + y2 - photo.height) / 2) < 20
+    })
+    expect(Math.abs(middle!.roll)).toBeLessThan(25)
   })
 })
 
