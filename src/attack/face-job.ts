@@ -1,5 +1,6 @@
 /** What is attacked one after another: each face by itself, or the whole photo for some faces at once. */
-import { alignmentOf } from '../faces/alignment.ts'
+import { align112, alignmentOf } from '../faces/alignment.ts'
+import { samplesASide } from '../faces/crop.ts'
 import type { Recogniser } from '../models/recognisers.ts'
 import type { Pixels } from '../pixels/pixels.ts'
 import { changeMask } from './change.ts'
@@ -33,6 +34,16 @@ export function targetsOf(photo: Pixels, faces: readonly ChosenFace[], preset: P
     faces: [face],
   }))
 }
+
+/** Samples a side of the crops of large faces: the area worked on has no more than this many pixels to one of the crop (region.ts). */
+const FINEST_SAMPLES = 2
+
+/**
+ * Samples a side for each pixel of the crops that the attack looks at: as many as recognisers take of the face (`cropFace`), up to two, so that
+ * what it does to the enlarged photo is not averaged away when that is reduced to a crop. 1, as published, where the whole photo is worked on.
+ */
+export const cropSamples = ({ faces }: Target, { area }: Pick<Preset, 'area'>): number =>
+  area === 'photo' ? 1 : Math.min(FINEST_SAMPLES, samplesASide(align112(faces[0].landmarks)))
 
 /** A target with all that its attack takes of the photo, computed once. */
 export interface FaceJob extends Target {

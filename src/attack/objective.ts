@@ -19,6 +19,7 @@ import {
   add,
   affine,
   affineWarp,
+  averagePool2d,
   clip,
   concat,
   flip,
@@ -64,6 +65,8 @@ export interface ObjectiveShape {
   grey: boolean
   /** Protected faces that each face is driven away from, at most; none unless told. */
   slots?: number
+  /** Samples a side whose mean a crop's pixel is (`cropSamples`); 1 unless told. */
+  samples?: number
 }
 
 /** Shape of the change: one plane for grey photos, else three. */
@@ -164,11 +167,19 @@ export function recordObjective(
   const blurred = preset.blur ? gaussianBlur(x, preset.blur) : undefined
 
   const matrices = new Map<string, GraphTensor>()
+  const { samples = 1 } = shape
+  const cropped = (photo: Tensor, matrix: Tensor, size: number): Tensor => {
+    if (samples === 1) return affineWarp(photo, matrix, { size: [size, size] })
+    const side = samples * size
+    const finer = [1, 1, samples, 1, 1, samples].map((part) => part / samples)
+    const between = mul(matrix, g.constant(Float32Array.from(finer), [1, 6], 'finer'))
+    return averagePool2d(affineWarp(photo, between, { size: [side, side] }), { kernel: samples })
+  }
   const crop = (photo: Tensor, alignment: Recogniser['alignment'], size: number): Tensor => {
     const name = matrixInput(alignment)
     let matrix = matrices.get(name)
     if (!matrix) matrices.set(name, (matrix = g.fixed(name, [faces, 6])))
-    return affineWarp(photo, matrix, { size: [size, size] })
+    return cropped(photo, matrix, size)
   }
 
   const published = blurred ? [blurred, x] : [x]
@@ -179,7 +190,7 @@ export function recordObjective(
       const part = g.input(blurredInput(stack), [1])
       photo = add(mul(part, blurred), mul(affine(part, -1, 1), x))
     }
-    return affineWarp(photo, g.input(viewInput(stack), [faces, 6]), { size: [size, size] })
+    return cropped(photo, g.input(viewInput(stack), [faces, 6]), size)
   }
   const views = preset.drawn ? 1 : published.length
   const forViews = (rows: Tensor) => joined(Array.from({ length: views }, () => rows))

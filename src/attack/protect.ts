@@ -19,7 +19,7 @@ import { accepting, type EarlierFace, farthestDraw, nearest, type ProtectedFaces
 import { checkResult, visibleChange } from './change.ts'
 import { type ChosenFace, chooseFaces, type FaceChoice, position, warningsOf } from './choose.ts'
 import { Embedder, type FaceEmbeddings } from './embedder.ts'
-import { faceJob, targetsOf } from './face-job.ts'
+import { cropSamples, faceJob, targetsOf } from './face-job.ts'
 import { stopwatch } from './laps.ts'
 import { Attack } from './loop.ts'
 import { changeShape, type ObjectiveShape, type Perceptual, type Surrogate } from './objective.ts'
@@ -205,7 +205,8 @@ export class Protector implements Disposable {
       )
       const slots = earlier.some(({ length }) => length > 0) ? SLOTS : 0
       report('compile')
-      const attack = await this.attackFor(region, { faces: members.length, grey, slots }, preset, {
+      const shape = { faces: members.length, grey, slots, samples: cropSamples(target, preset) }
+      const attack = await this.attackFor(region, shape, preset, {
         products: options.products,
         storage: options.storage,
         onProgress: (done, total) => report('compile', done, total),

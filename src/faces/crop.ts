@@ -3,6 +3,12 @@
 import { checkPixels, type Pixels } from '../pixels/pixels.ts'
 import { type Affine, inverse } from './alignment.ts'
 
+/** Samples a side whose mean a crop's pixel is: about as many as the photo has pixels to one of the crop. Throws as `inverse` does. */
+export function samplesASide(map: Affine): number {
+  const [a, , , c] = inverse(map)
+  return Math.max(1, Math.ceil(Math.hypot(a, c) - 0.5))
+}
+
 /**
  * The crop of `size` x `size` pixels, planes [3,size,size] in 0..1: bilinear samples at `inverse(map)(j + .5) - .5`, black outside
  * the photo. Where the photo has several pixels to one of the crop, as many samples a side are averaged, so that none is missed.
@@ -11,7 +17,7 @@ import { type Affine, inverse } from './alignment.ts'
 export function cropFace(photo: Pixels, map: Affine, size: number): Float32Array {
   checkPixels('cropFace', photo)
   const [a, b, tx, c, d, ty] = inverse(map)
-  const samples = Math.max(1, Math.ceil(Math.hypot(a, c) - 0.5))
+  const samples = samplesASide(map)
   const planes = new Float32Array(3 * size * size)
   const total = [0, 0, 0]
   for (let y = 0; y < size; y++) {

@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import type { ChosenFace } from '../../src/attack/choose.ts'
 import { directionDraw } from '../../src/attack/directions.ts'
-import { faceJob, targetsOf } from '../../src/attack/face-job.ts'
-import { presets } from '../../src/attack/presets.ts'
+import { cropSamples, faceJob, targetsOf } from '../../src/attack/face-job.ts'
+import { type Preset, presets } from '../../src/attack/presets.ts'
 import { samplingMatrix, softMask } from '../../src/attack/region.ts'
 import { workingPlanes } from '../../src/attack/resample.ts'
 import { textureOf } from '../../src/attack/texture.ts'
@@ -35,6 +35,25 @@ describe('a face preset', () => {
     const texture = textureOf(clean, region.workWidth, region.workHeight)
     const { flat } = presets.medium
     expect(images.mask).toEqual(soft.map((part, i) => part * (flat + (1 - flat) * texture[i])))
+  })
+})
+
+describe('crops that the attack looks at', () => {
+  const enlarged = (by: number) => {
+    const landmarks = referenceLandmarks112.map(([u, v]) => [by * u + 40, by * v + 40]) as Landmarks
+    return { landmarks } as ChosenFace
+  }
+  const samplesOf = (by: number, preset: Preset) => {
+    const wide = { width: 1200, height: 1200, rgb: new Uint8Array(3 * 1200 * 1200) }
+    return cropSamples(targetsOf(wide, [enlarged(by)], preset)[0], preset)
+  }
+
+  test('are sampled as recognisers sample them, twice a side at most', () => {
+    expect([0.5, 1, 1.49, 1.51, 3, 8].map((by) => samplesOf(by, presets.medium))).toEqual([1, 1, 1, 2, 2, 2])
+  })
+
+  test('are sampled once a pixel where the whole photo is worked on, as published', () => {
+    expect([1, 3].map((by) => samplesOf(by, presets.paper))).toEqual([1, 1])
   })
 })
 

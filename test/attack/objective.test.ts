@@ -19,15 +19,17 @@ describe('the gradient of the whole objective', () => {
     { name: 'soft region, colour', masked: true, grey: false },
     { name: 'soft region, grey', masked: true, grey: true },
     { name: 'whole photo', masked: false, grey: false },
-  ].flatMap((kind) => [1, 2].flatMap((faces) => [true, false].map((blur) => ({ ...kind, faces, blur }))))
+  ]
+    .flatMap((kind) => [1, 2].flatMap((faces) => [true, false].map((blur) => ({ ...kind, faces, blur, samples: 1 }))))
+    .concat({ name: 'a large face', masked: true, grey: false, faces: 1, blur: true, samples: 2 })
 
   // In the short run each kind, number of faces and blur once.
-  test.each(everything ? variants : [1, 6, 8].map((k) => variants[k]))(
+  test.each(everything ? variants : [1, 6, 8, 12].map((k) => variants[k]))(
     '$name, $faces face(s), blur $blur',
-    async ({ masked, grey, faces, blur }) => {
+    async ({ masked, grey, faces, blur, samples }) => {
       const [height, width] = [40, 44]
       const size = height * width
-      const shape: ObjectiveShape = { height, width, faces, grey }
+      const shape: ObjectiveShape = { height, width, faces, grey, samples }
       // With this weight both parts of the gradient matter for these networks.
       const preset = {
         ...presets.paper,
