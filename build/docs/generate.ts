@@ -32,6 +32,8 @@ export interface Measurements {
   firstAuto: Results | undefined
   /** The published loop and the default, on fewer people. */
   paper: Results | undefined
+  /** The default on photos as they are and enlarged. */
+  sizes: Results | undefined
   earlier: Earlier
   reports: Readonly<Record<string, Report>>
   demo: DemoTimes | undefined
@@ -52,6 +54,7 @@ export function readMeasurements(repository: string): Measurements {
     shipped: resultsAt('docs/results/shipped.json'),
     firstAuto: resultsAt('docs/results/first-auto.json'),
     paper: resultsAt('docs/results/paper.json'),
+    sizes: resultsAt('docs/results/sizes.json'),
     earlier: JSON.parse(read('docs/results/earlier.json')) as Earlier,
     reports: Object.fromEntries(
       reports.toSorted().map((file) => [file, JSON.parse(read(`bench/results/${file}`)) as Report]),
@@ -82,16 +85,20 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
 export function filledDocuments(
   repository: string,
-  { shipped, firstAuto, paper, earlier, reports, demo, counts, formats, jpegQuality, scale }: Measurements,
+  { shipped, firstAuto, paper, sizes, earlier, reports, demo, counts, formats, jpegQuality, scale }: Measurements,
 ): Record<string, string> {
   const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
   const ofPaper = new ProtectionParts(paper, STANDARD, SHIPPED).parts
+  const ofSizes = new ProtectionParts(sizes, STANDARD, SHIPPED).parts
   const parts = {
     ...new ProtectionParts(shipped, STANDARD, SHIPPED).parts,
     'first-auto-basis': () => ofFirst['protection-basis'](),
     'first-auto-figures': () => ofFirst['results-figures'](),
     'paper-basis': () => ofPaper['protection-basis'](),
     'paper-figures': () => ofPaper['results-figures'](),
+    'sizes-basis': () => ofSizes['protection-basis'](),
+    'sizes-commands': () => ofSizes['results-commands'](),
+    'results-sizes': () => ofSizes['results-sizes'](),
     ...performanceParts(reports, demo, counts),
     ...scaleParts(scale),
     'earlier-results': () => earlierResults(earlier),

@@ -356,13 +356,9 @@ export class ProtectionParts {
         ]
       })
     })
-    if (rows.length === 0) return 'Not measured for this version.'
-    const later = this.results!.runs.find(
-      ({ commit, presets }) =>
-        commit !== this.run.commit && Object.values(presets).some(({ scales }) => Object.keys(scales).length > 1),
-    )
-    const table = markdownTable([this.ids, 'rank-1, %', 'c-p cosine'], rows)
-    return later ? `${table}\n\nMeasured ${later.date}, commit ${later.commit}.` : table
+    return rows.length === 0
+      ? 'Not measured for this version.'
+      : markdownTable([this.ids, 'rank-1, %', 'c-p cosine'], rows)
   }
 
   /** What `protect --help` says of each strength that was measured. */
