@@ -87,7 +87,7 @@ const face = (name: string, stepSize: number, awayLimit: number): Preset => ({
   steps: 32,
   stepSize,
   noise: 0.001,
-  lpipsWeight: 0.01,
+  lpipsWeight: 0.02,
   lpipsOf: 'crop',
   softness: 20,
   chroma: 0.3,
