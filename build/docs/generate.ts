@@ -10,6 +10,7 @@ import manifest from '../../weights/manifest.json' with { type: 'json' }
 import { apiPages } from './api.ts'
 import { type Earlier, earlierResults } from './earlier.ts'
 import { type FormatRow, formatsTable, type JpegQualities, jpegQualityTable } from './formats.ts'
+import { type LpipsTraining, lpipsCurves, lpipsTable } from './lpips-training.ts'
 import { filled } from './markers.ts'
 import { performanceParts } from './performance.ts'
 import { ProtectionParts } from './protection.ts'
@@ -42,6 +43,7 @@ export interface Measurements {
   jpegQuality: JpegQualities
   scale: ScaleTimes | undefined
   training: readonly TrainingRun[]
+  lpipsTraining: LpipsTraining
 }
 
 export function readMeasurements(repository: string): Measurements {
@@ -65,6 +67,7 @@ export function readMeasurements(repository: string): Measurements {
     jpegQuality: JSON.parse(read('bench/results/jpeg-quality.json')) as JpegQualities,
     scale: existsSync(join(repository, scale)) ? (JSON.parse(read(scale)) as ScaleTimes) : undefined,
     training: JSON.parse(read('docs/results/training.json')) as TrainingRun[],
+    lpipsTraining: JSON.parse(read('docs/results/lpips-training.json')) as LpipsTraining,
   }
 }
 
@@ -83,10 +86,8 @@ export function documents(repository: string): string[] {
 const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', 'docs/formats.md', 'docs/decisions.md']
 
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
-export function filledDocuments(
-  repository: string,
-  { shipped, firstAuto, paper, sizes, earlier, reports, demo, counts, formats, jpegQuality, scale }: Measurements,
-): Record<string, string> {
+export function filledDocuments(repository: string, measurements: Measurements): Record<string, string> {
+  const { shipped, firstAuto, paper, sizes, earlier, reports, demo, counts, formats, jpegQuality, scale } = measurements
   const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
   const ofPaper = new ProtectionParts(paper, STANDARD, SHIPPED).parts
   const ofSizes = new ProtectionParts(sizes, STANDARD, SHIPPED).parts
@@ -104,6 +105,7 @@ export function filledDocuments(
     'earlier-results': () => earlierResults(earlier),
     'formats-table': () => formatsTable(formats),
     'jpeg-quality': () => jpegQualityTable(jpegQuality),
+    'lpips-training': () => lpipsTable(measurements.lpipsTraining),
   }
   const made = (file: string) => {
     const text = filled(readFileSync(join(repository, file), 'utf8'), parts, file)
@@ -124,10 +126,11 @@ export function strengthsSource({ shipped }: Measurements): string {
 }
 
 /** Drawings by their paths; no trade-off where strengths were not measured beside each other. */
-export function drawings({ shipped, training }: Measurements): Record<string, string> {
+export function drawings({ shipped, training, lpipsTraining }: Measurements): Record<string, string> {
   return {
     ...(shipped && presetsIn(shipped).length > 1 ? { 'docs/images/trade-off.svg': tradeOff(shipped) } : {}),
     'docs/images/training.svg': trainingCurves(training),
+    'docs/images/lpips-training.svg': lpipsCurves(lpipsTraining),
   }
 }
 

@@ -19,10 +19,10 @@ export interface TrainingRun {
 }
 
 /** Of a drawing of one run, in pixels. */
-const HEIGHT = 250
-const WIDTH = 760
+export const HEIGHT = 250
+export const WIDTH = 760
 const PANEL = { width: 270, height: 160, top: 50 }
-const LEFT = [60, 430] as const
+export const LEFT = [60, 430] as const
 
 type Curve = { name: string; colour: string; points: (readonly [step: number, value: number])[] }
 
@@ -65,10 +65,11 @@ function rowOf({ title, losses }: TrainingRun): string[] {
   ]
 }
 
-const text = (x: number, y: number, content: string, more = ''): string =>
+export const text = (x: number, y: number, content: string, more = ''): string =>
   `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${more}>${content}</text>`
 
-function panel(left: number, last: number, unit: string, curves: readonly Curve[]): string[] {
+/** Axes with the curves of one figure; `last` is the step at its right end. */
+export function panel(left: number, last: number, unit: string, curves: readonly Curve[]): string[] {
   const { width, height, top } = PANEL
   const step = stepOf(Math.max(...curves.flatMap(({ points }) => points.map(([, value]) => value))))
   const x = (at: number) => left + (width * at) / last
