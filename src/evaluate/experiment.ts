@@ -143,7 +143,8 @@ class Experiment {
   }
 
   private async presetResult(method: Method): Promise<PresetResult> {
-    const { surrogates, robustness } = this.setup
+    const { robustness } = this.setup
+    const surrogates = method.attacks(this.setup.surrogates)
     const asked: Handling[] = robustness ? (Object.keys(handlings) as (keyof typeof handlings)[]) : []
     if (this.other) asked.push('other-detector')
     const run = { method, surrogates, scale: 1, handlings: asked, pictures: PICTURES }
@@ -176,7 +177,7 @@ class Experiment {
 
   /** The same people enlarged. */
   private async addScale(result: PresetResult, method: Method, scale: number): Promise<void> {
-    const { surrogates } = this.setup
+    const surrogates = method.attacks(this.setup.surrogates)
     const { seen, details } = await this.protect({ method, surrogates, scale, handlings: [], pictures: 0 })
     if (details.length === 0) return
     result.details = [...result.details, ...details]
@@ -195,8 +196,13 @@ class Experiment {
   private async matrixResult(together: PresetResult): Promise<MatrixResult> {
     const { methods, surrogates } = this.setup
     const victims = this.comparisons.map(({ facts }) => facts.id)
+    const attacked = together.surrogates
     const rows = [
-      { name: surrogates.join(' + '), surrogates, handled: victims.map((id) => together.victims[id].protected) },
+      {
+        name: attacked.join(' + '),
+        surrogates: attacked,
+        handled: victims.map((id) => together.victims[id].protected),
+      },
     ]
     for (const surrogate of surrogates.length > 1 ? surrogates : []) {
       const run = { method: methods[0], surrogates: [surrogate], scale: 1, handlings: [], pictures: 0 }

@@ -44,6 +44,8 @@ export interface Method {
   name: string
   /** All numbers that decide the result, for its key. */
   constants: unknown
+  /** Of the recognisers that are to be attacked, by their ids, those that it does attack. */
+  attacks(surrogates: readonly string[]): readonly string[]
   /** What it makes of a photo depends on the person's photos before it. */
   apart: boolean
   /** Whether a file of src/attack has code that decides the result. */
@@ -64,6 +66,7 @@ function lowkey(preset: Preset): Method {
   return {
     name: preset.name,
     constants: preset,
+    attacks: (surrogates) => surrogates,
     apart: preset.apart > 0,
     // The presets' own file is not part of it: the constants that are used are.
     isCode: (file) => !['node.ts', 'presets.ts'].includes(file) && !file.startsWith('fawkes'),
@@ -86,6 +89,7 @@ function fawkes(mode: FawkesMode): Method {
   return {
     name: mode.name,
     constants: mode,
+    attacks: (surrogates) => surrogates.slice(0, mode.extractors),
     apart: false,
     isCode: (file) => file.startsWith('fawkes') || ['resample.ts', 'stepping.ts'].includes(file),
     async open(gpu, { detector, surrogates }) {

@@ -445,6 +445,9 @@ describe('what is kept', () => {
     expect(protectWith('medium:steps=7')).toMatchObject({ name: 'medium:steps=7', constants: { steps: 7 } })
     expect(protectWith('fawkes-high')).toMatchObject({ name: 'fawkes-high', constants: { threshold: 0.017 } })
     expect(() => protectWith('fawkes-highest')).toThrow(RangeError)
+    // Fawkes takes as many extractors as its mode says: whoever else was named was not attacked.
+    const attacked = ['medium', 'fawkes-low', 'fawkes-high'].map((name) => protectWith(name).attacks(['a', 'b', 'c']))
+    expect(attacked).toEqual([['a', 'b', 'c'], ['a'], ['a', 'b']])
     expect([protectWith('paper'), protectWith('fawkes-low')].map((m) => m.isCode('fawkes.ts'))).toEqual([false, true])
   })
 })
