@@ -33,6 +33,8 @@ export interface Measurements {
   firstAuto: Results | undefined
   /** The published loop and the default, on fewer people. */
   paper: Results | undefined
+  /** The default beside `medium`, which has no further rounds. */
+  rounds: Results | undefined
   /** The default on photos as they are and enlarged. */
   sizes: Results | undefined
   earlier: Earlier
@@ -56,6 +58,7 @@ export function readMeasurements(repository: string): Measurements {
     shipped: resultsAt('docs/results/shipped.json'),
     firstAuto: resultsAt('docs/results/first-auto.json'),
     paper: resultsAt('docs/results/paper.json'),
+    rounds: resultsAt('docs/results/rounds.json'),
     sizes: resultsAt('docs/results/sizes.json'),
     earlier: JSON.parse(read('docs/results/earlier.json')) as Earlier,
     reports: Object.fromEntries(
@@ -87,9 +90,11 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 
 /** The documents by their paths, with their generated parts as the measurements would have them, wrapped. */
 export function filledDocuments(repository: string, measurements: Measurements): Record<string, string> {
-  const { shipped, firstAuto, paper, sizes, earlier, reports, demo, counts, formats, jpegQuality, scale } = measurements
+  const { shipped, firstAuto, paper, rounds, sizes, earlier, reports, demo, counts, formats, jpegQuality, scale } =
+    measurements
   const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
   const ofPaper = new ProtectionParts(paper, STANDARD, SHIPPED).parts
+  const ofRounds = new ProtectionParts(rounds, STANDARD, SHIPPED).parts
   const ofSizes = new ProtectionParts(sizes, STANDARD, SHIPPED).parts
   const parts = {
     ...new ProtectionParts(shipped, STANDARD, SHIPPED).parts,
@@ -97,6 +102,7 @@ export function filledDocuments(repository: string, measurements: Measurements):
     'first-auto-figures': () => ofFirst['results-figures'](),
     'paper-basis': () => ofPaper['protection-basis'](),
     'paper-figures': () => ofPaper['results-figures'](),
+    'rounds-figures': () => ofRounds['results-figures'](),
     'sizes-basis': () => ofSizes['protection-basis'](),
     'sizes-commands': () => ofSizes['results-commands'](),
     'results-sizes': () => ofSizes['results-sizes'](),
