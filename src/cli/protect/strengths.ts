@@ -2,7 +2,7 @@
 
 /** What was measured of each strength, as `protect --help` says it; empty where nothing was. */
 export const measuredStrengths: Readonly<Record<string, string>> = {
-  low: 'PSNR 41 dB; recognisers not attacked find the person in 23 to 60 % of searches',
-  auto: 'PSNR 40 dB; recognisers not attacked find the person in 8 to 20 % of searches',
-  high: 'PSNR 38 dB; recognisers not attacked find the person in 2 to 8 % of searches',
+  low: 'PSNR 41 dB; recognisers not attacked find the person in 17 to 53 % of searches',
+  auto: 'PSNR 39 dB; recognisers not attacked find the person in 7 to 15 % of searches',
+  high: 'PSNR 38 dB; recognisers not attacked find the person in 5 to 8 % of searches',
 }
