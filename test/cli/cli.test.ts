@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { duration, ProgressLine } from '../../src/cli/progress.ts'
 import { installation, lowkey, room } from '../support/cli.ts'
 import { makePhotos, roomWith, rows, shot } from '../support/real-photos.ts'
@@ -310,12 +310,7 @@ describe('the bundle of npm run build', () => {
 })
 
 describe('the progress line', () => {
-  beforeEach(() => {
-    // Whatever terminal the tests run in: a dumb one has no line to write over.
-    vi.stubEnv('TERM', 'xterm')
-  })
   afterEach(() => {
-    vi.unstubAllEnvs()
     vi.useRealTimers()
   })
 

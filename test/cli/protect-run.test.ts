@@ -47,7 +47,6 @@ beforeEach(() => {
 })
 afterEach(() => {
   vi.restoreAllMocks()
-  vi.unstubAllEnvs()
 })
 
 /**
@@ -240,7 +239,6 @@ describe('what is said of several photos', () => {
   })
 
   test('tells photos a minute and the time left for all, on a terminal', async () => {
-    vi.stubEnv('TERM', 'xterm')
     const written: string[] = []
     const stream = { isTTY: true, columns: 120, write: (text: string) => written.push(text) > 0 }
     const line = new ProgressLine(false, stream as unknown as NodeJS.WriteStream, 3)
