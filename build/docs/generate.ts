@@ -92,20 +92,22 @@ const NOT_WRAPPED = ['CHANGELOG.md', 'docs/engine.md', 'docs/architecture.md', '
 export function filledDocuments(repository: string, measurements: Measurements): Record<string, string> {
   const { shipped, firstAuto, paper, rounds, sizes, earlier, reports, demo, counts, formats, jpegQuality, scale } =
     measurements
-  const ofFirst = new ProtectionParts(firstAuto, STANDARD, SHIPPED).parts
-  const ofPaper = new ProtectionParts(paper, STANDARD, SHIPPED).parts
-  const ofRounds = new ProtectionParts(rounds, STANDARD, SHIPPED).parts
-  const ofSizes = new ProtectionParts(sizes, STANDARD, SHIPPED).parts
+  /** Of results that stand beside those of what ships: their basis, commands and figures, under a name of their own. */
+  const beside = (name: string, results: Results | undefined) => {
+    const { parts } = new ProtectionParts(results, STANDARD, SHIPPED)
+    return {
+      [`${name}-basis`]: parts['protection-basis'],
+      [`${name}-commands`]: parts['results-commands'],
+      [`${name}-figures`]: parts['results-figures'],
+    }
+  }
   const parts = {
     ...new ProtectionParts(shipped, STANDARD, SHIPPED).parts,
-    'first-auto-basis': () => ofFirst['protection-basis'](),
-    'first-auto-figures': () => ofFirst['results-figures'](),
-    'paper-basis': () => ofPaper['protection-basis'](),
-    'paper-figures': () => ofPaper['results-figures'](),
-    'rounds-figures': () => ofRounds['results-figures'](),
-    'sizes-basis': () => ofSizes['protection-basis'](),
-    'sizes-commands': () => ofSizes['results-commands'](),
-    'results-sizes': () => ofSizes['results-sizes'](),
+    ...beside('first-auto', firstAuto),
+    ...beside('paper', paper),
+    ...beside('rounds', rounds),
+    ...beside('sizes', sizes),
+    'results-sizes': new ProtectionParts(sizes, STANDARD, SHIPPED).parts['results-sizes'],
     ...performanceParts(reports, demo, counts),
     ...scaleParts(scale),
     'earlier-results': () => earlierResults(earlier),

@@ -13,7 +13,7 @@ interface Loop {
   other: number
 }
 
-/** What the trainer writes with --report. */
+/** What the trainer of the file that ships printed, transcribed. */
 export interface LpipsTraining {
   command: string
   framework: string

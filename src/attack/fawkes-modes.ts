@@ -19,6 +19,10 @@ export const fawkesModes = {
   high: { name: 'fawkes-high', threshold: 0.017, steps: 150, learningRate: 15, extractors: 2 },
 } as const satisfies Readonly<Record<string, FawkesMode>>
 
+/** Of those to be attacked, the first: as many as the mode has extractors, or all where there are fewer. */
+export const extractorsOf = <S>({ extractors }: FawkesMode, surrogates: readonly S[]): readonly S[] =>
+  surrogates.slice(0, extractors)
+
 /** Side in pixels of the square in which a face is cloaked. */
 export const SIDE = 112
 

@@ -10,7 +10,7 @@ import { compile, graph, type Plan } from '../graph/index.ts'
 import { uniformNoise } from '../graph/noise.ts'
 import { elements } from '../kernels/op.ts'
 import { checkPixels, type Pixels } from '../pixels/pixels.ts'
-import { type FawkesMode, FIRST_MODIFIER, PADDING, SIDE, TANH_SCALE } from './fawkes-modes.ts'
+import { extractorsOf, type FawkesMode, FIRST_MODIFIER, PADDING, SIDE, TANH_SCALE } from './fawkes-modes.ts'
 import { modifierShape, recordFawkes } from './fawkes-objective.ts'
 import { AttackError } from './loop.ts'
 import type { Surrogate } from './objective.ts'
@@ -53,7 +53,7 @@ export class FawkesAttack implements Disposable {
     mode: FawkesMode,
     { grey = false }: { grey?: boolean } = {},
   ): Promise<FawkesAttack> {
-    const extractors = surrogates.slice(0, mode.extractors)
+    const extractors = extractorsOf(mode, surrogates)
     if (extractors.length === 0) throw new RangeError(`${mode.name}: there is no recogniser to attack`)
     const { updates } = recordFawkes(graph(), extractors, mode, grey)
     return new FawkesAttack(mode, await compile(gpu, {}, { updates }), grey)

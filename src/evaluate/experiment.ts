@@ -177,7 +177,7 @@ class Experiment {
 
   /** The same people enlarged. */
   private async addScale(result: PresetResult, method: Method, scale: number): Promise<void> {
-    const surrogates = method.attacks(this.setup.surrogates)
+    const { surrogates } = result
     const { seen, details } = await this.protect({ method, surrogates, scale, handlings: [], pictures: 0 })
     if (details.length === 0) return
     result.details = [...result.details, ...details]

@@ -1,7 +1,8 @@
 /** The ways of protecting a photo that are compared. */
 
 import type { ProtectedFaces } from '../attack/apart.ts'
-import { FawkesAttack, type FawkesMode, fawkesModes } from '../attack/fawkes.ts'
+import { FawkesAttack } from '../attack/fawkes.ts'
+import { extractorsOf, type FawkesMode, fawkesModes } from '../attack/fawkes-modes.ts'
 import type { Preset } from '../attack/presets.ts'
 import { NoFaceError, Protector, type ProtectorNetworks } from '../attack/protect.ts'
 import type { Gpu } from '../device/gpu.ts'
@@ -89,7 +90,7 @@ function fawkes(mode: FawkesMode): Method {
   return {
     name: mode.name,
     constants: mode,
-    attacks: (surrogates) => surrogates.slice(0, mode.extractors),
+    attacks: (surrogates) => extractorsOf(mode, surrogates),
     apart: false,
     isCode: (file) => file.startsWith('fawkes') || ['resample.ts', 'stepping.ts'].includes(file),
     async open(gpu, { detector, surrogates }) {

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from networks import SQUEEZE_CHANNELS, AlexLpips, Lpips, MobileFaceNet, squeeze_trunk
+from networks import SQUEEZE_CHANNELS, AlexLpips, FoamliuNet, Lpips, squeeze_trunk
 
 KINDS = {"F16": np.float16, "F32": np.float32}
 
@@ -83,7 +83,7 @@ def teacher_of(folder):
 
 
 def recogniser_of(path):
-    recogniser = MobileFaceNet(state_of(path, "--recogniser"))
+    recogniser = FoamliuNet(state_of(path, "--recogniser"))
     try:
         with torch.no_grad():
             recogniser(torch.zeros(1, 3, 112, 112))

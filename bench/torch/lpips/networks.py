@@ -137,7 +137,7 @@ class AlexLpips(Lpips):
         return self
 
 
-class MobileFaceNet:
+class FoamliuNet:
     """foamliu's MobileFaceNet (with ReLU and ReLU6 for the paper's PReLU); RGB (n, 3, 112, 112) in 0..1 to unit rows (n, 128)."""
 
     STRIDES = (2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1)
